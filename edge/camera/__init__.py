@@ -1,0 +1,1 @@
+"""Sources of frames behind one protocol: see edge.camera.base."""

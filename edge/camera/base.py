@@ -1,0 +1,54 @@
+"""What every camera does, and the table of those there are."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from edge.config import CameraConfig
+from edge.errors import CameraError
+from edge.types import Frame
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """A source of frames. A context manager: entering opens the hardware, leaving closes it.
+
+    `read` blocks until the next frame and returns None when the source has come to its end (a replay, a virtual
+    slide's path); a live camera has none. It raises CameraError when no frame comes within the configured deadline.
+    The frame's pixels are the receiver's to keep: they are read-only and never written again.
+    """
+
+    name: str
+    """What an operator would call it, with the size and rate it truly gives."""
+
+    live: bool
+    """True where frames that nobody takes are lost (newest wins); False where the source waits."""
+
+    def __enter__(self) -> Camera: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end."""
+        ...
+
+
+CAMERAS = {
+    "virtual": "edge.camera.virtual:VirtualCamera",
+    "replay": "edge.camera.replay:ReplayCamera",
+    "opencv": "edge.camera.opencv:OpenCVCamera",
+}
+"""Every camera there is; a new one is a row here and a name in CameraConfig.kind. Imported only when chosen."""
+
+
+def open_camera(config: CameraConfig) -> Camera:
+    """Make the camera that the configuration names; it is opened by `with`."""
+    if config.kind not in CAMERAS:
+        raise CameraError(f"camera.kind {config.kind!r} not found; expected one of {', '.join(CAMERAS)}")
+    module, _, name = CAMERAS[config.kind].partition(":")
+    camera: Camera = getattr(import_module(module), name)(config)
+    return camera

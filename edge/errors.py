@@ -1,0 +1,51 @@
+"""The one tree of errors that a person can meet. Each message says what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Root of every error that sicklescope raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(EdgeError):
+    """The configuration cannot be used: unknown key, wrong value, or a file that is not there."""
+
+    exit_code = 2
+
+
+class InputError(EdgeError):
+    """What was given to be read cannot be: no images in the folder, an unreadable path, a broken video."""
+
+    exit_code = 3
+
+
+class CameraError(EdgeError):
+    """The camera is absent, gave something other than asked, or stopped giving frames."""
+
+    exit_code = 4
+
+
+class ModelError(EdgeError):
+    """A model file is missing, damaged, swapped, or breaks its contract."""
+
+    exit_code = 5
+
+
+class RuntimeUnavailableError(EdgeError):
+    """The named inference runtime is not installed or cannot run here."""
+
+    exit_code = 5
+
+
+class BrokerError(EdgeError):
+    """The MQTT broker refused the connection or the message."""
+
+    exit_code = 6
+
+
+class StorageError(EdgeError):
+    """A file or the database cannot be written: disk full, no permission, damaged."""
+
+    exit_code = 7

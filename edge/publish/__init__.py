@@ -1,0 +1,1 @@
+"""From a result to the broker: the messages, the outbox that outlives a power cut, and MQTT."""

@@ -1,0 +1,1 @@
+"""What runs a network: one protocol, a table of backends, and the contract inside a model file."""

@@ -1,0 +1,150 @@
+"""The frozen values that flow from the camera to the tally. Arrays are read-only for whoever receives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
+Labels: TypeAlias = NDArray[np.int8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+CLASSES = ("normal", "sickle", "other", "wbc", "platelet", "artefact")
+"""Order of the class probabilities everywhere. *sickle* is a crescent, or elongated with a pointed end."""
+
+RED_CELLS = ("normal", "sickle", "other")
+"""The classes that make the denominator of the sickle-like fraction."""
+
+ABSTAINED = -1
+"""Label of a cell whose class the classifier would not name."""
+
+CANONICAL_UM_PER_PX = 0.25
+"""The scale at which every network sees the slide: a red cell of 7.5 µm is 30 pixels wide."""
+
+ScaleSource: TypeAlias = Literal["configured", "estimated", "locked"]
+
+
+class Reason(str, Enum):
+    """Why a frame was not read. The value is the name on the wire."""
+
+    UNREADABLE = "unreadable"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    UNDER_EXPOSED = "under_exposed"
+    OVER_EXPOSED = "over_exposed"
+    OUT_OF_FOCUS = "out_of_focus"
+    MOTION = "motion"
+    SCALE_UNKNOWN = "scale_unknown"
+    EMPTY = "empty"
+    CROWDED = "crowded"
+
+
+class Exclusion(str, Enum):
+    """Why a cell that was seen is in no class. The value is the name on the wire."""
+
+    BORDER = "border"
+    ABSTAINED = "abstained"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a camera or file: pixels uint8 (H, W, 3) RGB, read-only."""
+
+    pixels: Pixels
+    index: int
+    captured_at: datetime
+    monotonic_s: float
+    name: str = ""
+    um_per_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a frame was rejected: what was measured, and the limit it missed."""
+
+    reason: Reason
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Size of a pixel of the given image, and where that is known from.
+
+    `spread` is the relative interquartile range of the red-cell diameters behind an estimate, 0 when configured.
+    """
+
+    um_per_px: float
+    source: ScaleSource
+    spread: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A frame brought to the canonical scale.
+
+    pixels: uint8 (h, w, 3) RGB at 0.25 µm/px. visible: bool (h, w), False outside the eyepiece's disc, or None when
+    all of it can be seen. origin: canonical position (x, y) of the first pixel of `pixels` in the frame.
+    zoom: pixels of the given image for one canonical pixel.
+    """
+
+    pixels: Pixels
+    visible: Mask | None
+    origin: tuple[float, float]
+    zoom: float
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of slide that can be seen, in mm²."""
+        n = self.pixels.shape[0] * self.pixels.shape[1] if self.visible is None else int(self.visible.sum())
+        return n * (CANONICAL_UM_PER_PX / 1000.0) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What the detector found in a field: boxes float32 (N, 4) as x0, y0, x1, y1 in canonical pixels, score (N,) in
+    0–1, and border bool (N,), True where the cell is cut by the edge of the image or of the eyepiece's disc.
+    """
+
+    boxes: Floats
+    score: Floats
+    border: Mask
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReading:
+    """The whole result of one frame.
+
+    boxes: float32 (N, 4) x0, y0, x1, y1 in pixels of the given image; score: float32 (N,) of the detector;
+    prob: float32 (N, 6) in the order of CLASSES; label: int8 (N,) index into CLASSES, or ABSTAINED.
+    Border cells are in none of these arrays; `border` counts them. A rejected frame has N = 0.
+    """
+
+    frame_index: int
+    name: str
+    width: int
+    height: int
+    scale: Scale | None
+    rejected: Rejection | None
+    boxes: Floats
+    score: Floats
+    prob: Floats
+    label: Labels
+    border: int
+    area_mm2: float
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Cells by class and by reason of exclusion; their sum is every cell that was seen."""
+        by_class = {name: int(np.count_nonzero(self.label == i)) for i, name in enumerate(CLASSES)}
+        abstained = int(np.count_nonzero(self.label == ABSTAINED))
+        return {**by_class, Exclusion.ABSTAINED.value: abstained, Exclusion.BORDER.value: self.border}

@@ -1,0 +1,1 @@
+"""How the shipped models were made: data sets, networks, augmentation, training and evaluation."""
