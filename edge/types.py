@@ -148,3 +148,46 @@ class FieldReading:
         by_class = {name: int(np.count_nonzero(self.label == i)) for i, name in enumerate(CLASSES)}
         abstained = int(np.count_nonzero(self.label == ABSTAINED))
         return {**by_class, Exclusion.ABSTAINED.value: abstained, Exclusion.BORDER.value: self.border}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has been counted in a sample so far; made by the tally, which checks that it adds up.
+
+    by_class: cells of each of CLASSES. excluded: cells seen but in no class, by Exclusion. rejected: frames by Reason.
+    """
+
+    by_class: dict[str, int]
+    excluded: dict[str, int]
+    rejected: dict[str, int]
+    cells_seen: int
+    fields_read: int
+    area_mm2: float
+
+    @property
+    def red_cells(self) -> int:
+        """Denominator of the sickle-like fraction: normal + sickle + other."""
+        return sum(self.by_class[name] for name in RED_CELLS)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the counts say. Fractions are of red cells, 0–1; None where there is no red cell to divide by.
+
+    low, high: Wilson 95 % interval, of sampling only. fraction_if_none, fraction_if_all: the fraction if no abstained cell were
+    sickle, and if all were (abstained cells then join the denominator). above_blank: whether `low` is above the limit
+    of blank; None where the model has no limit of blank or the count is insufficient.
+    """
+
+    status: Literal["insufficient", "reported"]
+    red_cells: int
+    sickle: int
+    fraction: float | None
+    low: float | None
+    high: float | None
+    fraction_if_none: float | None
+    fraction_if_all: float | None
+    limit_of_blank: float | None
+    above_blank: bool | None
+    flags: tuple[str, ...]
+    text: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +21,9 @@ class Network(Protocol):
     """
 
     contract: Contract
+    sha256: str
+    """Digest of the file that was loaded."""
+
     runtime: str
     """Backend, version and precision, as shown to people and sent in the birth message."""
 
@@ -50,7 +52,7 @@ def open_network(role: str, config: ModelsConfig) -> Network:
             f"models.runtime {name!r} is not available in this version; present: {', '.join(RUNTIMES)}. "
             'Set models.runtime = "auto"'
         )
-    path, contract = verified(role, getattr(config, role))
+    path, sha256 = verified(role, getattr(config, role))
     module, _, cls = RUNTIMES[name].partition(":")
-    network: Network = getattr(import_module(module), cls)(Path(path), contract, config.threads)
+    network: Network = getattr(import_module(module), cls)(path, role, sha256, config.threads)
     return network

@@ -1,0 +1,82 @@
+"""The contract inside a model file: what it reads, what it answers, and proof that it is the file that was pinned."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge.config import ModelConfig
+from edge.errors import ModelError
+
+METADATA_KEY = "sicklescope.contract"
+"""Name of the ONNX metadata property that holds the contract as JSON."""
+
+SHIPPED_DIR = Path(__file__).parent.parent / "models"
+
+SHIPPED_SHA256: dict[str, str] = {}
+"""Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
+
+
+class Contract(BaseModel):
+    """What a model promises; written into its ONNX metadata by the exporter, as JSON.
+
+    thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle) and `abstain`
+    (below which the best class is not named). size: the detector's stride, or the side of the classifier's crop, in
+    canonical pixels. limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile.
+    graph_sha256: digest of the graph without its metadata.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    role: Literal["detector", "classifier"]
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    um_per_px: Annotated[float, Field(gt=0)]
+    size: Annotated[int, Field(gt=0)]
+    thresholds: dict[str, float]
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    limit_of_blank: float | None = None
+    training_data: tuple[str, ...] = ()
+    graph_sha256: str
+
+
+def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
+    """Return the path of the configured model and its sha256, after checking that it is the pinned file.
+
+    The shipped model is pinned in this module; any other needs its digest in the configuration.
+    Raises ModelError when the file is missing, or its digest is not the pinned one.
+    """
+    if config.path is None:
+        path, pinned = SHIPPED_DIR / f"{role}.onnx", SHIPPED_SHA256.get(role)
+        remedy = "Reinstall sicklescope: the shipped file was changed or cut short"
+    else:
+        path, pinned = config.path.expanduser(), config.sha256
+        remedy = f"If the file is the one you want, set models.{role}.sha256 to the digest found"
+    if not path.is_file():
+        raise ModelError(f"{role} model {path} not found. {remedy}" if config.path is None else
+                         f"{role} model {path} not found. Set models.{role}.path to an ONNX file")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if pinned is None:
+        raise ModelError(f"{role} model {path} has sha256 {found}, and no digest is pinned for it. {remedy}")
+    if found != pinned:
+        raise ModelError(f"{role} model {path} has sha256 {found}; expected {pinned}. {remedy}")
+    return path, found
+
+
+def parse_contract(text: str | None, role: str, path: Path) -> Contract:
+    """Read the contract from an ONNX metadata property; raises ModelError when it is absent, wrong or of another role."""
+    if text is None:
+        raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
+    try:
+        contract = Contract.model_validate_json(text)
+    except ValueError as error:
+        raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
+    if contract.role != role:
+        raise ModelError(f"{path} is a {contract.role}; expected a {role}. Were the two paths swapped?")
+    return contract
+
