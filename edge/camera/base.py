@@ -7,8 +7,20 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from edge.config import CameraConfig
-from edge.errors import CameraError
-from edge.types import Frame
+from edge.errors import CameraError, InputError
+from edge.types import Frame, Rejection
+
+
+class RejectedInputError(InputError):
+    """One file among those to be read cannot be; a camera that raises it goes on with the next file at the next `read`.
+
+    name: the file's path. rejection: how it is counted, `unreadable` or `too_large`.
+    """
+
+    def __init__(self, message: str, name: str, rejection: Rejection) -> None:
+        super().__init__(message)
+        self.name = name
+        self.rejection = rejection
 
 
 @runtime_checkable
@@ -16,7 +28,9 @@ class Camera(Protocol):
     """A source of frames. A context manager: entering opens the hardware, leaving closes it.
 
     `read` blocks until the next frame and returns None when the source has come to its end (a replay, a virtual
-    slide's path); a live camera has none. It raises CameraError when no frame comes within the configured deadline.
+    slide's path); a live camera has none. It raises CameraError when no frame comes within the configured deadline;
+    after that the camera is to be closed. A file that cannot be read must not end a run: `read` raises
+    RejectedInputError for it, the caller counts it as a rejected frame by the error's `rejection`, and reads on.
     The frame's pixels are the receiver's to keep: they are read-only and never written again.
     """
 
