@@ -1,11 +1,25 @@
-"""The one typed configuration: a TOML file and the environment. Nothing else reads the environment."""
+"""The one typed configuration. `edge.configfile` fills it from a TOML file and the environment."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+def _expanded(path: Path) -> Path:
+    """`~` replaced by the home directory; raises ValueError for a path that no system call would take."""
+    if "\0" in str(path):
+        raise ValueError("a path without a NUL character")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"a home directory that is known ({error})") from error
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path in which `~` is the home directory."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """A part of an MQTT topic: letters, digits, dot, dash, underscore."""
@@ -16,7 +30,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Section(BaseModel):
     """A table of the configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 class DeviceConfig(Section):
@@ -24,7 +38,7 @@ class DeviceConfig(Section):
 
     site: Name = "site"
     device: Name = "device"
-    state_dir: Path = Path("~/.local/state/sicklescope")
+    state_dir: UserPath = Path("~/.local/state/sicklescope")
 
 
 class CameraConfig(Section):
@@ -66,7 +80,7 @@ class QualityConfig(Section):
 class ModelConfig(Section):
     """A model file and its pinned digest; None means the shipped one. A path without a digest is refused."""
 
-    path: Path | None = None
+    path: UserPath | None = None
     sha256: Sha256 | None = None
 
 
@@ -98,11 +112,19 @@ class MqttConfig(Section):
     username: str | None = None
     password: SecretStr | None = None
     tls: bool = False
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: UserPath | None = None
+    cert_file: UserPath | None = None
+    key_file: UserPath | None = None
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     interval_s: float = Field(default=1.0, gt=0.0, description="between two progress messages")
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> MqttConfig:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together: set both, or neither")
+        if self.password is not None and self.username is None:
+            raise ValueError("a password needs a username: set mqtt.username")
+        return self
 
 
 class Config(Section):

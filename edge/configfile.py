@@ -1,0 +1,250 @@
+"""Fills the configuration: defaults, then a TOML file, then the environment. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from edge.config import Config, Name
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENV_PREFIX = "SICKLESCOPE_"
+ENV_FILE = "SICKLESCOPE_CONFIG"
+ENV_RESERVED = (ENV_FILE, "SICKLESCOPE_DATA")
+"""Variables with the prefix that are not values of the configuration."""
+
+SEARCHED = (Path("sicklescope.toml"), Path("/etc/sicklescope/sicklescope.toml"))
+MASK = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration. sources: where each value came from, by dotted name; path: the file read, if any."""
+
+    config: Config
+    sources: dict[str, str]
+    path: Path | None
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read the configuration: defaults < file < environment (`SICKLESCOPE_MQTT__HOST`).
+
+    The file is `path`, else what SICKLESCOPE_CONFIG names, else ./sicklescope.toml, else
+    /etc/sicklescope/sicklescope.toml, else none. Relative paths in it are relative to the file.
+    Raises ConfigError, which names every wrong key with what was found, what was expected and the nearest valid name.
+    """
+    path = _find(path, environ)
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    if path is not None:
+        text = _read(path)
+        values, lines = _parse(text, path), _line_numbers(text)
+    sources = {name: "default" for name, _ in fields()}
+    for name in _leaves(values):
+        sources[name] = f"{path}:{lines[name]}" if name in lines else str(path)
+    if path is not None:
+        _anchor(values, path.absolute().parent)
+    problems = _merge_environment(values, sources, environ)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems = _problems(error, sources) + problems
+    if problems:
+        raise ConfigError("\n".join(["the configuration cannot be used:", *(f"  {line}" for line in problems)]))
+    return Loaded(config, {name: sources[name] for name, _ in fields()}, path)
+
+
+def sample_code(text: str) -> str:
+    """Return a sample's code after checking that it can travel in a topic or file name; raises ConfigError."""
+    try:
+        return TypeAdapter(Name).validate_python(text)
+    except ValidationError as error:
+        raise ConfigError(
+            f"sample code {text!r} cannot be used; expected 1 to 63 letters, digits, dots, dashes or underscores, "
+            "beginning with a letter or digit. Use the clinic's own code, never a patient's name"
+        ) from error
+
+
+def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every value of the configuration with its dotted name, in the order of the file."""
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from fields(info.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", info
+
+
+def rendered(loaded: Loaded) -> str:
+    """Write the effective configuration as TOML, each value with its source; secrets are masked, so it can be shown."""
+    lines: list[str] = []
+    table = ""
+    for name, _ in fields():
+        section, _, key = name.rpartition(".")
+        if section != table:
+            table = section
+            lines += ["", f"[{section}]"]
+        value: Any = loaded.config
+        for part in name.split("."):
+            value = getattr(value, part)
+        lines.append(f"{_assignment(key, value)}  # {loaded.sources[name]}")
+    return "\n".join(lines[1:])
+
+
+def _assignment(key: str, value: object) -> str:
+    if value is None:
+        return f"# {key} is not set"
+    if isinstance(value, SecretStr):
+        return f'# {key} = "{MASK}"'
+    plain = str(value) if isinstance(value, Path) else value
+    # JSON writes numbers, booleans and strings as TOML does, once DEL is escaped.
+    return f"{key} = {json.dumps(plain, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if path is None and environ.get(ENV_FILE):
+        path = Path(environ[ENV_FILE])
+    if path is None:
+        return next((candidate for candidate in SEARCHED if candidate.is_file()), None)
+    return path
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Expected a TOML file in UTF-8") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not a configuration: its values are nested too deeply") from error
+    return values
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """Line of each plain `key =` by dotted name; TOML readers do not tell. A key written otherwise is just absent."""
+    table = ""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([\w.-]+)\]", line):
+            table = header[1] + "."
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            lines.setdefault(table + key[1], number)
+    return lines
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _anchor(values: dict[str, Any], base: Path) -> None:
+    """Make the file's relative paths relative to the file, in place; so too what a replay is to show."""
+    camera = values.get("camera")
+    replay = {"camera.device"} if isinstance(camera, dict) and camera.get("kind") == "replay" else set()
+    for name, info in fields():
+        *tables, key = name.split(".")
+        table: Any = values
+        for part in tables:
+            table = table.get(part) if isinstance(table, dict) else None
+        value = table.get(key) if isinstance(table, dict) else None
+        is_path = name in replay or "Path" in str(info.annotation)
+        if is_path and isinstance(value, str) and value and not value.startswith("~"):
+            table[key] = str(base / value)
+
+
+def _merge_environment(values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str]) -> list[str]:
+    """Put the environment's values over the file's, in place; return a line for each variable that means nothing."""
+    known = {ENV_PREFIX + name.upper().replace(".", "__"): name for name, _ in fields()}
+    problems = []
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED:
+            continue
+        if variable not in known:
+            nearest = difflib.get_close_matches(variable, [*known, *ENV_RESERVED], n=1, cutoff=0.0)[0]
+            problems.append(f"environment variable {variable} means nothing; nearest valid name: {nearest}")
+            continue
+        *tables, key = known[variable].split(".")
+        table = values
+        for part in tables:
+            inner = table.setdefault(part, {})
+            if not isinstance(inner, dict):
+                break  # the file gives something else than a table there, which validation reports
+            table = inner
+        else:
+            table[key] = environ[variable]
+            sources[known[variable]] = f"environment {variable}"
+    return problems
+
+
+def _problems(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
+    """One line for each wrong key; a secret's value, or that of an unknown key (it may be one), is never repeated."""
+    known = dict(fields())
+    problems: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        # A union adds the name of each of its members behind the key: one line for the key is enough.
+        loc = [str(part) for part in item["loc"]]
+        name = next((".".join(loc[:n]) for n in range(len(loc), 0, -1) if ".".join(loc[:n]) in known), ".".join(loc))
+        where = f"{name} ({sources[name]})" if name in sources else name
+        expected = re.sub(r"^(Input|String) should (be )?|^Value error, ", "", item["msg"])
+        if item["type"] == "model_type":
+            expected = f"a table, [{name}]"
+        if item["type"] == "extra_forbidden":
+            problems[name] = f"{where}: unknown key; nearest valid name: {_nearest(name, known)}"
+        elif name in problems:
+            problems[name] += f", or {expected}"
+        elif item["type"] == "value_error" and name not in known:
+            problems[name] = f"{where}: {expected}"  # a rule about several keys of a table
+        else:
+            secret = name in known and "SecretStr" in str(known[name].annotation)
+            problems[name] = f"{where} = {MASK if secret else _shown(item['input'])}: expected {expected}"
+            if item["type"] == "literal_error":
+                problems[name] += _nearest_choice(item["input"], item["ctx"]["expected"])
+    return list(problems.values())
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out a whole number of thousands of digits
+        text = "a number too long to show"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    """Find the valid name most like a wrong one: its own key in another table, else the most similar one."""
+    table, _, key = name.rpartition(".")
+    if same_key := [other for other in known if other.rpartition(".")[2] == key]:
+        return same_key[0]
+    siblings = {other.removeprefix(f"{table}."): other for other in known if table and other.startswith(f"{table}.")}
+    if close := difflib.get_close_matches(key, list(siblings), n=1):
+        return siblings[close[0]]
+    tables = {other.rpartition(".")[0] for other in known}
+    return difflib.get_close_matches(name, [*sorted(tables), *known], n=1, cutoff=0.0)[0]
+
+
+def _nearest_choice(value: object, expected: str) -> str:
+    close = difflib.get_close_matches(str(value), re.findall(r"'([^']+)'", expected), n=1)
+    return f"; nearest: {close[0]!r}" if close else ""
