@@ -1,0 +1,99 @@
+"""Finds every cell of a field: from the network's maps to boxes, and which of them the edge cuts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.runtime.base import Network
+from edge.types import Cells, Field, Floats, Mask, Pixels
+
+MULTIPLE = 16
+"""Sides of the network's input are multiples of this: the strides of its deepest maps."""
+
+OVERLAP = 0.6
+"""Two boxes that share more than this of their union are one cell."""
+
+BORDER_PX = 1.5
+"""A box this near the edge, in canonical pixels, is taken as cut by it."""
+
+
+def decoded(
+    peaks: Floats, sides: Floats, shape: tuple[int, int], threshold: float
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Gather boxes from the detector's maps of one picture.
+
+    peaks: float32 (K, h, w), 0 but at local maxima; sides: float32 (4, h, w), distances in pixels from a position's
+    centre to left, top, right and bottom; shape: (height, width) that the boxes are clipped to.
+    Returns boxes (N, 4), score (N,) descending, kind (N,).
+    """
+    kind, row, column = np.nonzero(peaks >= threshold)
+    score = peaks[kind, row, column]
+    order = np.argsort(-score, kind="stable")
+    kind, row, column, score = kind[order], row[order], column[order], score[order]
+    stride = 4.0
+    x, y = (column + 0.5) * stride, (row + 0.5) * stride
+    left, top, right, bottom = sides[:, row, column]
+    boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=1).astype(np.float32)
+    boxes = np.clip(boxes, 0, np.array([shape[1], shape[0], shape[1], shape[0]], np.float32))
+    keep = distinct(boxes)
+    return boxes[keep], score[keep].astype(np.float32), kind[keep]
+
+
+def distinct(boxes: Floats) -> NDArray[np.int64]:
+    """Return the indices of boxes (N, 4), best first, that overlap no better one by more than OVERLAP (IoU)."""
+    size = np.maximum(0, boxes[:, 2:] - boxes[:, :2])
+    area = size.prod(1)
+    meet = np.maximum(
+        0, np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    ).prod(2)
+    same = meet > OVERLAP * (area[:, None] + area[None] - meet)
+    kept = np.ones(len(boxes), bool)
+    # Only the rows with a partner need the greedy pass, and they are few.
+    for i in np.nonzero(np.triu(same, 1).any(1))[0]:
+        if kept[i]:
+            kept[i + 1 :] &= ~same[i, i + 1 :]
+    kept &= (size > 1).all(1)
+    return np.nonzero(kept)[0]
+
+
+def padded(pixels: Pixels) -> Pixels:
+    """Grow a picture to the right and below, by repeating its edge, to sides the network can take."""
+    h, w = pixels.shape[:2]
+    return cv2.copyMakeBorder(pixels, 0, -h % MULTIPLE, 0, -w % MULTIPLE, cv2.BORDER_REPLICATE).astype(
+        np.uint8, copy=False
+    )
+
+
+class CellDetector:
+    """The detection stage: a field in, its cells out."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._threshold = network.contract.thresholds["score"]
+
+    def __call__(self, field: Field) -> Cells:
+        """Find the cells of a field, those outside the eyepiece's disc left out."""
+        shape = field.pixels.shape[0], field.pixels.shape[1]
+        maps = self._network(padded(field.pixels)[None])
+        boxes, score, _ = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
+        if field.visible is not None and len(boxes):
+            x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int).T
+            seen = field.visible[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)]
+            boxes, score = boxes[seen], score[seen]
+        return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible))
+
+
+def cut_by_edge(boxes: Floats, shape: tuple[int, int], visible: Mask | None) -> Mask:
+    """Return bool (N,): True where a box touches the edge of the picture or leaves the eyepiece's disc."""
+    h, w = shape
+    cut: Mask = (boxes[:, :2] <= BORDER_PX).any(1) | (boxes[:, 2] >= w - BORDER_PX) | (boxes[:, 3] >= h - BORDER_PX)
+    if visible is None or not len(boxes):
+        return cut
+    # The middles of the four sides, not the corners: a round cell does not reach the corners of its box.
+    x0, y0, x1, y1 = boxes.T
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    for x, y in ((x0, cy), (x1, cy), (cx, y0), (cx, y1)):
+        cut |= ~visible[y.astype(int).clip(0, h - 1), x.astype(int).clip(0, w - 1)]
+    return cut

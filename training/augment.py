@@ -1,0 +1,96 @@
+"""Changes of stain, light, focus and magnification that another clinic's microscope would make.
+
+Every function takes planes float32 (N, 3, H, W) in 0–1 and draws anew for each picture of the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+
+def _uniform(n: int, low: float, high: float, g: torch.Generator) -> Tensor:
+    return torch.rand(n, generator=g) * (high - low) + low
+
+
+def _chance(n: int, p: float, g: torch.Generator) -> Tensor:
+    return torch.rand(n, generator=g) < p
+
+
+def stain(x: Tensor, g: torch.Generator) -> Tensor:
+    """Another dye, white balance, gamma and contrast; some pictures lose their colour altogether."""
+    n = len(x)
+    # Dye: absorbance (Beer–Lambert) through a random mixing matrix and strength.
+    absorbance = -torch.log(x.clamp(1 / 255, 1))
+    mix = torch.eye(3).repeat(n, 1, 1) + torch.randn(n, 3, 3, generator=g) * 0.15
+    mix = mix * torch.exp(torch.randn(n, 1, 1, generator=g) * 0.25)
+    mixed = torch.einsum("nij,njhw->nihw", mix.clamp_min(0), absorbance)
+    x = torch.exp(-mixed)
+    # Hue: part of the pictures get their channels in another order, so that no colour can name a data set.
+    order = torch.stack([torch.randperm(3, generator=g) for _ in range(n)])
+    shuffled = torch.gather(x, 1, order[:, :, None, None].expand_as(x))
+    x = torch.where(_chance(n, 0.15, g)[:, None, None, None], shuffled, x)
+    grey = x.mean(1, keepdim=True)
+    keep = torch.where(_chance(n, 0.15, g), torch.zeros(n), _uniform(n, 0.4, 1.3, g))
+    x = grey + (x - grey) * keep[:, None, None, None]
+    # Camera: gain of each channel, gamma.
+    gain = torch.exp(torch.randn(n, 3, 1, 1, generator=g) * 0.08 + torch.randn(n, 1, 1, 1, generator=g) * 0.12)
+    gamma = torch.exp(torch.randn(n, 1, 1, 1, generator=g) * 0.25)
+    return (x.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
+
+
+def light(x: Tensor, g: torch.Generator) -> Tensor:
+    """A gradient of illumination across the field."""
+    n, _, h, w = x.shape
+    slope = torch.randn(n, 2, generator=g) * 0.12
+    rows, columns = torch.linspace(-1, 1, h)[:, None], torch.linspace(-1, 1, w)[None, :]
+    ramp = slope[:, 0, None, None] * rows + slope[:, 1, None, None] * columns
+    return (x * (1 + ramp[:, None])).clamp(0, 1)
+
+
+def focus(x: Tensor, g: torch.Generator, sigma_max: float = 1.6) -> Tensor:
+    """Defocus (half of the pictures) or an over-sharpened phone picture (some)."""
+    n, c, h, w = x.shape
+    sigma = torch.where(_chance(n, 0.5, g), _uniform(n, 0.3, sigma_max, g), torch.full((n,), 1e-2))
+    at = torch.arange(-4, 5).float()
+    kernel = torch.exp(-0.5 * (at[None] / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)
+    planes = F.pad(x.reshape(1, n * c, h, w), (4, 4, 4, 4), mode="replicate")
+    planes = F.conv2d(planes, kernel[:, None, :, None], groups=n * c)
+    blurred = F.conv2d(planes, kernel[:, None, None, :], groups=n * c).reshape(n, c, h, w)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    sharp = _chance(n, 0.2, g) & (sigma < 0.02)
+    return torch.where(sharp[:, None, None, None], x + 1.0 * (x - soft), blurred).clamp(0, 1)
+
+
+def sensor(x: Tensor, g: torch.Generator) -> Tensor:
+    """Fewer pixels (a third of the pictures) and noise."""
+    n, _, h, w = x.shape
+    coarse = _chance(n, 0.3, g)
+    if coarse.any():
+        ratio = float(_uniform(1, 0.45, 0.85, g))
+        small = F.interpolate(x[coarse], scale_factor=ratio, mode="bilinear", antialias=True)
+        x = x.clone()
+        x[coarse] = F.interpolate(small, size=(h, w), mode="bilinear")
+    noise = torch.randn(x.shape, generator=g) * (_uniform(n, 0, 0.04, g) * _chance(n, 0.6, g))[:, None, None, None]
+    return (x + noise).clamp(0, 1)
+
+
+def another_microscope(x: Tensor, g: torch.Generator) -> Tensor:
+    """All of the above, in the order of the light's way; a sixth of the pictures stay as they are."""
+    changed = sensor(focus(light(stain(x, g), g), g), g)
+    return torch.where(_chance(len(x), 0.16, g)[:, None, None, None], x, changed)
+
+
+def turned(x: Tensor, size: int, g: torch.Generator, scale: float = 0.18, shift_px: float = 4.0) -> Tensor:
+    """Rotate by any angle, mirror, magnify by up to ±`scale`, shift, and cut the middle `size` pixels."""
+    n, _, _, side = x.shape
+    angle, mirror = _uniform(n, -torch.pi, torch.pi, g), torch.where(_chance(n, 0.5, g), -1.0, 1.0)
+    zoom = torch.exp(torch.randn(n, generator=g).clamp(-2, 2) * scale / 2) * size / side
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    shift = torch.randn(n, 2, generator=g).clamp(-2, 2) * shift_px / side
+    matrix = torch.stack([torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
+                          torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)  # fmt: skip
+    grid = F.affine_grid(matrix, [n, 3, size, size], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

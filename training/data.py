@@ -1,0 +1,162 @@
+"""Typed readers of the data sets that teach and judge the shipped models; licences and label meanings in the data README.
+
+The folder that holds the sets is named by the environment variable SICKLESCOPE_DATA (default ../shared/data).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.types import Floats, Pixels
+
+KINDS = ("rbc", "wbc", "platelet")
+"""What the detector tells apart; the classifier names the class."""
+
+CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10
+CHULA_SIZES = (1, 2)
+"""Macrocytes and microcytes: an estimated scale cannot see them, so normal and other are both right."""
+CHULA_NAMES = (
+    "normal", "macrocyte", "microcyte", "spherocyte", "target", "stomatocyte", "ovalocyte",
+    "teardrop", "burr", "schistocyte", "uncategorised", "hypochromic", "elliptocyte",
+)  # fmt: skip
+
+IDB1_UM_PER_PX = 0.15
+
+
+class DataError(Exception):
+    """A data set is not where it should be, or not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledField:
+    """One picture of a smear with its labels.
+
+    boxes: float32 (N, 4) x0, y0, x1, y1 in pixels, for `txl_pbc` every cell, for `uganda_scd` the boxed sickle cells.
+    kinds: int (N,) into KINDS; partial: bool (N,), boxes that are cut. points: float32 (M, 3) x, y, class for
+    `chula_rbc12`. fold is -1 where the set has none; group is what must never be split.
+    """
+
+    dataset: str
+    path: Path
+    group: str
+    fold: int
+    label: str
+    boxes: Floats
+    kinds: np.ndarray
+    partial: np.ndarray
+    points: Floats
+    fraction_unlabelled: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCrop:
+    """One picture of one cell."""
+
+    path: Path
+    label: str
+    fold: int
+
+
+def data_root() -> Path:
+    """Return the folder of the data sets; raises DataError when it is absent."""
+    root = Path(os.environ.get("SICKLESCOPE_DATA", "../shared/data"))
+    if not root.is_dir():
+        raise DataError(f"data folder {root} not found. Set SICKLESCOPE_DATA to the folder that holds the data sets")
+    return root
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Read a picture as uint8 (H, W, 3) RGB; raises DataError when it cannot be read."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise DataError(f"{path} cannot be read as an image")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path} not found: is {path.parent} the data set {path.parent.name}?")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = set(columns) - set(reader.fieldnames or ())
+        if missing:
+            raise DataError(f"{path} has columns {reader.fieldnames}; {', '.join(sorted(missing))} expected as well")
+        yield from reader
+
+
+def _field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
+    if not path.is_file():
+        raise DataError(f"{path} is named by the labels of {dataset} but not found")
+    empty = {
+        "boxes": np.zeros((0, 4), np.float32),
+        "kinds": np.zeros(0, np.int64),
+        "partial": np.zeros(0, bool),
+        "points": np.zeros((0, 3), np.float32),
+    }
+    return LabelledField(dataset, path, group, fold, label, **{**empty, **labels})  # type: ignore[arg-type]
+
+
+def read_txl(root: Path, split: str) -> list[LabelledField]:
+    """Read `txl_pbc`, split `train` or `val`: boxes of red cells, white cells and platelets in YOLO form."""
+    folder = root / "txl_pbc" / "images" / split
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg"))
+    if not paths:
+        raise DataError(f"no images in {folder}; expected the split {split!r} of txl_pbc")
+    to_kind = np.array([1, 0, 2])  # the set's order is WBC, RBC, platelet
+    fields = []
+    for path in paths:
+        height, width = read_pixels(path).shape[:2]
+        rows = np.loadtxt(root / "txl_pbc" / "labels" / split / f"{path.stem}.txt", ndmin=2, dtype=np.float32)
+        rows = rows.reshape(-1, 5)
+        centre, half = rows[:, 1:3] * (width, height), rows[:, 3:5] * (width, height) / 2
+        boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        kinds = to_kind[rows[:, 0].astype(int)]
+        fields.append(_field("txl_pbc", path, path.stem, -1, split, boxes=boxes, kinds=kinds,
+                             partial=np.zeros(len(rows), bool)))  # fmt: skip
+    return fields
+
+
+def read_chula(root: Path) -> list[LabelledField]:
+    """Read `chula_rbc12`: centre and class of each red cell; no sickle cells; folds by series."""
+    folder = root / "chula_rbc12"
+    columns = ("path", "series_group", "fold", "fraction_unlabelled")
+    fields = []
+    for row in _table(folder / "fields.csv", columns):
+        path = folder / row["path"]
+        labels = folder / "labels" / f"{path.stem}.txt"
+        points = np.loadtxt(labels, ndmin=2, dtype=np.float32).reshape(-1, 3)
+        unlabelled = float(row["fraction_unlabelled"] or "nan")
+        fields.append(_field("chula_rbc12", path, row["series_group"], int(row["fold"]), "negative", points=points,
+                             fraction_unlabelled=unlabelled))  # fmt: skip
+    return fields
+
+
+def read_uganda(root: Path) -> list[LabelledField]:
+    """Read `uganda_scd`: label of the field and boxes of (some of) its sickle cells; folds by field group."""
+    folder = root / "uganda_scd"
+    boxes: dict[str, list[list[float]]] = {}
+    for row in _table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
+        boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
+    fields = []
+    for row in _table(folder / "fields.csv", ("path", "label", "field_group", "fold")):
+        found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
+        fields.append(_field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
+                             boxes=found[:, :4], kinds=np.zeros(len(found), np.int64),
+                             partial=found[:, 4] > 0))  # fmt: skip
+    return fields
+
+
+def read_idb1(root: Path) -> list[LabelledCrop]:
+    """Read the colour crops of `erythrocytes_idb1`. Evaluation only: nothing learnt from them may ship."""
+    folder = root / "erythrocytes_idb1"
+    return [
+        LabelledCrop(folder / row["path"], row["label"], int(row["fold"]))
+        for row in _table(folder / "cells.csv", ("path", "label", "fold"))
+    ]

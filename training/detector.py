@@ -1,0 +1,202 @@
+"""Trains the detector: first on fully boxed fields, then on the other sets completed by that first detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge.types import Floats, Pixels
+from edge.vision.detect import decoded, padded
+from training.augment import another_microscope
+from training.data import KINDS
+from training.fields import TrainingField
+from training.networks import STRIDE, Detector, DetectorGraph
+
+CROP = 256
+"""Side of a training crop in canonical pixels."""
+
+SMALL = 200
+"""A picture smaller than this at the canonical scale shares its crop with three others."""
+
+
+def cut(
+    field: TrainingField, rng: np.random.Generator, crop: int
+) -> tuple[Pixels, Floats, np.ndarray, Floats]:
+    """Cut a random, mirrored, turned and magnified crop with its boxes; the crop's edge cuts boxes as a frame's does."""
+    h, w = field.pixels.shape[:2]
+    zoom = float(np.exp(rng.uniform(math.log(0.78), math.log(1.28))))
+    side = crop / zoom
+    # Where the picture is smaller than the crop, what lies beyond it is grey or black, never more cells.
+    x0 = rng.uniform(min(0, w - side), max(0, w - side))
+    y0 = rng.uniform(min(0, h - side), max(0, h - side))
+    quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
+    matrix = np.array([[zoom, 0, -x0 * zoom], [0, zoom, -y0 * zoom]])
+    fill = int(rng.choice([0, 128, 230]))
+    pixels = cv2.warpAffine(field.pixels, matrix, (crop, crop), flags=cv2.INTER_LINEAR, borderValue=(fill,) * 3)
+    visible = [max(0.0, -x0 * zoom), max(0.0, -y0 * zoom), min(crop, (w - x0) * zoom), min(crop, (h - y0) * zoom)]
+
+    def moved(boxes: Floats) -> tuple[Floats, np.ndarray]:
+        b = (boxes - (x0, y0, x0, y0)) * zoom
+        area = np.maximum(1e-6, (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]))
+        b = np.concatenate([np.maximum(b[:, :2], visible[:2]), np.minimum(b[:, 2:], visible[2:])], 1)
+        size = np.maximum(0, b[:, 2:] - b[:, :2])
+        seen = (size.min(1) > 3) & (size.prod(1) / area > 0.12)
+        b = b[seen]
+        if mirror:
+            b = np.stack([crop - b[:, 2], b[:, 1], crop - b[:, 0], b[:, 3]], 1)
+        for _ in range(quarter):
+            b = np.stack([b[:, 1], crop - b[:, 2], b[:, 3], crop - b[:, 0]], 1)
+        return b.astype(np.float32), seen
+
+    boxes, seen = moved(field.boxes)
+    ignore, _ = moved(field.ignore)
+    pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirror else pixels, quarter))
+    return pixels.astype(np.uint8, copy=False), boxes, field.kinds[seen], ignore
+
+
+def assembled(
+    fields: Sequence[TrainingField], rng: np.random.Generator
+) -> tuple[Pixels, Floats, np.ndarray, Floats]:
+    """Make one training crop of one large field, or of four small ones side by side."""
+    if len(fields) == 1:
+        return cut(fields[0], rng, CROP)
+    half = CROP // 2
+    quarters = [cut(f, rng, half) for f in fields]
+    pixels = np.zeros((CROP, CROP, 3), np.uint8)
+    boxes, ignore = [], []
+    for (tile, b, _, i), (y, x) in zip(quarters, ((0, 0), (0, half), (half, 0), (half, half)), strict=True):
+        pixels[y : y + half, x : x + half] = tile
+        boxes.append(b + np.float32([x, y, x, y]))
+        ignore.append(i + np.float32([x, y, x, y]))
+    return pixels, np.concatenate(boxes), np.concatenate([q[2] for q in quarters]), np.concatenate(ignore)
+
+
+def targets(boxes: Floats, kinds: np.ndarray, ignore: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw heat (K, h, w), weight of the heat loss (h, w), sides (4, h, w) and weight of the box loss (h, w)."""
+    n = CROP // STRIDE
+    heat, certain = np.zeros((len(KINDS), n, n), np.float32), np.ones((n, n), np.float32)
+    sides, weight = np.ones((4, n, n), np.float32), np.zeros((n, n), np.float32)
+    at = np.arange(n, dtype=np.float32)
+    for x0, y0, x1, y1 in ignore / STRIDE:
+        certain[max(0, int(y0)) : int(y1) + 1, max(0, int(x0)) : int(x1) + 1] = 0
+    for (x0, y0, x1, y1), kind in zip(boxes, kinds, strict=True):
+        cx, cy = (x0 + x1) / 2 / STRIDE - 0.5, (y0 + y1) / 2 / STRIDE - 0.5
+        sx, sy = max(0.5, (x1 - x0) / STRIDE / 7), max(0.5, (y1 - y0) / STRIDE / 7)
+        blob = np.exp(-0.5 * ((at[None] - cx) / sx) ** 2 - 0.5 * ((at[:, None] - cy) / sy) ** 2)
+        blob = np.where(blob < 0.02, 0, blob)
+        iy, ix = min(n - 1, max(0, round(cy))), min(n - 1, max(0, round(cx)))
+        blob[iy, ix] = 1.0
+        heat[kind] = np.maximum(heat[kind], blob)
+        certain[blob > 0.3] = 1
+        near = (blob > 0.4) & (blob > weight)
+        ys, xs = np.nonzero(near)
+        px, py = (xs + 0.5) * STRIDE, (ys + 0.5) * STRIDE
+        sides[:, ys, xs] = np.stack([px - x0, py - y0, x1 - px, y1 - py])
+        weight[near] = blob[near]
+    return heat, certain, sides, weight
+
+
+def loss(heat: Tensor, sides: Tensor, wanted: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """Penalty-reduced focal loss of the heat map (CornerNet, arXiv 1808.01244), and GIoU of the boxes."""
+    want_heat, certain, want_sides, weight = wanted
+    p = torch.sigmoid(heat).clamp(1e-4, 1 - 1e-4)
+    centre = (want_heat > 0.999).float()
+    positive = -torch.log(p) * (1 - p) ** 2 * centre
+    negative = -torch.log(1 - p) * p**2 * (1 - want_heat) ** 4 * (1 - centre) * certain[:, None]
+    focal = (positive + negative).sum() / centre.sum().clamp_min(1)
+    want = want_sides.clamp_min(0.5)
+    meet = (torch.minimum(sides[:, 0], want[:, 0]) + torch.minimum(sides[:, 2], want[:, 2])) * (
+        torch.minimum(sides[:, 1], want[:, 1]) + torch.minimum(sides[:, 3], want[:, 3])
+    )
+    hull = (torch.maximum(sides[:, 0], want[:, 0]) + torch.maximum(sides[:, 2], want[:, 2])) * (
+        torch.maximum(sides[:, 1], want[:, 1]) + torch.maximum(sides[:, 3], want[:, 3])
+    )
+    areas = [(s[:, 0] + s[:, 2]) * (s[:, 1] + s[:, 3]) for s in (sides, want)]
+    union = areas[0] + areas[1] - meet
+    giou = meet / union - (hull - union) / hull
+    return focal + 2.0 * ((1 - giou) * weight).sum() / weight.sum().clamp_min(1)
+
+
+def batch_of(fields: Sequence[Sequence[TrainingField]], seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Make a batch from the given fields; the same seed gives the same batch."""
+    rng, g = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    crops = [assembled(f, rng) for f in fields]
+    pixels = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).float() / 255
+    drawn = [targets(b, k, i) for _, b, k, i in crops]
+    wanted = tuple(torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(4))
+    return another_microscope(pixels, g) * 2 - 1, wanted
+
+
+def train(
+    sets: Sequence[Sequence[TrainingField]],
+    shares: Sequence[int],
+    steps: int,
+    seed: int,
+    start: Detector | None = None,
+    learning_rate: float = 2e-3,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> Detector:
+    """Train on batches that take `shares[i]` crops from `sets[i]`; returns the running average of the weights."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = Detector()
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    net = net.to(memory_format=torch.channels_last).train()
+    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995),
+                                                  use_buffers=True)  # fmt: skip
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.1)
+
+    def drawn(fields: Sequence[TrainingField]) -> list[TrainingField]:
+        first = fields[int(rng.integers(len(fields)))]
+        small = max(first.pixels.shape[:2]) < SMALL
+        return [first, *(fields[int(rng.integers(len(fields)))] for _ in range(3))] if small else [first]
+
+    def chosen() -> list[list[TrainingField]]:
+        return [drawn(s) for s, share in zip(sets, shares, strict=True) for _ in range(share)]
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(batch_of, chosen(), seed * 1_000_003)
+        for step in range(steps):
+            x, wanted = coming.result()
+            coming = ahead.submit(batch_of, chosen(), seed * 1_000_003 + step + 1)
+            heat, sides = net(x.contiguous(memory_format=torch.channels_last))
+            value = loss(heat, sides, wanted)  # type: ignore[arg-type]
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            average.update_parameters(net)
+            progress(step + 1, float(value.detach()))
+    trained: Detector = average.module
+    return trained.eval()
+
+
+def detect_with(net: Detector, pixels: Pixels, floor: float = 0.1) -> tuple[Floats, Floats, np.ndarray]:
+    """Run a trained detector on canonical pixels: boxes (N, 4), score (N,), kind (N,) down to score `floor`."""
+    h, w = pixels.shape[:2]
+    with torch.inference_mode():
+        peaks, sides = DetectorGraph(net).eval()(torch.from_numpy(padded(pixels)[None]))
+    return decoded(peaks[0].numpy(), sides[0].numpy(), (h, w), floor)
+
+
+def save(net: Detector, path: Path) -> None:
+    """Write the weights aside and rename."""
+    torch.save(net.state_dict(), path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def restored(path: Path) -> Detector:
+    """Read weights written by `save`."""
+    net = Detector()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return net.eval()

@@ -1,0 +1,139 @@
+"""The two small networks. Both take uint8 NHWC pictures, so that training and device cannot disagree on preparation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+STRIDE = 4
+"""Canonical pixels between two positions of the detector's maps."""
+
+CROP_PX = 64
+"""Side of the classifier's crop: 16 µm, the length of the longest sickle cells."""
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        )
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions beside the identity (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvBlock(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False),
+                                  nn.BatchNorm2d(width))  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+class Depthwise(nn.Module):
+    """A depthwise 5×5 and a pointwise convolution beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvBlock(width, width, 5, groups=width), nn.Conv2d(width, width, 1, bias=False),
+                                  nn.BatchNorm2d(width))  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Turn pixels (N, H, W, 3) in 0–255 into planes (N, 3, H, W) in −1…1."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+class Detector(nn.Module):
+    """Fully convolutional, stride 4: a heat map of centres for each kind of cell, and the box around each position.
+
+    After "Objects as Points" (Zhou et al. 2019, arXiv 1904.07850), with the four distances to the box's sides of FCOS
+    (Tian et al. 2019, arXiv 1904.01355). Input planes (N, 3, H, W), sides multiples of 16.
+    """
+
+    def __init__(self, kinds: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(ConvBlock(3, 16, stride=2), ConvBlock(16, 32, stride=2))
+        self.at4 = Depthwise(32)
+        self.at8 = nn.Sequential(ConvBlock(32, 64, stride=2), Residual(64))
+        self.at16 = nn.Sequential(ConvBlock(64, 96, stride=2), Residual(96))
+        self.up16 = ConvBlock(96, 64, 1)
+        self.fuse8 = ConvBlock(64, 64)
+        self.up8 = ConvBlock(64, 32, 1)
+        self.fuse4 = ConvBlock(32, 32)
+        self.head = ConvBlock(32, 48)
+        self.heat = nn.Conv2d(48, kinds, 1)
+        self.sides = nn.Conv2d(48, 4, 1)
+        nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]
+        nn.init.constant_(self.sides.bias, 1.3)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return heat logits (N, kinds, H/4, W/4) and distances to left, top, right, bottom in pixels (N, 4, …)."""
+        at4 = self.at4(self.stem(x))
+        at8 = self.at8(at4)
+        at16 = self.at16(at8)
+        at8 = self.fuse8(at8 + F.interpolate(self.up16(at16), scale_factor=2.0, mode="nearest"))
+        at4 = self.fuse4(at4 + F.interpolate(self.up8(at8), scale_factor=2.0, mode="nearest"))
+        features = self.head(at4)
+        return self.heat(features), torch.exp(self.sides(features).clamp(-2, 4)) * STRIDE
+
+
+class DetectorGraph(nn.Module):
+    """What is exported: pixels in, peaks of the heat map and sides out, so that the device only gathers."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels uint8 (N, H, W, 3) → peaks float32 (N, kinds, h, w), 0 where not a local maximum, and sides."""
+        heat, sides = self.detector(normalised(pixels))
+        heat = torch.sigmoid(heat)
+        highest = F.max_pool2d(heat, 3, 1, 1)
+        return heat * (heat >= highest).float(), sides
+
+
+class Classifier(nn.Module):
+    """Names one cell from its crop of 64×64 canonical pixels; input planes (N, 3, 64, 64), output logits (N, 6)."""
+
+    def __init__(self, classes: int = 6) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ConvBlock(3, 16, stride=2),
+            ConvBlock(16, 32, stride=2),
+            Depthwise(32),
+            Depthwise(32),
+            ConvBlock(32, 64, stride=2),
+            Depthwise(64),
+            Depthwise(64),
+            ConvBlock(64, 128, stride=2),
+            Depthwise(128),
+        )
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(256, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        # The maximum sees a pointed end that the mean would wash out.
+        return self.head(self.drop(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))  # type: ignore[no-any-return]
+
+
+class ClassifierGraph(nn.Module):
+    """What is exported: pixels in, class probabilities out; the temperature is inside."""
+
+    def __init__(self, classifier: Classifier, temperature: float) -> None:
+        super().__init__()
+        self.classifier, self.temperature = classifier, temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels uint8 (N, 64, 64, 3) → probabilities float32 (N, classes)."""
+        return torch.softmax(self.classifier(normalised(pixels)) / self.temperature, dim=1)
