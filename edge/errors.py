@@ -49,3 +49,7 @@ class StorageError(EdgeError):
     """A file or the database cannot be written: disk full, no permission, damaged."""
 
     exit_code = 7
+
+
+class TallyError(EdgeError):
+    """Cells that were seen are neither counted nor excluded: a fault of the program, and no result may leave."""

@@ -1,0 +1,141 @@
+"""What was found, drawn for people: a field with its cells outlined, and the gallery's small pictures of cells."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.errors import StorageError
+from edge.types import ABSTAINED, CLASSES, Exclusion, FieldReading, Floats, Pixels
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "normal": (0, 158, 115),
+    "sickle": (213, 94, 0),
+    "other": (240, 228, 66),
+    "wbc": (0, 114, 178),
+    "platelet": (86, 180, 233),
+    "artefact": (120, 120, 120),
+    Exclusion.ABSTAINED.value: (255, 255, 255),
+}
+"""RGB of each class, and of a cell that the classifier would not name, told apart by colour-blind people too.
+
+Okabe and Ito, Color Universal Design (2008).
+"""
+
+_JPEG_QUALITY = 88
+_LONGEST_PX = 4096
+_LEGEND_CELL_PX = (130, 26)
+_THUMBNAIL_PX = 112
+_MARGIN = 0.35
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """Encode RGB uint8 (H, W, 3) as JPEG; raises StorageError for a picture that the format cannot hold."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise StorageError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be written as JPEG")
+    return bytes(data.tobytes())
+
+
+def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
+    """Return a copy of the field, uint8 RGB, with each cell outlined in the colour of its class and a legend below.
+
+    Sickle cells have a thicker line, so that they are found at a glance. Under a rejected field stands its reason.
+    A field longer than 4,096 pixels is drawn smaller.
+    """
+    shrink = min(1.0, _LONGEST_PX / max(pixels.shape[:2]))
+    size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
+    picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if shrink < 1.0 else pixels.copy()
+    for box, label in zip(reading.boxes * np.float32(shrink), reading.label.tolist(), strict=True):
+        name = Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label]
+        _outline(picture, box, COLOURS[name], 3 if name == "sickle" else 1)
+    return np.vstack([picture, _legend(reading, size[0])])
+
+
+def _outline(picture: Pixels, box: Floats, colour: tuple[int, int, int], width: int) -> None:
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))
+    # One pixel outside the cell, whose edge is what a person wants to see.
+    axes = (max(1, round((x1 - x0) / 2) + 1), max(1, round((y1 - y0) / 2) + 1))
+    for line, shade in ((width + 2, (0, 0, 0)), (width, colour)):
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, shade, line, cv2.LINE_AA)
+
+
+def _legend(reading: FieldReading, width: int) -> Pixels:
+    """Return the strip under a field, uint8 (h, width, 3): what each colour is, and how many there are."""
+    black = (0, 0, 0)
+    if reading.rejected is not None:
+        entries = [(f"not read: {reading.rejected.reason.value}", COLOURS["sickle"])]
+    else:
+        entries = [(f"{name} {count}", COLOURS.get(name, black)) for name, count in reading.counts().items()]
+    cell_w, cell_h = _LEGEND_CELL_PX
+    columns = max(1, width // cell_w)
+    strip = np.full((cell_h * -(-len(entries) // columns), width, 3), 24, np.uint8)
+    for index, (text, colour) in enumerate(entries):
+        x, y = index % columns * cell_w, index // columns * cell_h
+        cv2.circle(strip, (x + 9, y + 13), 6, colour, -1, cv2.LINE_AA)
+        cv2.putText(strip, text, (x + 20, y + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return strip
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryCell:
+    """A cell to be shown: its sickle probability, the class it was given, where it is, and its picture as JPEG."""
+
+    p_sickle: float
+    name: str
+    image: str
+    index: int
+    picture: bytes
+
+
+class Gallery:
+    """Keeps the pictures of the `size` most sickle-like cells that it was offered, and of no others."""
+
+    def __init__(self, size: int = 48) -> None:
+        self._size = size
+        self._heap: list[tuple[float, int, GalleryCell]] = []
+        self._offered = 0
+
+    def offer(self, pixels: Pixels, reading: FieldReading) -> None:
+        """Look at the cells of a field; pixels are those of the given image."""
+        sickle = reading.prob[:, CLASSES.index("sickle")]
+        for index in np.argsort(-sickle, kind="stable")[: self._size].tolist():
+            p, label = float(sickle[index]), int(reading.label[index])
+            if len(self._heap) == self._size and p <= self._heap[0][0]:
+                return
+            name = Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label]
+            picture = jpeg(_thumbnail(pixels, reading.boxes[index]))
+            self._offered += 1
+            # Of two equal cells the first stays; the counter also keeps the heap from comparing the cells themselves.
+            entry = (p, -self._offered, GalleryCell(p, name, reading.name, index, picture))
+            if len(self._heap) < self._size:
+                heapq.heappush(self._heap, entry)
+            else:
+                heapq.heappushpop(self._heap, entry)
+
+    def cells(self) -> list[GalleryCell]:
+        """Return the cells kept, the most sickle-like first."""
+        return [cell for _, _, cell in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+
+
+def _thumbnail(pixels: Pixels, box: Floats) -> Pixels:
+    """Cut a square round a cell with a little of what is beside it, uint8 (112, 112, 3); grey beyond the image."""
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    side = max(4.0, max(x1 - x0, y1 - y0) * (1.0 + 2.0 * _MARGIN))
+    zoom = _THUMBNAIL_PX / side
+    to_thumbnail = np.array(
+        [
+            [zoom, 0.0, _THUMBNAIL_PX / 2 - zoom * (x0 + x1) / 2],
+            [0.0, zoom, _THUMBNAIL_PX / 2 - zoom * (y0 + y1) / 2],
+        ]
+    )
+    thumbnail = cv2.warpAffine(
+        pixels, to_thumbnail, (_THUMBNAIL_PX, _THUMBNAIL_PX), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=(128, 128, 128),
+    )
+    return np.asarray(thumbnail, np.uint8)

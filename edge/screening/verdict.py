@@ -1,0 +1,108 @@
+"""What may be said about the counts, and the words for it. Statistics of sampling only, never a diagnosis."""
+
+from __future__ import annotations
+
+from math import sqrt
+from statistics import NormalDist
+
+from edge.types import Counts, Exclusion, Verdict
+
+RESEARCH_USE = "For Research Use Only. Not for use in diagnostic procedures."
+"""Wording of 21 CFR 809.10(c); on everything that a person reads or prints."""
+
+NOT_A_DIAGNOSIS = (
+    "Not a diagnosis: does not exclude sickle-cell disease or trait; confirm by HPLC or electrophoresis."
+)
+
+MANY_ABSTAINED = 0.1
+"""Share of red and unnamed cells that the classifier would not name, above which the verdict says so."""
+
+FLAGS = {
+    "insufficient": "Too few red cells were counted for a result.",
+    "below_target": "Enough red cells for a result, but fewer than is the aim.",
+    "no_limit_of_blank": "The model states no limit of blank: it is not known what share it finds on smears without any.",
+    "wbc_may_include_nucleated_red_cells": "The white cells counted may include nucleated red cells.",
+    "many_abstained": "The classifier would not name many of the cells: see the fraction if none or all were sickle-like.",
+    "scale_estimated": "The size of a pixel was estimated from the red cells themselves (taken as 7.5 µm wide), so that "
+    "a smear of small or large cells is measured wrongly.",
+    "cells_may_repeat": "Frames may overlap, so that a cell can have been counted more than once and the interval is "
+    "narrower than it should be.",
+}
+"""Every flag of a verdict and what it means, in the order in which they are given."""
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion, without continuity correction.
+
+    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209–212; method 3 of R. G. Newcombe, Stat. Med. 17 (1998) 857–872.
+    It is exact at the edges: the lower bound of 0 successes is 0 and the upper bound of all is 1.
+    Raises ValueError unless 0 ≤ successes ≤ trials and trials > 0.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} of {trials} is no proportion; expected 0 <= successes <= trials, trials > 0")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    p = successes / trials
+    middle = p + z * z / (2 * trials)
+    half = z * sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    # At the edges middle and half are equal up to rounding: the bound is exact and must not come out as 1e-19.
+    low = 0.0 if successes == 0 else (middle - half) / scale
+    high = 1.0 if successes == trials else (middle + half) / scale
+    return low, high
+
+
+def assess(
+    counts: Counts,
+    *,
+    min_red_cells: int,
+    target_red_cells: int,
+    limit_of_blank: float | None,
+    scale_estimated: bool = False,
+    cells_may_repeat: bool = False,
+) -> Verdict:
+    """Return what the counts allow to be said.
+
+    limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
+    scale_estimated, cells_may_repeat: what the caller knows of how the counts were made; they become flags.
+    """
+    red, sickle = counts.red_cells, counts.by_class["sickle"]
+    abstained = counts.excluded[Exclusion.ABSTAINED.value]
+    insufficient = red < min_red_cells
+    low, high = wilson(sickle, red) if red else (None, None)
+    above_blank = None if insufficient or limit_of_blank is None or low is None else low > limit_of_blank
+    raised = {
+        "insufficient": insufficient,
+        "below_target": min_red_cells <= red < target_red_cells,
+        "no_limit_of_blank": limit_of_blank is None,
+        "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
+        "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),
+        "scale_estimated": scale_estimated,
+        "cells_may_repeat": cells_may_repeat,
+    }
+    return Verdict(
+        status="insufficient" if insufficient else "reported",
+        red_cells=red,
+        sickle=sickle,
+        fraction=sickle / red if red else None,
+        low=low,
+        high=high,
+        fraction_if_none=sickle / (red + abstained) if red + abstained else None,
+        fraction_if_all=(sickle + abstained) / (red + abstained) if red + abstained else None,
+        limit_of_blank=limit_of_blank,
+        above_blank=above_blank,
+        flags=tuple(name for name in FLAGS if raised[name]),
+        text=_text(sickle, red, low, high, min_red_cells),
+    )
+
+
+def _text(sickle: int, red: int, low: float | None, high: float | None, min_red_cells: int) -> str:
+    """Word the verdict; the count is in the words of every result, an insufficient one says first that it is."""
+    said = f"Sickle-like cells {sickle} of {red}"
+    if low is not None and high is not None:
+        said += f" (95 % interval {100 * low:.2f}–{100 * high:.2f} %)"
+    if red < min_red_cells:
+        said = (
+            f"Insufficient: {red} red cells counted, at least {min_red_cells} needed; count {min_red_cells - red} more. "
+            f"{said}"
+        )
+    return f"{said}. {NOT_A_DIAGNOSIS}"
