@@ -1,0 +1,77 @@
+# The two commands: `make demo` and `make test`. Each makes its environment when needed, and is quick the next time.
+
+PYTHON ?= python3
+PYTHON_TRAINING ?= python3.11
+ARGS ?=
+
+VENV := .venv
+VENV_TRAINING := .venv-training
+PIP := -m pip --disable-pip-version-check --quiet install
+
+.PHONY: help demo test test-training check schemas clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo [ARGS=\"--frames 200\"]  the service on a virtual slide, with the shipped models and its own broker"
+	@echo "make test                        every test but training's"
+	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
+	@echo "make check                       ruff, mypy and import-linter"
+	@echo "make schemas                     write docs/schemas/ from the messages"
+	@echo "make clean                       remove the environments and what the tools left"
+
+demo: $(VENV)/.for-demo
+	@$(VENV)/bin/sicklescope demo $(ARGS)
+
+test: $(VENV)/.for-test
+	$(VENV)/bin/python -m pytest -m "not training" $(ARGS)
+
+test-training: $(VENV_TRAINING)/.for-test
+	$(VENV_TRAINING)/bin/python -m pytest -m training $(ARGS)
+
+check: $(VENV)/.for-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+schemas: $(VENV)/.for-test
+	$(VENV)/bin/python -m edge.publish.schemas
+
+clean:
+	rm -rf $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find edge export training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# $(call make-venv,PYTHON,FOLDER): says what is missing before anything is made.
+define make-venv
+	@$(1) -c '' 2>/dev/null || { echo "$(1) not found: install Python 3.10 or newer" \
+		"(Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=... or, for test-training, PYTHON_TRAINING=..." >&2; exit 1; }
+	@$(1) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 10) else \
+		"$(1) is Python %d.%d: sicklescope needs 3.10 or newer. Name one: make PYTHON=python3.10" % v[:2])'
+	@$(1) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(1) cannot make an environment:" \
+		"install the package python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Making $(2) and installing; the first time this takes a few minutes"
+	@$(1) -m venv --clear $(2)
+endef
+
+$(VENV)/.made:
+	$(call make-venv,$(PYTHON),$(VENV))
+	@touch $@
+
+$(VENV)/.for-demo: pyproject.toml $(VENV)/.made
+	@$(VENV)/bin/python $(PIP) -e ".[demo]"
+	@touch $@
+
+$(VENV)/.for-test: pyproject.toml $(VENV)/.made
+	@$(VENV)/bin/python $(PIP) -e ".[test,check]"
+	@touch $@ $(VENV)/.for-demo
+
+$(VENV_TRAINING)/.made:
+	$(call make-venv,$(PYTHON_TRAINING),$(VENV_TRAINING))
+	@touch $@
+
+# Exactly this torch, and first: any other version would fetch gigabytes of GPU libraries.
+$(VENV_TRAINING)/.for-test: pyproject.toml $(VENV_TRAINING)/.made
+	@$(VENV_TRAINING)/bin/python $(PIP) "torch==2.13.0"
+	@$(VENV_TRAINING)/bin/python $(PIP) -e ".[training,test]"
+	@touch $@
