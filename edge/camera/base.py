@@ -6,7 +6,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from edge.config import CameraConfig
+from edge.config import CameraConfig, QualityConfig
 from edge.errors import CameraError, InputError
 from edge.types import Frame, Rejection
 
@@ -59,10 +59,14 @@ CAMERAS = {
 """Every camera there is; a new one is a row here and a name in CameraConfig.kind. Imported only when chosen."""
 
 
-def open_camera(config: CameraConfig) -> Camera:
-    """Make the camera that the configuration names; it is opened by `with`."""
+def open_camera(config: CameraConfig, megapixels_max: float = QualityConfig().megapixels_max) -> Camera:
+    """Make the camera that the configuration names; it is opened by `with`.
+
+    megapixels_max: files above it are refused by their header; a live camera's size is what was asked of it.
+    """
     if config.kind not in CAMERAS:
         raise CameraError(f"camera.kind {config.kind!r} not found; expected one of {', '.join(CAMERAS)}")
     module, _, name = CAMERAS[config.kind].partition(":")
-    camera: Camera = getattr(import_module(module), name)(config)
+    files_only = {"megapixels_max": megapixels_max} if config.kind == "replay" else {}
+    camera: Camera = getattr(import_module(module), name)(config, **files_only)
     return camera

@@ -1,0 +1,134 @@
+"""Recorded fields as a camera: an image, a folder, a glob or a video, in order, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from edge.camera.base import RejectedInputError
+from edge.camera.capture import Pace, rgb, stamped
+from edge.camera.images import find_inputs, is_video, read_image
+from edge.config import CameraConfig, QualityConfig
+from edge.errors import CameraError
+from edge.types import Frame, Pixels, Reason, Rejection
+
+
+class ReplayCamera:
+    """Images and videos as frames, named by their path and, in a video, `path#frame` counted from 0.
+
+    Entering raises InputError when there is nothing to read. `read` raises RejectedInputError for one image or video
+    that cannot be opened, and CameraError at the place where a video breaks; after either, the next `read` goes on
+    with the next file.
+    """
+
+    live = False
+
+    def __init__(self, config: CameraConfig, megapixels_max: float = QualityConfig().megapixels_max) -> None:
+        self.name = f"replay of {config.device}"
+        self._device = config.device
+        self._left = config.frames
+        self._megapixels_max = megapixels_max
+        self._pace = Pace(config.fps)
+        self._files: Iterator[Path] = iter(())
+        self._video: Video | None = None
+        self._index = 0
+
+    def __enter__(self) -> ReplayCamera:
+        self._files = iter(find_inputs([self._device]))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_video()
+        self._files = iter(())
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None after the last or when `camera.frames` of them were given."""
+        if self._left == 0:
+            return None
+        self._pace.wait()
+        found = self._next()
+        if found is None:
+            return None
+        pixels, name = found
+        frame = stamped(pixels, self._index, name)
+        self._index += 1
+        if self._left is not None:
+            self._left -= 1
+        return frame
+
+    def _next(self) -> tuple[Pixels, str] | None:
+        while True:
+            if self._video is not None:
+                try:
+                    found = self._video.read()
+                except CameraError:
+                    self._close_video()
+                    raise
+                if found is not None:
+                    return found
+                self._close_video()
+            path = next(self._files, None)
+            if path is None:
+                return None
+            if not is_video(path):
+                return read_image(path, self._megapixels_max), str(path)
+            self._video = Video(path)
+
+    def _close_video(self) -> None:
+        if self._video is not None:
+            self._video.close()
+            self._video = None
+
+
+class Video:
+    """The frames of one video file, one after the other; opening raises RejectedInputError when it is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._capture = cv2.VideoCapture(str(path))
+        self._frames = 0
+        self._last_s = 0.0
+        if not self._capture.isOpened():
+            raise RejectedInputError(
+                f"{path} cannot be read: it is damaged, cut short, or no video that OpenCV decodes",
+                str(path),
+                Rejection(Reason.UNREADABLE, 0.0, 1.0),
+            )
+
+    def read(self) -> tuple[Pixels, str] | None:
+        """Return the next frame's pixels and name, or None at the end; CameraError when the end came too early."""
+        ok, captured = self._capture.read()
+        if ok:
+            self._last_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            self._frames += 1
+            return rgb(captured), f"{self._path}#{self._frames - 1}"
+        announced = self._announced()
+        if announced is not None:
+            raise CameraError(
+                f"{self._path} breaks after frame {self._frames} of {announced} announced: it is damaged or cut short. "
+                "The frames before were read; copy the video again to read the rest"
+            )
+        return None
+
+    def _announced(self) -> int | None:
+        """Return how many frames the container announces if far more than were read, else None.
+
+        A count is exact in MP4 and AVI, a guess from duration and rate in Matroska, and absent from a stream. So
+        both the count and the duration must say that something is missing, by more than the few frames that an
+        encoder may drop at the end.
+        """
+        count, fps = self._capture.get(cv2.CAP_PROP_FRAME_COUNT), self._capture.get(cv2.CAP_PROP_FPS)
+        if not (0 < count < 1e9 and fps > 0):
+            return None
+        tolerated = 2 + 0.01 * count
+        is_short = self._frames < count - tolerated and self._last_s * fps < count - 1 - tolerated
+        return int(count) if is_short else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
