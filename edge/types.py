@@ -150,6 +150,25 @@ class FieldReading:
         return {**by_class, Exclusion.ABSTAINED.value: abstained, Exclusion.BORDER.value: self.border}
 
 
+def unread(name: str, frame_index: int, rejection: Rejection) -> FieldReading:
+    """Return the reading of what never became a picture: a file that could not be decoded."""
+    none = np.zeros(0, np.float32)
+    return FieldReading(
+        frame_index=frame_index,
+        name=name,
+        width=0,
+        height=0,
+        scale=None,
+        rejected=rejection,
+        boxes=none.reshape(0, 4),
+        score=none,
+        prob=none.reshape(0, len(CLASSES)),
+        label=np.zeros(0, np.int8),
+        border=0,
+        area_mm2=0.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What has been counted in a sample so far; made by the tally, which checks that it adds up.

@@ -49,8 +49,10 @@ def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
     """
     shrink = min(1.0, _LONGEST_PX / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
-    picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if shrink < 1.0 else pixels.copy()
-    for box, label in zip(reading.boxes * np.float32(shrink), reading.label.tolist(), strict=True):
+    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if shrink < 1.0 else pixels.copy()
+    picture = np.asarray(resized, np.uint8)
+    boxes: Floats = (reading.boxes * shrink).astype(np.float32)
+    for box, label in zip(boxes, reading.label.tolist(), strict=True):
         name = Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label]
         _outline(picture, box, COLOURS[name], 3 if name == "sickle" else 1)
     return np.vstack([picture, _legend(reading, size[0])])
@@ -135,7 +137,11 @@ def _thumbnail(pixels: Pixels, box: Floats) -> Pixels:
         ]
     )
     thumbnail = cv2.warpAffine(
-        pixels, to_thumbnail, (_THUMBNAIL_PX, _THUMBNAIL_PX), flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT, borderValue=(128, 128, 128),
+        pixels,
+        to_thumbnail,
+        (_THUMBNAIL_PX, _THUMBNAIL_PX),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(128, 128, 128),
     )
     return np.asarray(thumbnail, np.uint8)

@@ -1,12 +1,13 @@
 """The public contract of `sicklescope scan`: the lines of fields.jsonl and the whole of summary.json.
 
-These models are the source; `python -m edge.screening.records docs/schemas` writes the JSON Schemas from them.
+These models are the source; `python -m edge.screening.records --write docs/schemas` writes the JSON Schemas from them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from edge.screening.tally import field_score
-from edge.types import ABSTAINED, CLASSES, RED_CELLS, Counts, Exclusion, FieldReading, Reason, Verdict
+from edge.screening.verdict import FLAGS
+from edge.types import ABSTAINED, CLASSES, RED_CELLS, Exclusion, FieldReading, Reason, ScaleSource
 
 COUNTED = (*CLASSES, *(reason.value for reason in Exclusion))
 """Names of the counts of a field: its classes, then why a cell is in none of them."""
@@ -50,117 +52,147 @@ class Keyed:
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 ClassName = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
+Flag = Annotated[str, Field(json_schema_extra={"enum": list(FLAGS)})]
 
 
 class Record(BaseModel):
-    """A part of the contract: frozen, and an unknown key is an error."""
+    """A part of the contract: frozen, finite, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class RejectedRecord(Record):
-    """Why a field was not read: what was measured, and the limit it missed."""
+    """Why a field was not read."""
 
     reason: Reason
     value: float
+    """What was measured."""
     limit: float
+    """What it missed."""
 
 
 class CellRecord(Record):
-    """One cell. box: x0, y0, x1, y1 in pixels of the given image. class: null when the classifier abstained."""
+    """One cell."""
 
     box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels of the given image, turned upright by its EXIF orientation."""
     score: Fraction
+    """The detector's."""
     class_: Annotated[ClassName | None, Field(alias="class")]
+    """null when the classifier abstained."""
     prob: Annotated[dict[str, Fraction], Keyed(CLASSES)]
+    """Probability of each class."""
 
 
 class FieldRecord(Record):
-    """A line of fields.jsonl: one image, or one frame of a video (named `file#index`).
-
-    Width and height are of the upright image, 0 when it could not be read; um_per_px and scale_source are null when
-    the scale is not known. Cells cut by the border are in counts only. rbc: normal + sickle + other.
-    sickle_fraction: null without red cells. field_score: 0 for a rejected field, which shows no evidence either way.
-    """
+    """A line of fields.jsonl: one image, or one frame of a video."""
 
     image: str
+    """Path as given or found; `path#frame`, from 0, for a frame of a video."""
     width: Count
+    """Of the given image, upright; 0 when it could not be read."""
     height: Count
     um_per_px: Annotated[float, Field(gt=0.0)] | None
-    scale_source: Literal["configured", "estimated", "locked"] | None
+    """Size on the slide of a pixel of the given image; null when it is not known."""
+    scale_source: ScaleSource | None
     rejected: RejectedRecord | None
+    """null when the field was read."""
     cells: list[CellRecord]
+    """Without those cut by the border, which are in `counts` only."""
     counts: Annotated[dict[str, Count], Keyed(COUNTED)]
+    """Cells by class, then those in no class by reason; the sum is every cell that was seen."""
     rbc: Count
+    """Red cells: normal + sickle + other."""
     sickle_fraction: Fraction | None
+    """sickle / rbc; null without red cells."""
     field_score: Fraction
+    """Evidence of sickling, comparable between fields; 0 for a rejected field, which gives none."""
 
 
 class ModelRecord(Record):
-    """A network that was used. runtime: backend, version and precision. sha256: digest of its file."""
+    """A network that was used."""
 
     name: str
     version: str
     sha256: str
+    """Digest of its file."""
     runtime: str
+    """Backend, version and precision."""
     thresholds: dict[str, float]
     temperature: float
     training_data: list[str]
 
 
 class ScaleRecord(Record):
-    """Scales of the fields that were read, in µm/px. spread: median relative interquartile range behind an estimate."""
+    """Scales of the fields that were read, in µm per pixel of the given images."""
 
-    sources: list[str]
+    sources: list[ScaleSource]
     median: float
     lowest: float
     highest: float
     spread: float
+    """Median over the fields of the relative interquartile range of red-cell diameters; 0 when configured."""
 
 
 class VerdictRecord(Record):
-    """What the counts allow to be said; fractions are of red cells, the interval is Wilson's, of sampling only."""
+    """What the counts allow to be said. Fractions are of red cells."""
 
     status: Literal["insufficient", "reported"]
     red_cells: Count
     sickle: Count
     fraction: Fraction | None
     low: Fraction | None
+    """Lower end of the Wilson 95 % interval, of sampling only."""
     high: Fraction | None
+    """Upper end of the Wilson 95 % interval, of sampling only."""
     fraction_if_none: Fraction | None
+    """The fraction if no abstained cell were sickle, all of them counted as red cells."""
     fraction_if_all: Fraction | None
+    """The fraction if all abstained cells were sickle."""
     limit_of_blank: float | None
+    """Fraction that the model calls sickle on smears without any; null where it states none."""
     above_blank: bool | None
-    flags: list[str]
+    """Whether `low` is above `limit_of_blank`; null when insufficient or not known."""
+    flags: list[Flag]
     text: str
 
 
 class Summary(Record):
-    """summary.json: the whole scan.
-
-    complete: false when it was stopped before the last input. inputs: files given; inputs_done: files dealt with.
-    cells_seen = Σ by_class + Σ excluded. settings: sections of the configuration that were in force.
-    """
+    """summary.json: the whole scan."""
 
     schema_version: Literal[1]
     sicklescope: str
+    """Version of the program."""
     research_use: str
     complete: bool
+    """false when the scan was stopped before the last input."""
     started_at: str
-    seconds: float
+    """ISO 8601, UTC, by this computer's clock."""
+    seconds: Annotated[float, Field(ge=0.0)]
     inputs: Count
+    """Files that were to be read."""
     inputs_done: Count
+    """Files that were read to their end, or rejected."""
     fields_read: Count
     rejected: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Reason))]
+    """Fields by the reason why they were not read."""
     by_class: Annotated[dict[str, Count], Keyed(CLASSES)]
     excluded: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Exclusion))]
+    """Cells that were seen and are in no class, by reason."""
     cells_seen: Count
+    """Σ by_class + Σ excluded."""
     red_cells: Count
-    area_mm2: float
+    """normal + sickle + other."""
+    area_mm2: Annotated[float, Field(ge=0.0)]
+    """Area of slide that was read."""
     verdict: VerdictRecord
     scale: ScaleRecord | None
+    """null when no field was read."""
     models: Annotated[dict[str, ModelRecord], Keyed(("detector", "classifier"))]
     settings: dict[str, Any]
+    """What was asked, and the sections of the configuration that were in force."""
 
 
 def field_record(reading: FieldReading) -> FieldRecord:
@@ -168,16 +200,13 @@ def field_record(reading: FieldReading) -> FieldRecord:
     counts = reading.counts()
     rbc = sum(counts[name] for name in RED_CELLS)
     sickle = reading.prob[:, CLASSES.index("sickle")]
-    rejected = reading.rejected
     return FieldRecord(
         image=reading.name,
         width=reading.width,
         height=reading.height,
         um_per_px=round(reading.scale.um_per_px, MICROMETRE_DIGITS) if reading.scale else None,
         scale_source=reading.scale.source if reading.scale else None,
-        rejected=None if rejected is None else RejectedRecord(
-            reason=rejected.reason, value=rejected.value, limit=rejected.limit
-        ),
+        rejected=RejectedRecord(**asdict(reading.rejected)) if reading.rejected else None,
         cells=_cell_records(reading),
         counts=counts,
         rbc=rbc,
@@ -213,26 +242,28 @@ def csv_rows(record: FieldRecord) -> list[list[str | int | float]]:
     ]
 
 
-def counts_record(counts: Counts) -> dict[str, Any]:
-    """Return the keys of `Summary` that come from the counts."""
-    return {**asdict(counts), "red_cells": counts.red_cells}
-
-
-def verdict_record(verdict: Verdict) -> VerdictRecord:
-    """Return the verdict as it is written."""
-    return VerdictRecord(**asdict(verdict))
-
-
 SCHEMAS: dict[str, type[Record]] = {"field": FieldRecord, "summary": Summary}
-"""Public schemas by file name, `docs/schemas/NAME.schema.json`."""
+"""The public models by name, written to `docs/schemas/NAME.schema.json`."""
 
 
-def schema_text(name: str) -> str:
-    """Return the JSON Schema of `field` or `summary`, as its file holds it."""
-    schema = SCHEMAS[name].model_json_schema(by_alias=True, mode="serialization")
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
+def json_schemas() -> dict[str, str]:
+    """Return the JSON Schemas by file name, as text."""
+    texts = {}
+    for name, model in SCHEMAS.items():
+        schema = model.model_json_schema(by_alias=True, mode="serialization")
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        texts[f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the schemas of the files that a scan writes."""
+    parser = argparse.ArgumentParser(prog="python -m edge.screening.records", description=main.__doc__)
+    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="where the schemas go")
+    folder: Path = parser.parse_args(arguments).write
+    for name, text in json_schemas().items():
+        (folder / name).write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    for schema_name in SCHEMAS:
-        Path(sys.argv[1], f"{schema_name}.schema.json").write_text(schema_text(schema_name))
+    main()

@@ -1,6 +1,8 @@
-"""Counting: every cell that was seen is in one class or is excluded for one reason, and every frame is accounted for."""
+"""Counting: every cell that was seen is in one class or excluded for one reason, and every frame is accounted for."""
 
 from __future__ import annotations
+
+from math import sqrt
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class Tally:
         counted, excluded = sum(self._by_class.values()), sum(self._excluded.values())
         if self._cells_seen != counted + excluded:
             raise TallyError(
-                f"the counts do not add up: {self._cells_seen} cells seen, but {counted} counted + {excluded} excluded. "
+                f"the counts do not add up: {self._cells_seen} cells seen; {counted} counted + {excluded} excluded. "
                 "This is a fault of the program: discard this sample's result and report it"
             )
         return Counts(
@@ -61,5 +63,5 @@ def field_score(p_sickle: Floats, n_red: int) -> float:
     are a little like one; the root stands between a count (which grows with the field) and a fraction (in which one
     sickle cell among 300 vanishes). It sees nothing of the picture: without sickle-like cells it is 0.
     """
-    evidence = float(np.sum(np.square(p_sickle, dtype=np.float64))) / max(1, n_red) ** 0.5
+    evidence = float(np.sum(np.square(p_sickle, dtype=np.float64))) / sqrt(max(1, n_red))
     return evidence / (1.0 + evidence)

@@ -10,9 +10,7 @@ from edge.types import Counts, Exclusion, Verdict
 RESEARCH_USE = "For Research Use Only. Not for use in diagnostic procedures."
 """Wording of 21 CFR 809.10(c); on everything that a person reads or prints."""
 
-NOT_A_DIAGNOSIS = (
-    "Not a diagnosis: does not exclude sickle-cell disease or trait; confirm by HPLC or electrophoresis."
-)
+NOT_A_DIAGNOSIS = "Not a diagnosis: does not exclude sickle-cell disease or trait; confirm by HPLC or electrophoresis."
 
 MANY_ABSTAINED = 0.1
 """Share of red and unnamed cells that the classifier would not name, above which the verdict says so."""
@@ -20,13 +18,13 @@ MANY_ABSTAINED = 0.1
 FLAGS = {
     "insufficient": "Too few red cells were counted for a result.",
     "below_target": "Enough red cells for a result, but fewer than is the aim.",
-    "no_limit_of_blank": "The model states no limit of blank: it is not known what share it finds on smears without any.",
+    "no_limit_of_blank": "The model states no limit of blank: what it finds on smears without sickle cells is unknown.",
     "wbc_may_include_nucleated_red_cells": "The white cells counted may include nucleated red cells.",
-    "many_abstained": "The classifier would not name many of the cells: see the fraction if none or all were sickle-like.",
-    "scale_estimated": "The size of a pixel was estimated from the red cells themselves (taken as 7.5 µm wide), so that "
-    "a smear of small or large cells is measured wrongly.",
-    "cells_may_repeat": "Frames may overlap, so that a cell can have been counted more than once and the interval is "
-    "narrower than it should be.",
+    "many_abstained": "The classifier would not name many cells: see the fraction if none, or all, were sickle-like.",
+    "scale_estimated": "The size of a pixel was estimated from the red cells themselves, taken as 7.5 µm wide: "
+    "unusually small or large cells are measured wrongly.",
+    "cells_may_repeat": "Frames may overlap: a cell can have been counted more than once, and the interval is then too "
+    "narrow.",
 }
 """Every flag of a verdict and what it means, in the order in which they are given."""
 
@@ -102,7 +100,7 @@ def _text(sickle: int, red: int, low: float | None, high: float | None, min_red_
         said += f" (95 % interval {100 * low:.2f}–{100 * high:.2f} %)"
     if red < min_red_cells:
         said = (
-            f"Insufficient: {red} red cells counted, at least {min_red_cells} needed; count {min_red_cells - red} more. "
-            f"{said}"
+            f"Insufficient: {red} red cells counted, at least {min_red_cells} needed; "
+            f"count {min_red_cells - red} more. {said}"
         )
     return f"{said}. {NOT_A_DIAGNOSIS}"
