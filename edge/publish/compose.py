@@ -1,0 +1,200 @@
+"""From what was counted to the messages: stamps each with who, when and which number."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import count
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from edge.config import DeviceConfig
+from edge.publish.clock import boot_id, clock_synchronised
+from edge.publish.message import Birth, Event, Progress, Result, Status, Telemetry
+from edge.runtime.base import Network
+from edge.runtime.contract import Contract
+from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The two networks as the messages name them; `of` takes them from a pipeline."""
+
+    detector: Contract
+    detector_sha256: str
+    classifier: Contract
+    classifier_sha256: str
+    runtime: str
+
+    @classmethod
+    def of(cls, detector: Network, classifier: Network) -> Models:
+        """Take the names from two loaded networks."""
+        runtimes = dict.fromkeys((detector.runtime, classifier.runtime))
+        return cls(detector.contract, detector.sha256, classifier.contract, classifier.sha256, " + ".join(runtimes))
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the fields of `Networks`."""
+        return {
+            "runtime": self.runtime,
+            "detector_name": self.detector.name,
+            "detector_version": self.detector.version,
+            "detector_sha256": self.detector_sha256,
+            "classifier_name": self.classifier.name,
+            "classifier_version": self.classifier.version,
+            "classifier_sha256": self.classifier_sha256,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """When a sample was read: wall time in milliseconds since 1970 UTC, duration in seconds of the monotonic clock."""
+
+    started_ms: int
+    ended_ms: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the device is doing; see `Telemetry` for each number. stage_ms: by stage, without prefix or unit."""
+
+    fps: float
+    frames: int
+    frames_dropped: int
+    rss_mb: float
+    stage_ms: Mapping[str, float]
+
+
+class Composer:
+    """Makes the messages of one device. Any thread may call it. The clocks are given by a test, seconds each.
+
+    Raises pydantic's ValidationError where a number breaks the contract, such as counts that do not add up.
+    """
+
+    def __init__(
+        self,
+        device: DeviceConfig,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        synchronised: Callable[[], bool] = clock_synchronised,
+    ) -> None:
+        self.site = device.site
+        self.device = device.device
+        self._wall = wall
+        self._monotonic = monotonic
+        self._synchronised = synchronised
+        self._seq = count(1)
+
+    def _stamp(self, sample: str) -> dict[str, Any]:
+        return {
+            "ts_ms": int(self._wall() * 1000),
+            "clock_synchronised": self._synchronised(),
+            "uptime_ms": int(self._monotonic() * 1000),
+            "boot_id": boot_id(),
+            "site": self.site,
+            "device": self.device,
+            "sample": sample,
+            "seq": next(self._seq),
+        }
+
+    def status(
+        self, state: Literal["online", "offline", "stopped", "fault"], reason: str = "", sample: str = ""
+    ) -> Status:
+        """Say whether the device is there."""
+        return Status(**self._stamp(sample), state=state, reason=reason)
+
+    def birth(self, models: Models, camera: str, um_per_px: float | None) -> Birth:
+        """Say what the device is made of; um_per_px is None when it is estimated for each sample."""
+        return Birth(
+            **self._stamp(""),
+            **models.as_fields(),
+            sicklescope_version=version("sicklescope"),
+            python_version=platform.python_version(),
+            classes=",".join(CLASSES),
+            camera=camera,
+            um_per_px=um_per_px,
+        )
+
+    def progress(self, sample: str, counts: Counts, verdict: Verdict) -> Progress:
+        """Tell the running counts."""
+        return Progress(**self._stamp(sample), **_counted(counts, verdict))
+
+    def result(
+        self,
+        sample: str,
+        counts: Counts,
+        verdict: Verdict,
+        scale: Scale | None,
+        models: Models,
+        period: Period,
+        result_id: UUID | None = None,
+    ) -> Result:
+        """Tell the end of a sample; scale is None when no field was read. A new UUID is made unless one is given."""
+        return Result(
+            **self._stamp(sample),
+            **_counted(counts, verdict),
+            **_rejected(counts.rejected),
+            **models.as_fields(),
+            id=result_id or uuid4(),
+            verdict=verdict.status,
+            text=verdict.text,
+            flags=",".join(verdict.flags),
+            fraction_if_none=verdict.fraction_if_none,
+            fraction_if_all=verdict.fraction_if_all,
+            limit_of_blank=verdict.limit_of_blank,
+            above_blank=verdict.above_blank,
+            um_per_px=scale.um_per_px if scale else None,
+            scale_source=scale.source if scale else None,
+            scale_spread=scale.spread if scale else None,
+            threshold_score=models.detector.thresholds["score"],
+            threshold_sickle=models.classifier.thresholds["sickle"],
+            threshold_abstain=models.classifier.thresholds["abstain"],
+            started_ms=period.started_ms,
+            ended_ms=period.ended_ms,
+            duration_s=period.duration_s,
+        )
+
+    def telemetry(
+        self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, dropped: int
+    ) -> Telemetry:
+        """Tell how the device is doing; the last three are the publisher's state()."""
+        fields: dict[str, Any] = {
+            **self._stamp(sample),
+            **_rejected(counts.rejected),
+            "fps": health.fps,
+            "frames": health.frames,
+            "frames_dropped": health.frames_dropped,
+            "outbox_pending": pending,
+            "outbox_refused": refused,
+            "messages_dropped": dropped,
+            "rss_mb": health.rss_mb,
+            **{f"stage_{name}_ms": ms for name, ms in health.stage_ms.items()},
+        }
+        return Telemetry.model_validate(fields)
+
+    def event(self, level: Literal["info", "warning", "error"], code: str, text: str, sample: str = "") -> Event:
+        """Tell that something happened."""
+        return Event(**self._stamp(sample), level=level, code=code, text=text)
+
+
+def _counted(counts: Counts, verdict: Verdict) -> dict[str, Any]:
+    return {
+        **{name: counts.by_class[name] for name in CLASSES},
+        **{reason.value: counts.excluded.get(reason.value, 0) for reason in Exclusion},
+        "cells_seen": counts.cells_seen,
+        "red_cells": counts.red_cells,
+        "fields_read": counts.fields_read,
+        "fields_rejected": sum(counts.rejected.values()),
+        "area_mm2": counts.area_mm2,
+        "fraction": verdict.fraction,
+        "fraction_low": verdict.low,
+        "fraction_high": verdict.high,
+    }
+
+
+def _rejected(rejected: Mapping[str, int]) -> dict[str, Any]:
+    return {f"rejected_{reason.value}": rejected.get(reason.value, 0) for reason in Reason}

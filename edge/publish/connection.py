@@ -1,0 +1,259 @@
+"""The connection to the broker: what the configuration asks of it, and the broker's answer in words."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.config import MqttConfig
+from edge.errors import BrokerError, ConfigError
+
+log = logging.getLogger(__name__)
+
+_PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+
+FAILURE = 0x80
+"""The lowest reason code that says no (MQTT 5, 2.4)."""
+
+_CREDENTIALS = (134, 135)
+"""Bad user name or password, not authorised; paho gives the same codes to MQTT 3.1.1's return codes 4 and 5."""
+
+_VERSION = 132
+"""Unsupported protocol version."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+STOP_S = 3.0
+"""How long closing waits for the broker to take the last words, and again for the network to let go."""
+
+NOT_YET = "not connected yet"
+"""The reason before the first attempt has ended."""
+
+
+def make_client(config: MqttConfig, client_id: str) -> Client:
+    """Return a client set up as configured, not yet connected; it reconnects by itself.
+
+    Raises ConfigError when a certificate cannot be used, or the settings contradict each other.
+    """
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=_PROTOCOLS[config.protocol])
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    # Doubled from try to try. Each device draws its own, or a whole region comes back in the same second.
+    client.reconnect_delay_set(random.uniform(0.7, 1.3), random.uniform(20, 40))  # type: ignore[arg-type]  # noqa: S311
+    try:
+        config.host.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(f"mqtt.host {config.host!r} is not a host name: {error}") from error
+    if config.password is not None and config.username is None:
+        raise ConfigError("mqtt.password is set without mqtt.username. Set both")
+    if config.username is not None:
+        client.username_pw_set(config.username, config.password.get_secret_value() if config.password else None)
+    _set_tls(client, config)
+    return client
+
+
+def _set_tls(client: Client, config: MqttConfig) -> None:
+    files = {"mqtt.ca_file": config.ca_file, "mqtt.cert_file": config.cert_file, "mqtt.key_file": config.key_file}
+    given = {key: path.expanduser() for key, path in files.items() if path is not None}
+    if not config.tls:
+        if given:
+            raise ConfigError(f"{', '.join(given)} set, but mqtt.tls is false. Set mqtt.tls = true")
+        return
+    for key, path in given.items():
+        if not path.is_file():
+            raise ConfigError(f"{key} {path} not found")
+    if config.key_file is not None and config.cert_file is None:
+        raise ConfigError("mqtt.key_file is set without mqtt.cert_file. Set both")
+    try:
+        client.tls_set(
+            ca_certs=_text(config.ca_file),
+            certfile=_text(config.cert_file),
+            keyfile=_text(config.key_file),
+            # Or OpenSSL asks for one on the terminal, and a service waits for ever.
+            keyfile_password="",
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"{', '.join(f'{key} {path}' for key, path in given.items())} cannot be used: {error}. "
+            "Give PEM files, and a key without a password that belongs to the certificate"
+        ) from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser())
+
+
+def describe(code: ReasonCode, properties: Properties | None) -> str:
+    """Return a reason code in words, with the broker's own where it gives some."""
+    own = getattr(properties, "ReasonString", "")
+    return f"{code} ({code.value}{': ' + own if own else ''})"
+
+
+def refusal(config: MqttConfig, code: ReasonCode, properties: Properties | None) -> str:
+    """Say why the broker refused the connection, and what to do."""
+    remedy = ""
+    if code.value == _VERSION:
+        remedy = f' to MQTT {config.protocol}. Set mqtt.protocol = "{"3.1.1" if config.protocol == "5" else "5"}"'
+    elif code.value in _CREDENTIALS:
+        who = f"user {config.username!r}" if config.username else "no user"
+        remedy = f" to {who}. Check mqtt.username, mqtt.password and the broker's list of users"
+    return f"broker {config.host}:{config.port} answered {describe(code, properties)}{remedy}"
+
+
+def unreachable(config: MqttConfig) -> str:
+    """Say why there is no connection; called while the error is being handled, as paho's on_connect_fail is."""
+    error = sys.exc_info()[1]
+    return (
+        f"broker {config.host}:{config.port} cannot be reached: {error}. "
+        "Is it running? Check mqtt.host, mqtt.port and mqtt.tls"
+    )
+
+
+class Link:
+    """The connection of a service: made again whenever it is lost, and always able to say why there is none.
+
+    `up`, `down` and `answer` are called by paho's thread and must return at once: `up()` on each connection,
+    `down(code, reason)` once for each new reason, `answer(mid, code, reason)` for each PUBACK and each QoS 0 message
+    that has left. `will()` gives topic and payload of the last will, afresh for each attempt. One thread publishes.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client_id: str,
+        *,
+        up: Callable[[], None],
+        down: Callable[[str, str], None],
+        answer: Callable[[int, int, str], None],
+        will: Callable[[], tuple[str, str]] | None,
+    ) -> None:
+        """Set the client up as `make_client` does, without connecting."""
+        self.connected = False
+        self.reason = NOT_YET
+        self._config = config
+        self._up, self._down, self._answer, self._will = up, down, answer, will
+        self._closing = False
+        self._client = make_client(config, client_id)
+        self._client.on_pre_connect = self._on_pre_connect
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+
+    def open(self) -> None:
+        """Begin to connect; never fails for want of a broker."""
+        self._client.connect_async(self._config.host, self._config.port, self._config.keepalive_s)
+        self._client.loop_start()
+
+    def publish(self, topic: str, payload: str, qos: Literal[0, 1], retain: bool) -> int | None:
+        """Hand a message over and return its number, or None when it was not taken.
+
+        With QoS 1 it is sent again on the next connection, under the same number, until its PUBACK comes.
+        """
+        info = self._client.publish(topic, payload, qos, retain)
+        taken = info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS or (qos == 1 and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN)
+        return info.mid if taken else None
+
+    def close(self, last_words: tuple[str, str] | None) -> None:
+        """Publish topic and payload, retained, if there is a connection; then disconnect, so that no will is sent."""
+        self._closing = True
+        if last_words is not None and self.connected:
+            try:
+                self._client.publish(*last_words, qos=1, retain=True).wait_for_publish(STOP_S)
+            except RuntimeError as error:
+                log.warning("the broker did not hear that the device stops: %s", error)
+        self._client.disconnect()
+        # In a thread of its own, since a dead network can hold paho's for longer than anyone waits.
+        stopper = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
+        stopper.start()
+        stopper.join(STOP_S)
+
+    def _on_pre_connect(self, client: Client, _userdata: object) -> None:
+        if self._will is not None:
+            client.will_set(*self._will(), qos=1, retain=True)
+
+    def _on_connect(
+        self, _client: Client, _userdata: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._lost("broker_refused", refusal(self._config, code, properties))
+            return
+        log.info("connected to %s:%d", self._config.host, self._config.port)
+        self.reason = ""
+        self.connected = True
+        self._up()
+
+    def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
+        self._lost("broker_unreachable", unreachable(self._config))
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: DisconnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        # After a refused connection there is none to lose, and the broker's reason stays.
+        if self.connected and not self._closing:
+            self._lost(
+                "broker_lost",
+                f"connection to {self._config.host}:{self._config.port} lost: {describe(code, properties)}",
+            )
+        self.connected = False
+
+    def _lost(self, code: str, reason: str) -> None:
+        """Say once why there is no connection, though it is tried again and again."""
+        self.connected = False
+        if reason != self.reason:
+            self.reason = reason
+            log.error("%s", reason)
+            self._down(code, reason)
+
+    def _on_publish(
+        self, _client: Client, _userdata: object, mid: int, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        self._answer(mid, code.value, describe(code, properties))
+
+
+def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
+    """Connect once, under an identifier of its own, and return a line that says what was reached.
+
+    Raises BrokerError with the broker's reason when it refuses or does not answer, ConfigError as `make_client`.
+    """
+    client = make_client(config, f"{config.client_id or 'sicklescope'}-check-{random.randrange(10**6)}")  # noqa: S311
+    client.connect_timeout = timeout_s
+    answers: list[str] = []
+    answered = threading.Event()
+
+    def on_connect(_c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
+        answers.append(refusal(config, code, properties) if code.is_failure else "")
+        answered.set()
+
+    client.on_connect = on_connect
+    try:
+        client.connect(config.host, config.port, config.keepalive_s)
+    except OSError as error:
+        raise BrokerError(unreachable(config)) from error
+    client.loop_start()
+    answered.wait(timeout_s)
+    client.disconnect()
+    client.loop_stop()
+    if not answers:
+        raise BrokerError(
+            f"broker {config.host}:{config.port} took the connection, but gave no answer in {timeout_s:g} s. "
+            "Does MQTT listen on this port, and does it expect TLS (mqtt.tls)?"
+        )
+    if answers[0]:
+        raise BrokerError(answers[0])
+    user = f", user {config.username}" if config.username else ""
+    return f"{config.host}:{config.port}, MQTT {config.protocol}{', TLS' if config.tls else ''}{user}"

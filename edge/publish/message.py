@@ -1,0 +1,322 @@
+"""The wire contract: every MQTT message as a frozen model, its topic, and how it is delivered. The only source.
+
+`python -m edge.publish.message --write docs/schemas` writes the JSON Schemas from the models below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import GenerateJsonSchema
+
+from edge.types import CLASSES, RED_CELLS, Exclusion, Reason, ScaleSource
+
+ROOT = "sicklescope/v1"
+
+Count = Annotated[int, Field(ge=0)]
+SampleCode = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""The clinic's own code for a sample, never a patient's name or number; empty outside a sample."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+_STAGE_KEY = r"^stage_[a-z0-9_]+_ms$"
+
+
+class Message(BaseModel):
+    """What every message begins with. Flat: each value is a text, a number, a boolean or null; no key is left out."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
+
+    kind: ClassVar[str]
+    qos: ClassVar[Literal[0, 1]]
+    retain: ClassVar[bool]
+
+    schema_: str = Field(alias="schema")
+    """Name and version of this message's format."""
+    ts_ms: Count
+    """Wall time at which the message was made, milliseconds since 1970 UTC; to be believed if `clock_synchronised`."""
+    clock_synchronised: bool
+    """Whether the device's clock was set by NTP or the like when the message was made."""
+    uptime_ms: Count
+    """Milliseconds of the device's monotonic clock: orders the messages of one `boot_id`, whatever wall time does."""
+    boot_id: str
+    """Changes each time the device starts."""
+    site: str
+    """As in the topic."""
+    device: str
+    """As in the topic."""
+    sample: SampleCode
+    """The clinic's own code for the sample; empty outside a sample."""
+    seq: Count
+    """Counts the messages made in one run of the program, from 1: a gap is a message that was dropped."""
+
+    def to_json(self) -> str:
+        """Return the payload as it is sent."""
+        return self.model_dump_json(by_alias=True)
+
+
+class Status(Message):
+    """Whether the device is there. Retained, sent on every connection; `offline` is sent by the broker (last will)."""
+
+    kind: ClassVar[str] = "status"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = True
+
+    schema_: Literal["sicklescope/status/1"] = Field(default="sicklescope/status/1", alias="schema")
+    state: Literal["online", "offline", "stopped", "fault"]
+    """`offline`: the broker lost the device; the stamps are then of the connection's beginning. `stopped`: on purpose.
+    `fault`: connected, and cannot read samples."""
+    reason: str
+    """Why, in words; empty when there is nothing to explain."""
+
+
+class Networks(Message):
+    """The two networks that read the slide."""
+
+    runtime: str
+    """What runs the networks: backend, version and precision."""
+    detector_name: str
+    detector_version: str
+    detector_sha256: Sha256
+    """Digest of the model file."""
+    classifier_name: str
+    classifier_version: str
+    classifier_sha256: Sha256
+    """Digest of the model file."""
+
+
+class Birth(Networks):
+    """What the device is made of. Retained, sent on every connection."""
+
+    kind: ClassVar[str] = "birth"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = True
+
+    schema_: Literal["sicklescope/birth/1"] = Field(default="sicklescope/birth/1", alias="schema")
+    sicklescope_version: str
+    python_version: str
+    classes: str
+    """Names of the classes that are counted, joined with commas."""
+    camera: str
+    """The source of the frames, with the size and rate it gives."""
+    um_per_px: Annotated[float, Field(gt=0)] | None
+    """Configured size of a camera pixel on the slide, µm; null when it is estimated for each sample."""
+
+
+class Counted(Message):
+    """Cells counted in a sample. cells_seen is the sum of the eight counts before it, checked in every message."""
+
+    normal: Count
+    sickle: Count
+    """Crescents, and elongated cells with a pointed end."""
+    other: Count
+    """Other abnormal red cells."""
+    wbc: Count
+    """White cells."""
+    platelet: Count
+    artefact: Count
+    abstained: Count
+    """Seen, but in no class: the classifier would not name it."""
+    border: Count
+    """Seen, but in no class: cut by the edge of the picture."""
+    cells_seen: Count
+    red_cells: Count
+    """normal + sickle + other: what `fraction` is of."""
+    fields_read: Count
+    fields_rejected: Count
+    area_mm2: Annotated[float, Field(ge=0)]
+    """Area of slide that was read."""
+    fraction: float | None
+    """sickle / red_cells, 0 to 1; null without red cells."""
+    fraction_low: float | None
+    """Lower end of the Wilson 95 % interval, of sampling only."""
+    fraction_high: float | None
+    """Upper end of the Wilson 95 % interval, of sampling only."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Counted:
+        seen = sum(getattr(self, name) for name in (*CLASSES, *(reason.value for reason in Exclusion)))
+        if self.cells_seen != seen:
+            raise ValueError(f"cells_seen is {self.cells_seen}; the counts add up to {seen}")
+        red = sum(getattr(self, name) for name in RED_CELLS)
+        if self.red_cells != red:
+            raise ValueError(f"red_cells is {self.red_cells}; {' + '.join(RED_CELLS)} is {red}")
+        return self
+
+
+class Rejections(Message):
+    """Frames of the sample that were not read, by reason."""
+
+    rejected_unreadable: Count
+    rejected_too_small: Count
+    rejected_too_large: Count
+    rejected_under_exposed: Count
+    rejected_over_exposed: Count
+    rejected_out_of_focus: Count
+    rejected_motion: Count
+    rejected_scale_unknown: Count
+    rejected_empty: Count
+    rejected_crowded: Count
+
+
+class Progress(Counted):
+    """Running counts of the sample that is being read."""
+
+    kind: ClassVar[str] = "progress"
+    qos: ClassVar[Literal[0, 1]] = 0
+    retain: ClassVar[bool] = False
+
+    schema_: Literal["sicklescope/progress/1"] = Field(default="sicklescope/progress/1", alias="schema")
+
+
+class Result(Counted, Rejections, Networks):
+    """The end of a sample. Kept on the device until the broker has taken it; a repeat carries the same `id`."""
+
+    kind: ClassVar[str] = "result"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = False
+
+    schema_: Literal["sicklescope/result/1"] = Field(default="sicklescope/result/1", alias="schema")
+    id: UUID
+    """Identifier of the result: two messages with the same one are the same result."""
+    verdict: Literal["insufficient", "reported"]
+    """`insufficient`: too few red cells to say anything."""
+    text: str
+    """The words to show with the numbers, always."""
+    flags: str
+    """Names of what a reader should know, joined with commas; empty when there is nothing."""
+    fraction_if_none: float | None
+    """The fraction if no abstained cell were sickle."""
+    fraction_if_all: float | None
+    """The fraction if all abstained cells were sickle."""
+    limit_of_blank: float | None
+    """Fraction that the classifier calls sickle on smears without any (95th percentile); null when unknown."""
+    above_blank: bool | None
+    """Whether `fraction_low` is above `limit_of_blank`; null when unknown or insufficient."""
+    um_per_px: Annotated[float, Field(gt=0)] | None
+    """Size of a camera pixel on the slide, µm; null when no field was read."""
+    scale_source: ScaleSource | None
+    """Where `um_per_px` is known from."""
+    scale_spread: Annotated[float, Field(ge=0)] | None
+    """Relative interquartile range of the cell diameters behind an estimate; 0 when configured."""
+    threshold_score: float
+    """Detector: a cell is one from here."""
+    threshold_sickle: float
+    """Classifier: a cell is called sickle from this probability."""
+    threshold_abstain: float
+    """Classifier: below this probability the best class is not named."""
+    started_ms: Count
+    """Wall time of the first frame, milliseconds since 1970 UTC."""
+    ended_ms: Count
+    """Wall time of the last frame, milliseconds since 1970 UTC."""
+    duration_s: Annotated[float, Field(ge=0)]
+    """From first to last frame by the monotonic clock."""
+
+    @model_validator(mode="after")
+    def _rejections_add_up(self) -> Result:
+        rejected = sum(getattr(self, f"rejected_{reason.value}") for reason in Reason)
+        if self.fields_rejected != rejected:
+            raise ValueError(f"fields_rejected is {self.fields_rejected}; the reasons add up to {rejected}")
+        return self
+
+
+class Telemetry(Rejections):
+    """How the device is doing. The times of stages are `stage_<name>_ms`; which there are depends on the version."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"patternProperties": {_STAGE_KEY: {"type": "number"}}, "additionalProperties": False},
+    )
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    kind: ClassVar[str] = "telemetry"
+    qos: ClassVar[Literal[0, 1]] = 0
+    retain: ClassVar[bool] = False
+
+    schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")
+    fps: Annotated[float, Field(ge=0)]
+    """Frames read or rejected in a second, since the last telemetry."""
+    frames: Count
+    """Frames taken from the camera since the program began."""
+    frames_dropped: Count
+    """Frames that nobody took since the program began, because a newer one had come."""
+    outbox_pending: Count
+    """Results that wait for the broker."""
+    outbox_refused: Count
+    """Results that the broker refused; kept until `sicklescope resend`."""
+    messages_dropped: Count
+    """Progress, telemetry and event messages that were never sent, since the program began."""
+    rss_mb: Annotated[float, Field(ge=0)]
+    """Resident memory of the program, MB."""
+
+    @model_validator(mode="after")
+    def _only_stages_are_extra(self) -> Telemetry:
+        wrong = [key for key in self.__pydantic_extra__ if not re.match(_STAGE_KEY, key)]
+        if wrong:
+            raise ValueError(f"unknown keys {', '.join(wrong)}; expected stage_<name>_ms")
+        return self
+
+
+class Event(Message):
+    """Something happened that a person should know. `code` is for programs, `text` for people."""
+
+    kind: ClassVar[str] = "event"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = False
+
+    schema_: Literal["sicklescope/event/1"] = Field(default="sicklescope/event/1", alias="schema")
+    level: Literal["info", "warning", "error"]
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    text: str
+
+
+MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, Telemetry, Event)
+"""Every message there is; a new one is a row here."""
+
+
+def topic(message: Message | type[Message], site: str, device: str) -> str:
+    """Return `sicklescope/v1/<site>/<device>/<kind>`."""
+    return f"{ROOT}/{site}/{device}/{message.kind}"
+
+
+class _Schema(GenerateJsonSchema):
+    """JSON Schema 2020-12 without the titles that only repeat each key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schemas() -> dict[str, str]:
+    """Return each message's JSON Schema by file name, as text."""
+    texts = {}
+    for model in MESSAGES:
+        schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Schema)
+        schema = {"$schema": _Schema.schema_dialect, **schema}
+        texts[f"mqtt-{model.kind}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the schemas of the MQTT messages."""
+    parser = argparse.ArgumentParser(prog="python -m edge.publish.message", description=main.__doc__)
+    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="where the schemas go")
+    folder: Path = parser.parse_args(arguments).write
+    for name, text in json_schemas().items():
+        (folder / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
