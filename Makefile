@@ -35,7 +35,8 @@ check: $(VENV)/.for-test
 	$(VENV)/bin/lint-imports
 
 schemas: $(VENV)/.for-test
-	$(VENV)/bin/python -m edge.publish.schemas
+	$(VENV)/bin/python -m edge.publish.message --write docs/schemas
+	$(VENV)/bin/python -m edge.screening.records docs/schemas
 
 clean:
 	rm -rf $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -117,6 +117,7 @@ class MqttConfig(Section):
     key_file: UserPath | None = None
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     interval_s: float = Field(default=1.0, gt=0.0, description="between two progress messages")
+    telemetry_interval_s: float = Field(default=10.0, gt=0.0, description="between two telemetry messages")
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> MqttConfig:
