@@ -1,0 +1,221 @@
+"""Where the cells of a rendered smear lie: what makes a slide, and the known truth of each of its fields."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+
+from edge.camera.smear import SHAPES, Outline
+from edge.types import CANONICAL_UM_PER_PX
+
+Stain = Literal["leishman", "field", "wright"]
+
+BANK = {"disc": 96, "spindle": 48, "crescent": 48, "oval": 24, "echinocyte": 24, "teardrop": 24,
+        "white_cell": 12, "platelet": 24}  # fmt: skip
+"""How many different cells of each shape a slide has; each appears in four rotations."""
+
+OTHERS = {"oval": 0.05, "echinocyte": 0.04, "teardrop": 0.03}
+"""Share of the red cells that are neither discs nor sickles."""
+
+CUT_SHARE = 0.2
+"""A cell is wholly visible, or at least this share of it is missing and this share shown: none just grazes the edge."""
+CLEAR_UM = 1.0
+"""A wholly visible cell is at least this far from the edge."""
+RED = ("disc", "spindle", "crescent", *OTHERS)
+GAP_UM = 0.6
+"""Between two cells that do not belong together."""
+MARGIN_UM = 8.0
+"""How far outside the picture cells are laid, so that some are cut by its border."""
+ATTEMPTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SlideSpec:
+    """Everything that makes a rendered slide; equal specs give equal pixels.
+
+    n_fields: length of the path. cells_per_mm2: red cells, 0 for an empty slide. pair_share: red cells laid so as to
+    touch or overlap another. stain None: chosen by the seed. defocus_um: standard deviation of the focus's blur.
+    exposure: factor on the light. motion_um: length of a smear along x. noise: standard deviation in grey levels.
+    eyepiece: a bright disc on black, as in phone pictures.
+    """
+
+    seed: int = 0
+    width: int = 640
+    height: int = 480
+    um_per_px: float = CANONICAL_UM_PER_PX
+    n_fields: int = 60
+    sickle_fraction: float = 0.08
+    cells_per_mm2: float = 5200.0
+    white_cells_per_mm2: float = 15.0
+    platelets_per_mm2: float = 150.0
+    pair_share: float = 0.08
+    stain: Stain | None = None
+    defocus_um: float = 0.1
+    exposure: float = 1.0
+    motion_um: float = 0.0
+    noise: float = 1.6
+    eyepiece: bool = False
+
+    @property
+    def eyepiece_radius_um(self) -> float:
+        """Radius of the eyepiece's disc, whose centre is the picture's."""
+        return 0.48 * min(self.width, self.height) * self.um_per_px
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualCell:
+    """One cell of a field as it truly is.
+
+    class_name: one of CLASSES. shape: key of SHAPES. x, y: centre, and box: x0, y0, x1, y1, all in image pixels, whose
+    first pixel spans 0 to 1. fully_visible: False where the border of the image or of the eyepiece cuts the cell.
+    """
+
+    class_name: str
+    shape: str
+    x: float
+    y: float
+    box: tuple[float, float, float, float]
+    fully_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One cell of a slide's bank: the number-th of its shape, turned by so many right angles as np.rot90 turns.
+
+    outline: in µm about the centre, turned. reach: from the centre to the left, top, right and bottom. radius: to the
+    farthest point.
+    """
+
+    shape: str
+    number: int
+    quarter_turns: int
+    outline: Outline
+    reach: tuple[float, float, float, float]
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A cell of the bank laid with its centre on the centre of a pixel."""
+
+    kind: Kind
+    column: int
+    row: int
+    fully_visible: bool
+
+    def described(self, um_per_px: float) -> VirtualCell:
+        """Return what there is to know about the cell."""
+        x, y = self.column + 0.5, self.row + 0.5
+        left, top, right, bottom = (reach / um_per_px for reach in self.kind.reach)
+        box = (x - left, y - top, x + right, y + bottom)
+        return VirtualCell(SHAPES[self.kind.shape][0], self.kind.shape, x, y, box, self.fully_visible)
+
+
+def random_of(spec: SlideSpec, shape: str, number: int) -> Generator:
+    """Return the randomness that belongs to one cell of a slide's bank."""
+    return np.random.default_rng((spec.seed, 1, list(SHAPES).index(shape), number))
+
+
+class Layout:
+    """The cells of every field of a slide. A field depends on the seed and its index only.
+
+    Fields are far enough apart that no cell is in two of them.
+    """
+
+    def __init__(self, spec: SlideSpec) -> None:
+        self._spec = spec
+        self._size = spec.width * spec.um_per_px, spec.height * spec.um_per_px
+        self._bank = {
+            shape: [kind for number in range(count) for kind in _turned_kinds(spec, shape, number)]
+            for shape, count in BANK.items()
+        }
+
+    def field(self, index: int) -> list[Placed]:
+        """Return every cell of a field that shows, wholly or cut."""
+        rng = np.random.default_rng((self._spec.seed, 2, index))
+        laid: list[Placed] = []
+        for shape in self._shapes(rng):
+            kind = self._bank[shape][int(rng.integers(len(self._bank[shape])))]
+            partner = None
+            if shape in RED and rng.random() < self._spec.pair_share:
+                reds = [one for one in laid if one.kind.shape in RED]
+                partner = reds[int(rng.integers(len(reds)))] if reds else None
+            placed = self._place(kind, partner, laid, rng)
+            if placed is not None:
+                laid.append(placed)
+        return laid
+
+    def _shapes(self, rng: Generator) -> list[str]:
+        """Draw the shapes of a field's cells and of its margin's, in the order in which they are laid."""
+        spec = self._spec
+        mm2 = (self._size[0] + 2 * MARGIN_UM) * (self._size[1] + 2 * MARGIN_UM) * 1e-6
+        shares = {"spindle": spec.sickle_fraction / 2, "crescent": spec.sickle_fraction / 2}
+        shares |= {shape: share * (1 - spec.sickle_fraction) for shape, share in OTHERS.items()}
+        shares["disc"] = 1 - sum(shares.values())
+        red = rng.choice(list(shares), int(rng.poisson(spec.cells_per_mm2 * mm2)), p=list(shares.values()))
+        white = ["white_cell"] * int(rng.poisson(spec.white_cells_per_mm2 * mm2))
+        platelets = ["platelet"] * int(rng.poisson(spec.platelets_per_mm2 * mm2))
+        return [*white, *red.tolist(), *platelets]
+
+    def _place(self, kind: Kind, partner: Placed | None, laid: list[Placed], rng: Generator) -> Placed | None:
+        """Find a place clear of all others but the partner; None for one outside the picture, or when it is full."""
+        um = self._spec.um_per_px
+        for _ in range(ATTEMPTS):
+            if partner is None:
+                x, y = (rng.uniform(-MARGIN_UM, side + MARGIN_UM) for side in self._size)
+            else:
+                angle = rng.uniform(0, 2 * math.pi)
+                distance = (kind.radius + partner.kind.radius) * rng.uniform(0.85, 1.02)
+                x = (partner.column + 0.5) * um + distance * math.cos(angle)
+                y = (partner.row + 0.5) * um + distance * math.sin(angle)
+            column, row = math.floor(x / um), math.floor(y / um)
+            shown = self._shown((column + 0.5) * um, (row + 0.5) * um, kind)
+            if shown == 0:
+                return None
+            is_clear = all(
+                math.hypot(one.column - column, one.row - row) * um > one.kind.radius + kind.radius + GAP_UM
+                for one in laid
+                if one is not partner
+            )
+            if is_clear and (shown == 1 or CUT_SHARE <= shown <= 1 - CUT_SHARE):
+                return Placed(kind, column, row, shown == 1)
+        return None
+
+    def _shown(self, x: float, y: float, kind: Kind) -> float:
+        """Share of the cell's extent inside the edge, at its worst side; 1 only where it is clear of the edge."""
+        left, top, right, bottom = kind.reach
+        spans = [(x - left, x + right, self._size[0]), (y - top, y + bottom, self._size[1])]
+        shown = min(_share(low, high, 0, side) for low, high, side in spans)
+        if self._spec.eyepiece:
+            centre = np.array([x - self._size[0] / 2, y - self._size[1] / 2])
+            reach = _distance(kind.outline + centre)
+            radius = self._spec.eyepiece_radius_um
+            shown = min(shown, _share(float(reach.min()), float(reach.max()), -math.inf, radius))
+        return shown
+
+
+def _turned_kinds(spec: SlideSpec, shape: str, number: int) -> list[Kind]:
+    """Make one cell of the bank in its four rotations."""
+    outline = SHAPES[shape][1](random_of(spec, shape, number))
+    radius = float(_distance(outline).max())
+    kinds = []
+    for turns in range(4):
+        left, top = (-outline.min(axis=0)).tolist()
+        right, bottom = outline.max(axis=0).tolist()
+        kinds.append(Kind(shape, number, turns, outline, (left, top, right, bottom), radius))
+        outline = outline[:, ::-1] * (1, -1)  # as np.rot90 turns an array whose rows are y
+    return kinds
+
+
+def _share(low: float, high: float, start: float, end: float) -> float:
+    """Share of low–high that lies in start–end; a little less than 1 where it is too near to be called clear."""
+    share = max(0.0, min(high, end) - max(low, start)) / (high - low)
+    return share if low - CLEAR_UM >= start and high + CLEAR_UM <= end else min(share, 1 - 1e-9)
+
+
+def _distance(points: Outline) -> Outline:
+    return np.hypot(points[:, 0], points[:, 1])
