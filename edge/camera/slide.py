@@ -137,15 +137,16 @@ class Layout:
     def field(self, index: int) -> list[Placed]:
         """Return every cell of a field that shows, wholly or cut."""
         rng = np.random.default_rng((self._spec.seed, 2, index))
+        shapes = self._shapes(rng)
         laid: list[Placed] = []
-        for shape in self._shapes(rng):
+        discs = np.zeros((len(shapes), 3))  # of those laid: x, y, radius in µm
+        for shape in shapes:
             kind = self._bank[shape][int(rng.integers(len(self._bank[shape])))]
-            partner = None
-            if shape in RED and rng.random() < self._spec.pair_share:
-                reds = [one for one in laid if one.kind.shape in RED]
-                partner = reds[int(rng.integers(len(reds)))] if reds else None
-            placed = self._place(kind, partner, laid, rng)
+            reds = [i for i, one in enumerate(laid) if one.kind.shape in RED] if shape in RED else []
+            partner = reds[int(rng.integers(len(reds)))] if reds and rng.random() < self._spec.pair_share else None
+            placed = self._place(kind, partner, discs[: len(laid)], rng)
             if placed is not None:
+                discs[len(laid)] = *self._centre(placed.column, placed.row), kind.radius
                 laid.append(placed)
         return laid
 
@@ -161,29 +162,32 @@ class Layout:
         platelets = ["platelet"] * int(rng.poisson(spec.platelets_per_mm2 * mm2))
         return [*white, *red.tolist(), *platelets]
 
-    def _place(self, kind: Kind, partner: Placed | None, laid: list[Placed], rng: Generator) -> Placed | None:
-        """Find a place clear of all others but the partner; None for one outside the picture, or when it is full."""
-        um = self._spec.um_per_px
+    def _place(self, kind: Kind, partner: int | None, discs: Outline, rng: Generator) -> Placed | None:
+        """Find a place clear of all discs but the partner's; None for one outside the picture, or when it is full."""
         for _ in range(ATTEMPTS):
             if partner is None:
                 x, y = (rng.uniform(-MARGIN_UM, side + MARGIN_UM) for side in self._size)
             else:
-                angle = rng.uniform(0, 2 * math.pi)
-                distance = (kind.radius + partner.kind.radius) * rng.uniform(0.85, 1.02)
-                x = (partner.column + 0.5) * um + distance * math.cos(angle)
-                y = (partner.row + 0.5) * um + distance * math.sin(angle)
-            column, row = math.floor(x / um), math.floor(y / um)
-            shown = self._shown((column + 0.5) * um, (row + 0.5) * um, kind)
+                angle, nearness = rng.uniform(0, 2 * math.pi), rng.uniform(0.85, 1.02)
+                distance = (kind.radius + discs[partner, 2]) * nearness
+                x = discs[partner, 0] + distance * math.cos(angle)
+                y = discs[partner, 1] + distance * math.sin(angle)
+            column, row = math.floor(x / self._spec.um_per_px), math.floor(y / self._spec.um_per_px)
+            x, y = self._centre(column, row)
+            shown = self._shown(x, y, kind)
             if shown == 0:
                 return None
-            is_clear = all(
-                math.hypot(one.column - column, one.row - row) * um > one.kind.radius + kind.radius + GAP_UM
-                for one in laid
-                if one is not partner
-            )
-            if is_clear and (shown == 1 or CUT_SHARE <= shown <= 1 - CUT_SHARE):
+            if shown < 1 and not CUT_SHARE <= shown <= 1 - CUT_SHARE:
+                continue
+            clear = np.hypot(discs[:, 0] - x, discs[:, 1] - y) > discs[:, 2] + (kind.radius + GAP_UM)
+            if partner is not None:
+                clear[partner] = True
+            if clear.all():
                 return Placed(kind, column, row, shown == 1)
         return None
+
+    def _centre(self, column: int, row: int) -> tuple[float, float]:
+        return (column + 0.5) * self._spec.um_per_px, (row + 0.5) * self._spec.um_per_px
 
     def _shown(self, x: float, y: float, kind: Kind) -> float:
         """Share of the cell's extent inside the edge, at its worst side; 1 only where it is clear of the edge."""

@@ -66,8 +66,9 @@ class Slide:
         for placed in self._layout.field(index):
             plane = nuclei if placed.kind.shape in ("white_cell", "platelet") else red
             _add(plane, self._sprite(placed.kind), placed.row, placed.column)
-        field = cv2.exp(cv2.transform(cv2.merge([red, nuclei]), self._stain))  # the law of Beer and Lambert
-        field = cv2.multiply(field, self._light)
+        # Faster than cv2.transform, which does the same to two channels at once.
+        densities = [cv2.addWeighted(red, of_red, nuclei, of_nuclei, 0) for of_red, of_nuclei in self._stain]
+        field = cv2.multiply(cv2.exp(cv2.merge(densities)), self._light)  # the law of Beer and Lambert
         if spec.motion_um:
             field = cv2.blur(field, (max(1, round(spec.motion_um / spec.um_per_px)), 1))
         down, right = np.random.default_rng((spec.seed, 3, index)).integers(0, NOISE_TILE, 2)
