@@ -44,7 +44,7 @@ def jpeg(pixels: Pixels) -> bytes:
 def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
     """Return a copy of the field, uint8 RGB, with each cell outlined in the colour of its class and a legend below.
 
-    Sickle cells have a thicker line, so that they are found at a glance. Under a rejected field stands its reason.
+    Sickle cells have a thicker line with a black edge, so that they are found at a glance. Under a rejected field stands its reason.
     A field longer than 4,096 pixels is drawn smaller.
     """
     shrink = min(1.0, _LONGEST_PX / max(pixels.shape[:2]))
@@ -54,7 +54,9 @@ def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
     boxes: Floats = (reading.boxes * shrink).astype(np.float32)
     for box, label in zip(boxes, reading.label.tolist(), strict=True):
         name = Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label]
-        _outline(picture, box, COLOURS[name], 3 if name == "sickle" else 1)
+        if name == "sickle":
+            _outline(picture, box, (0, 0, 0), 6)
+        _outline(picture, box, COLOURS[name], 4 if name == "sickle" else 2)
     return np.vstack([picture, _legend(reading, size[0])])
 
 
@@ -63,8 +65,7 @@ def _outline(picture: Pixels, box: Floats, colour: tuple[int, int, int], width: 
     centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))
     # One pixel outside the cell, whose edge is what a person wants to see.
     axes = (max(1, round((x1 - x0) / 2) + 1), max(1, round((y1 - y0) / 2) + 1))
-    for line, shade in ((width + 2, (0, 0, 0)), (width, colour)):
-        cv2.ellipse(picture, centre, axes, 0, 0, 360, shade, line, cv2.LINE_AA)
+    cv2.ellipse(picture, centre, axes, 0, 0, 360, colour, width, cv2.LINE_AA)
 
 
 def _legend(reading: FieldReading, width: int) -> Pixels:
