@@ -19,7 +19,7 @@ from typing import Literal
 from edge.camera.base import RejectedInputError, open_camera
 from edge.config import Config
 from edge.configfile import sample_code
-from edge.errors import CameraError, EdgeError, StorageError
+from edge.errors import CameraError, ConfigError, EdgeError, StorageError
 from edge.mailbox import Item, Mailbox, capturing
 from edge.pipeline import Pipeline
 from edge.publish.compose import Composer, Health, Models
@@ -249,3 +249,33 @@ def resident_mb() -> float:
     """Return the memory that this program occupies, in MB (proc(5), statm)."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What became of the results in the outbox. reason: why the broker could not be reached, or empty."""
+
+    taken: int
+    waiting: int
+    refused: int
+    reason: str
+
+
+def resend(config: Config) -> Resent:
+    """Send every result that was refused, or still waits; may be called while a service runs on the same outbox.
+
+    Raises StorageError when the outbox cannot be read, ConfigError when MQTT is switched off.
+    """
+    if not config.mqtt.enabled:
+        raise ConfigError("mqtt.enabled is false: nothing can be sent. Set it to true in sicklescope.toml")
+    with Outbox(outbox_path(config)) as outbox:
+        outbox.resend()
+        before = outbox.counts().pending
+        composer = Composer(config.device)
+        # A client of its own: with the service's identifier the broker would throw the service out.
+        client_id = f"sicklescope-resend-{os.getpid()}"
+        with Publisher(config.mqtt, composer, outbox, None, client_id) as publisher:
+            publisher.drain(ACKNOWLEDGE_S)
+            reason = publisher.state().reason
+        left = outbox.counts()
+    return Resent(max(0, before - left.pending - left.refused), left.pending, left.refused, reason)

@@ -1,0 +1,151 @@
+"""What this machine has, and what of it the configuration needs and does not find."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import cv2
+from rich.table import Table
+from rich.text import Text
+
+from edge.camera.base import open_camera
+from edge.camera.opencv import has_gstreamer, present_devices
+from edge.config import Config
+from edge.errors import EdgeError
+from edge.publish.clock import clock_synchronised
+from edge.publish.connection import check_broker
+from edge.runtime.base import RUNTIMES, open_network
+
+BROKER_TIMEOUT_S = 3.0
+
+DISK_NEEDED_MB = 50.0
+"""Below this the outbox, and the database beside it, may soon find no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: `missing` when the configuration needs it and it is not there, `unknown` when nobody can tell."""
+
+    what: str
+    state: Literal["ok", "missing", "absent", "unknown"]
+    text: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether the service cannot work as configured for want of this."""
+        return self.state == "missing"
+
+
+def examine(config: Config) -> list[Finding]:
+    """Look at everything; changes nothing but that it connects to the broker once, under a name of its own."""
+    return [
+        Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        *_cameras(config),
+        *_runtimes(config),
+        *_models(config),
+        _broker(config),
+        _clock(),
+        _disk(config),
+    ]
+
+
+def table(findings: list[Finding]) -> Table:
+    """Return the findings to be printed."""
+    styles = {"ok": "green", "missing": "bold red", "absent": "dim", "unknown": "yellow"}
+    drawn = Table("", "state", "", show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        # Text, for a file name may hold what rich would take for a style.
+        drawn.add_row(finding.what, Text(finding.state, styles[finding.state]), Text(finding.text, overflow="fold"))
+    return drawn
+
+
+def _tried(what: str, attempt: Callable[[], str]) -> Finding:
+    """Return what `attempt` says, or that it is missing and why."""
+    try:
+        return Finding(what, "ok", attempt())
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+
+
+def _cameras(config: Config) -> Iterator[Finding]:
+    devices = present_devices()
+    yield Finding("camera devices", "ok" if devices else "absent", ", ".join(devices) or "no /dev/video*")
+    yield Finding("OpenCV", "ok", f"{cv2.__version__}, {'with' if has_gstreamer() else 'without'} GStreamer")
+    yield _tried("configured camera", lambda: _opened(config))
+
+
+def _opened(config: Config) -> str:
+    with open_camera(config.camera) as camera:
+        return camera.name
+
+
+def _runtimes(config: Config) -> Iterator[Finding]:
+    for name in dict.fromkeys((*RUNTIMES, "tensorrt")):
+        wanted = config.models.runtime == name
+        found = _version(name)
+        if name not in RUNTIMES:
+            state: Literal["ok", "missing", "absent"] = "missing" if wanted else "absent"
+            yield Finding(f"runtime {name}", state, f"{found or 'not installed'}; not used by this version")
+        elif found is None:
+            needed = wanted or config.models.runtime == "auto"
+            yield Finding(f"runtime {name}", "missing" if needed else "absent", f"install the package {name}")
+        else:
+            yield Finding(f"runtime {name}", "ok", found)
+
+
+def _version(package: str) -> str | None:
+    if find_spec(package) is None:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:  # JetPack brings modules that no installer has registered
+        return "version unknown"
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    for role in ("detector", "classifier"):
+        yield _tried(f"model {role}", partial(_loaded, role, config))
+
+
+def _loaded(role: str, config: Config) -> str:
+    network = open_network(role, config.models)
+    try:
+        contract = network.contract
+        return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, {network.runtime}"
+    finally:
+        network.close()
+
+
+def _broker(config: Config) -> Finding:
+    if not config.mqtt.enabled:
+        return Finding("MQTT broker", "absent", "mqtt.enabled is false")
+    return _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+
+
+def _clock() -> Finding:
+    if clock_synchronised():
+        return Finding("clock", "ok", "synchronised")
+    return Finding("clock", "unknown", "not known to be synchronised; messages say so (clock_synchronised)")
+
+
+def _disk(config: Config) -> Finding:
+    folder = config.device.state_dir
+    present = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free_mb = shutil.disk_usage(present).free / 1e6
+    text = f"{free_mb:,.0f} MB free for {folder}"
+    if free_mb < DISK_NEEDED_MB:
+        return Finding("disk", "missing", f"{text}; at least {DISK_NEEDED_MB:.0f} MB needed")
+    return Finding("disk", "ok", text) if _writable(present) else Finding("disk", "missing", f"{present} is read-only")
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
