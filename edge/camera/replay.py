@@ -118,16 +118,16 @@ class Video:
     def _announced(self) -> int | None:
         """Return how many frames the container announces if far more than were read, else None.
 
-        A count is exact in MP4 and AVI, a guess from duration and rate in Matroska, and absent from a stream. So
-        both the count and the duration must say that something is missing, by more than the few frames that an
-        encoder may drop at the end.
+        A count is exact in MP4 and AVI, a guess from duration and rate in Matroska, and absent from a stream. So both
+        the count and the duration must say that more is missing than the few frames an encoder may drop at the end.
         """
         count, fps = self._capture.get(cv2.CAP_PROP_FRAME_COUNT), self._capture.get(cv2.CAP_PROP_FPS)
         if not (0 < count < 1e9 and fps > 0):
             return None
         tolerated = 2 + 0.01 * count
-        is_short = self._frames < count - tolerated and self._last_s * fps < count - 1 - tolerated
-        return int(count) if is_short else None
+        interval_s = self._last_s / max(1, self._frames - 1)  # as it was, not as the container's rate has it
+        missing_s = count / fps - (self._last_s + interval_s)
+        return int(count) if self._frames < count - tolerated and missing_s > tolerated * interval_s else None
 
     def close(self) -> None:
         """Close the file."""
