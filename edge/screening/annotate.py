@@ -44,8 +44,8 @@ def jpeg(pixels: Pixels) -> bytes:
 def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
     """Return a copy of the field, uint8 RGB, with each cell outlined in the colour of its class and a legend below.
 
-    Sickle cells have a thicker line with a black edge, so that they are found at a glance. Under a rejected field stands its reason.
-    A field longer than 4,096 pixels is drawn smaller.
+    Sickle cells have a thicker line with a black edge, so that they are found at a glance. Under a rejected field
+    stands its reason. A field longer than 4,096 pixels is drawn smaller.
     """
     shrink = min(1.0, _LONGEST_PX / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
