@@ -50,11 +50,12 @@ def make_client(config: MqttConfig, client_id: str) -> Client:
     # Doubled from try to try. Each device draws its own, or a whole region comes back in the same second.
     client.reconnect_delay_set(random.uniform(0.7, 1.3), random.uniform(20, 40))  # type: ignore[arg-type]  # noqa: S311
     try:
-        config.host.encode("idna")
-    except UnicodeError as error:
-        raise ConfigError(f"mqtt.host {config.host!r} is not a host name: {error}") from error
-    if config.password is not None and config.username is None:
-        raise ConfigError("mqtt.password is set without mqtt.username. Set both")
+        # paho's thread would die of a name that cannot be looked up at all.
+        named = config.host.encode("idna") != b""
+    except UnicodeError:
+        named = False
+    if not named:
+        raise ConfigError(f"mqtt.host {config.host!r} is not a host name or address")
     if config.username is not None:
         client.username_pw_set(config.username, config.password.get_secret_value() if config.password else None)
     _set_tls(client, config)
@@ -63,7 +64,7 @@ def make_client(config: MqttConfig, client_id: str) -> Client:
 
 def _set_tls(client: Client, config: MqttConfig) -> None:
     files = {"mqtt.ca_file": config.ca_file, "mqtt.cert_file": config.cert_file, "mqtt.key_file": config.key_file}
-    given = {key: path.expanduser() for key, path in files.items() if path is not None}
+    given = {key: path for key, path in files.items() if path is not None}
     if not config.tls:
         if given:
             raise ConfigError(f"{', '.join(given)} set, but mqtt.tls is false. Set mqtt.tls = true")
@@ -71,8 +72,6 @@ def _set_tls(client: Client, config: MqttConfig) -> None:
     for key, path in given.items():
         if not path.is_file():
             raise ConfigError(f"{key} {path} not found")
-    if config.key_file is not None and config.cert_file is None:
-        raise ConfigError("mqtt.key_file is set without mqtt.cert_file. Set both")
     try:
         client.tls_set(
             ca_certs=_text(config.ca_file),
@@ -89,7 +88,7 @@ def _set_tls(client: Client, config: MqttConfig) -> None:
 
 
 def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.expanduser())
+    return None if path is None else str(path)
 
 
 def describe(code: ReasonCode, properties: Properties | None) -> str:
@@ -118,6 +117,14 @@ def unreachable(config: MqttConfig) -> str:
     )
 
 
+def unanswered(config: MqttConfig) -> str:
+    """Say that something took the connection that does not talk MQTT with us."""
+    return (
+        f"broker {config.host}:{config.port} took the connection, and ended it or gave no answer. "
+        "Does MQTT listen on this port; does it ask for TLS (mqtt.tls) or a certificate (mqtt.cert_file)?"
+    )
+
+
 class Link:
     """The connection of a service: made again whenever it is lost, and always able to say why there is none.
 
@@ -142,6 +149,7 @@ class Link:
         self._config = config
         self._up, self._down, self._answer, self._will = up, down, answer, will
         self._closing = False
+        self._answered = False
         self._client = make_client(config, client_id)
         self._client.on_pre_connect = self._on_pre_connect
         self._client.on_connect = self._on_connect
@@ -178,12 +186,14 @@ class Link:
         stopper.join(STOP_S)
 
     def _on_pre_connect(self, client: Client, _userdata: object) -> None:
+        self._answered = False
         if self._will is not None:
             client.will_set(*self._will(), qos=1, retain=True)
 
     def _on_connect(
         self, _client: Client, _userdata: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
+        self._answered = True
         if code.is_failure:
             self._lost("broker_refused", refusal(self._config, code, properties))
             return
@@ -204,12 +214,13 @@ class Link:
         properties: Properties | None,
     ) -> None:
         # After a refused connection there is none to lose, and the broker's reason stays.
-        if self.connected and not self._closing:
-            self._lost(
-                "broker_lost",
-                f"connection to {self._config.host}:{self._config.port} lost: {describe(code, properties)}",
-            )
-        self.connected = False
+        if self._closing:
+            self.connected = False
+        elif self.connected:
+            where = f"{self._config.host}:{self._config.port}"
+            self._lost("broker_lost", f"connection to {where} lost: {describe(code, properties)}")
+        elif not self._answered:
+            self._lost("broker_refused", unanswered(self._config))
 
     def _lost(self, code: str, reason: str) -> None:
         """Say once why there is no connection, though it is tried again and again."""
@@ -240,6 +251,7 @@ def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> st
         answered.set()
 
     client.on_connect = on_connect
+    client.on_disconnect = lambda *_: answered.set()
     try:
         client.connect(config.host, config.port, config.keepalive_s)
     except OSError as error:
@@ -249,10 +261,7 @@ def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> st
     client.disconnect()
     client.loop_stop()
     if not answers:
-        raise BrokerError(
-            f"broker {config.host}:{config.port} took the connection, but gave no answer in {timeout_s:g} s. "
-            "Does MQTT listen on this port, and does it expect TLS (mqtt.tls)?"
-        )
+        raise BrokerError(unanswered(config))
     if answers[0]:
         raise BrokerError(answers[0])
     user = f", user {config.username}" if config.username else ""

@@ -78,7 +78,7 @@ class Status(Message):
     schema_: Literal["sicklescope/status/1"] = Field(default="sicklescope/status/1", alias="schema")
     state: Literal["online", "offline", "stopped", "fault"]
     """`offline`: the broker lost the device; the stamps are then of the connection's beginning. `stopped`: on purpose.
-    `fault`: connected, and cannot read samples."""
+    `fault`: cannot read samples; stays if the program ends for it."""
     reason: str
     """Why, in words; empty when there is nothing to explain."""
 

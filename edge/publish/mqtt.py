@@ -69,8 +69,8 @@ class Publisher:
     """Publishes one device's messages. Entering begins to connect, and never fails for want of a broker.
 
     Any thread may call its methods; none waits for the network but `drain` and leaving. On leaving the retained
-    status becomes `stopped`; what is in the outbox stays there for the next time. The outbox is the caller's to close.
-    With `mqtt.enabled = false` nothing is sent or stored.
+    status becomes `stopped`, or stays `fault`; what is in the outbox stays there for the next time. The outbox is the
+    caller's to close, afterwards. With `mqtt.enabled = false` nothing is sent or stored.
     """
 
     def __init__(
@@ -132,8 +132,9 @@ class Publisher:
         self._stopping.set()
         self._wake.set()
         self._sender.join(STOP_S)
-        stopped = self._compose.status("stopped")
-        self._link.close((self._topic(stopped), stopped.to_json()) if self._birth else None)
+        state, reason = self._status
+        last = self._compose.status("stopped" if state == "online" else state, reason)
+        self._link.close((self._topic(last), last.to_json()) if self._birth else None)
         if not self._sender.is_alive():
             # Answers that came meanwhile: what they speak of need not be sent a second time.
             self._hear()
@@ -215,18 +216,22 @@ class Publisher:
         while not self._stopping.is_set():
             self._wake.wait(POLL_S)
             self._wake.clear()
-            self._hear()
+            self._turn()
+        self._turn()  # what was handed over just before the end
+
+    def _turn(self) -> None:
+        self._hear()
+        if self._link.connected:
+            self._send_news()
+        else:
+            self._drop_live()
+        try:
+            self._record()
             if self._link.connected:
-                self._send_news()
-            else:
-                self._drop_live()
-            try:
-                self._record()
-                if self._link.connected:
-                    self._send_results()
-                self._storage_fault = ""
-            except StorageError as error:
-                self._say_storage(str(error))
+                self._send_results()
+            self._storage_fault = ""
+        except StorageError as error:
+            self._say_storage(str(error))
 
     def _hear(self) -> None:
         """Take in what the broker answered."""

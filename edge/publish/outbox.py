@@ -32,7 +32,7 @@ _REMEDIES = {
     "readonly": "Give this user the right to write it, or set device.state_dir to another folder",
     "disk I/O error": "The disk is full or failing; nothing that was stored before is lost",
     "locked": "Another program has held it for seconds; is a second sicklescope, or a backup, at work?",
-    "no such table": "It is another program's database; set device.state_dir to another folder",
+    "column": "It is another program's database; set device.state_dir to another folder",
 }
 """What to do, by a part of SQLite's message: the numeric codes are not in Python 3.10."""
 
@@ -89,7 +89,7 @@ class Outbox:
             connection.execute("PRAGMA synchronous = FULL")
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(found)
+                raise sqlite3.DatabaseError(" ".join(found.split()))
             with connection:
                 connection.execute(_SCHEMA)
         except sqlite3.Error:
