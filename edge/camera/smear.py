@@ -114,7 +114,7 @@ def density(shape: str, outline: Outline, look: Look, um_per_px: float, rng: Gen
     if shape == "white_cell":
         drawn = _white_cell(depth, half, um_per_px, fine, rng)
     elif shape == "platelet":
-        drawn = _smooth(depth / 0.8) * rng.uniform(0.3, 0.5)
+        drawn = _smooth((depth + 0.4) / 0.8) * rng.uniform(0.3, 0.5)
     else:
         drawn = _red_cell(depth, look, 0.0 if shape in ("spindle", "crescent") else rng.uniform(0.5, 1.3))
     mottled = _mottled(len(drawn), MOTTLING.get(shape, 0.06), um_per_px / fine, rng)
@@ -126,7 +126,7 @@ def density(shape: str, outline: Outline, look: Look, um_per_px: float, rng: Gen
 def _red_cell(depth: Floats, look: Look, pallor: float) -> Floats:
     """Light taken by a biconcave disc, or by a flat cell where pallor is 0, from the depth in µm below its outline."""
     middle = _smooth((depth - 0.8) / 1.8)
-    body = _smooth((depth + 0.15) / 0.6) * (1 - look.pallor * pallor * middle)
+    body = _smooth((depth + 0.3) / 0.6) * (1 - look.pallor * pallor * middle)
     rim = look.rim * np.exp(-(((depth - 0.35) / 0.3) ** 2))
     halo = look.halo * np.exp(-(((depth + 0.55) / 0.35) ** 2))
     return np.asarray(body + rim - halo, np.float32)
@@ -140,8 +140,8 @@ def _white_cell(depth: Floats, half: int, um_per_px: float, fine: int, rng: Gene
     for angle in along:
         centre = 2.1 * np.array([np.cos(angle), np.sin(angle)])
         lobe = _polar(rng.uniform(2.4, 3.0) * _wobble(rng, 0.04)) + centre
-        nucleus = np.maximum(nucleus, _smooth((_depth(lobe, half, um_per_px, fine) + 0.1) / 0.5))
-    return np.asarray(0.16 * _smooth((depth + 0.1) / 0.6) + 0.8 * nucleus, np.float32)
+        nucleus = np.maximum(nucleus, _smooth((_depth(lobe, half, um_per_px, fine) + 0.25) / 0.5))
+    return np.asarray(0.16 * _smooth((depth + 0.3) / 0.6) + 0.8 * nucleus, np.float32)
 
 
 def _depth(outline: Outline, half: int, um_per_px: float, fine: int) -> Floats:
