@@ -128,7 +128,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         asked = True
         stop()
         # Not print: the signal may have come in the midst of one.
-        os.write(2, b"\nending the sample; once more to stop at once, without its result\n")
+        os.write(2, b"\nending the sample; once more to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
