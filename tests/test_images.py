@@ -135,7 +135,7 @@ def test_a_truncated_jpeg_is_found_out_although_its_thumbnail_has_an_end(tmp_pat
     path.write_bytes(whole + b"trailing data, as a motion photo has")
     assert read_image(path, 64).shape == (50, 70, 3)
     path.write_bytes(whole[: len(whole) * 3 // 4])
-    with pytest.raises(RejectedInputError, match="cut short"):
+    with pytest.raises(RejectedInputError, match="a JPEG without its end"):  # said here: OpenCV 4 would not mind
         read_image(path, 64)
 
 

@@ -47,7 +47,7 @@ def image_size(file: BinaryIO) -> tuple[int, int]:
 def jpeg_is_complete(file: BinaryIO) -> bool:
     """Whether a JPEG file has its end-of-image marker; True for any other format.
 
-    libjpeg fills the missing part of a truncated file with grey and calls it a success, so a decoder cannot tell. The
+    OpenCV 4 leaves the missing part of a truncated file black or unset and calls it a success (5 refuses it). The
     marker is looked for after the start of the scan: a thumbnail in the EXIF has one of its own, and phones append
     data after the end. Raises HeaderError and OSError as `image_size`.
     """
