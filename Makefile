@@ -16,7 +16,7 @@ help:
 	@echo "make test                        every test but training's"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make check                       ruff, mypy and import-linter"
-	@echo "make schemas                     write docs/schemas/ from the messages"
+	@echo "make schemas                     write docs/schemas/ and sicklescope.example.toml from the code"
 	@echo "make clean                       remove the environments and what the tools left"
 
 demo: $(VENV)/.for-demo
@@ -37,6 +37,7 @@ check: $(VENV)/.for-test
 schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.publish.message --write docs/schemas
 	$(VENV)/bin/python -m edge.screening.records docs/schemas
+	$(VENV)/bin/python -m edge.configfile > sicklescope.example.toml
 
 clean:
 	rm -rf $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

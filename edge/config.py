@@ -30,65 +30,79 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Section(BaseModel):
     """A table of the configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
 
 
 class DeviceConfig(Section):
     """Who this device is and where it keeps what must not be lost."""
 
     site: Name = "site"
+    """The clinic, as in the MQTT topics."""
     device: Name = "device"
+    """This device, as in the MQTT topics; no two of a site are called the same."""
     state_dir: UserPath = Path("~/.local/state/sicklescope")
+    """Folder of the results that wait for the broker."""
 
 
 class CameraConfig(Section):
-    """Where frames come from.
-
-    device: for `opencv` an index ("0"), a path ("/dev/video0") or a GStreamer pipeline; for `replay` an image, a
-    folder, a glob or a video. fps 0 means as fast as possible (replay, virtual) or the camera's own rate (opencv).
-    """
+    """Where frames come from."""
 
     kind: Literal["virtual", "replay", "opencv"] = "opencv"
+    """opencv: a live camera. replay: images or a video. virtual: a rendered slide."""
     device: str = "0"
+    """opencv: an index, a path such as /dev/video0, or a GStreamer pipeline. replay: an image, folder, glob, video."""
     width: int | None = Field(default=None, ge=16, le=16384)
+    """Pixels; the driver's own when not set, and an error when it gives something else."""
     height: int | None = Field(default=None, ge=16, le=16384)
+    """Pixels, as width."""
     fps: float = Field(default=0.0, ge=0.0, le=1000.0)
+    """Frames a second; 0 is the camera's own rate (opencv) or as fast as possible (replay, virtual)."""
     read_timeout_s: float = Field(default=5.0, gt=0.0)
+    """A live camera that gives no frame for so long has failed."""
     seed: int = Field(default=0, ge=0)
+    """Which slide is rendered (virtual)."""
     frames: int | None = Field(default=None, ge=1)
+    """The source ends after so many."""
 
 
 class OpticsConfig(Section):
-    """The size of a pixel on the slide; `auto` estimates it from the red cells and locks it for the sample."""
+    """The microscope."""
 
     um_per_px: Annotated[float, Field(ge=0.02, le=2.0)] | Literal["auto"] = "auto"
+    """Size of a camera pixel on the slide, µm; auto estimates it from the red cells, once for a sample."""
 
 
 class QualityConfig(Section):
     """Limits a frame must meet to be read. `gate = false` measures and reads everything (for evaluation)."""
 
     gate: bool = True
-    focus_min: float = Field(default=0.0, ge=0.0)
-    exposure_dark_max: float = Field(default=0.5, gt=0.0, le=1.0)
-    exposure_bright_max: float = Field(default=0.5, gt=0.0, le=1.0)
-    motion_max: float = Field(default=1.0, gt=0.0)
-    cells_per_mm2_min: float = Field(default=50.0, ge=0.0)
-    crowding_max: float = Field(default=0.6, gt=0.0, le=1.0)
+    brightness_min: float = Field(default=0.3, ge=0.0, le=1.0, description="of the background, part of full scale")
+    clipped_max: float = Field(default=0.97, gt=0.0, le=1.0, description="part of the slide at full scale")
+    focus_min: float = Field(default=0.05, ge=0.0, description="contrast of details, part of all contrast")
+    motion_max: float = Field(default=0.7, gt=0.0, le=1.0, description="0: edges in all directions; 1: in one")
+    cells_per_mm2_min: float = Field(default=150.0, ge=0.0)
+    crowding_max: float = Field(default=0.85, gt=0.0, le=1.0, description="part of the slide under cells' boxes")
     megapixels_max: float = Field(default=64.0, gt=0.0)
 
 
 class ModelConfig(Section):
-    """A model file and its pinned digest; None means the shipped one. A path without a digest is refused."""
+    """A model file; without one the shipped model is used."""
 
     path: UserPath | None = None
+    """ONNX file, relative to this one."""
     sha256: Sha256 | None = None
+    """Digest of the file; a path without it is refused."""
 
 
 class ModelsConfig(Section):
     """Which networks read the slide, and what runs them."""
 
     runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
-    threads: int = Field(default=0, ge=0, description="0: one for each core")
+    """auto chooses; a named runtime is never replaced by another."""
+    threads: int = Field(default=0, ge=0)
+    """0: one for each core."""
     detector: ModelConfig = ModelConfig()
     classifier: ModelConfig = ModelConfig()
 
@@ -97,27 +111,41 @@ class ScreeningConfig(Section):
     """How cells are counted and when a count is enough."""
 
     keep_border: bool = False
+    """Count cells cut by the border too (for evaluation)."""
     min_red_cells: int = Field(default=500, ge=1)
+    """Below this the verdict is `insufficient`."""
     target_red_cells: int = Field(default=1000, ge=1)
+    """The aim; fewer are flagged."""
 
 
 class MqttConfig(Section):
     """The broker and how to talk to it."""
 
     enabled: bool = True
+    """false: nothing is sent or kept for sending."""
     host: str = "localhost"
     port: int = Field(default=1883, ge=1, le=65535)
+    """Usually 1883, or 8883 with TLS."""
     protocol: Literal["5", "3.1.1"] = "5"
+    """With 3.1.1 a result that the broker's access list denies looks as if it had been taken."""
     client_id: str | None = None
+    """Else made of site and device."""
     username: str | None = None
     password: SecretStr | None = None
+    """Better given by the environment: SICKLESCOPE_MQTT__PASSWORD."""
     tls: bool = False
     ca_file: UserPath | None = None
+    """Certificate authority of the broker, PEM; else those that the system trusts."""
     cert_file: UserPath | None = None
+    """This device's certificate, PEM, with key_file."""
     key_file: UserPath | None = None
+    """Its key, PEM, without a password."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
-    interval_s: float = Field(default=1.0, gt=0.0, description="between two progress messages")
-    telemetry_interval_s: float = Field(default=10.0, gt=0.0, description="between two telemetry messages")
+    """The broker notices after one and a half times this that the device is gone."""
+    interval_s: float = Field(default=1.0, gt=0.0)
+    """Between two progress messages."""
+    telemetry_interval_s: float = Field(default=10.0, gt=0.0)
+    """Between two telemetry messages."""
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> MqttConfig:

@@ -1,4 +1,7 @@
-"""Fills the configuration: defaults, then a TOML file, then the environment. Nothing else reads the environment."""
+"""Fills the configuration: defaults, then a TOML file, then the environment. Nothing else reads the environment.
+
+`python -m edge.configfile > sicklescope.example.toml` writes the example from the configuration's own words.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,24 @@ def rendered(loaded: Loaded) -> str:
             value = getattr(value, part)
         lines.append(f"{_assignment(key, value)}  # {loaded.sources[name]}")
     return "\n".join(lines[1:])
+
+
+def example() -> str:
+    """Write every value with its default and what it means, as TOML."""
+    lines = ["# Every setting with its default: copy what you change into sicklescope.toml. `sicklescope config` shows"]
+    lines += [
+        "# what is in force and where it came from; SICKLESCOPE_MQTT__HOST=... in the environment sets mqtt.host."
+    ]
+    table = ""
+    for name, info in fields():
+        section, _, key = name.rpartition(".")
+        if section != table:
+            table = section
+            lines += ["", f"[{section}]"]
+        lines += [f"# {info.description}"] if info.description else []
+        default = info.get_default(call_default_factory=False)
+        lines.append(f"# {key} =" if default is None else _assignment(key, default))
+    return "\n".join(lines) + "\n"
 
 
 def _assignment(key: str, value: object) -> str:
@@ -248,3 +269,7 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
 def _nearest_choice(value: object, expected: str) -> str:
     close = difflib.get_close_matches(str(value), re.findall(r"'([^']+)'", expected), n=1)
     return f"; nearest: {close[0]!r}" if close else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())

@@ -35,7 +35,7 @@ class RunView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: Snapshot | None = None
-        self._began_s = self._printed_s = time.monotonic()
+        self._began_s = self._printed_s = 0.0
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> RunView:
@@ -50,8 +50,10 @@ class RunView:
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Take the newest counts; they are drawn when it is time."""
-        self._last = snapshot
         now = time.monotonic()
+        if self._last is None:
+            self._began_s = self._printed_s = now
+        self._last = snapshot
         if not self._console.is_terminal and now - self._printed_s >= PLAIN_INTERVAL_S:
             self._printed_s = now
             self._console.print(self._line(snapshot), highlight=False)
@@ -60,12 +62,12 @@ class RunView:
         counts = snapshot.counts
         return (
             f"{counts.fields_read} fields read, {sum(counts.rejected.values())} rejected, {snapshot.dropped} dropped; "
-            f"{counts.red_cells} red cells, {_sickle(snapshot.verdict)}; {self._rate(snapshot):.1f} frames/s; "
+            f"sickle-like {_sickle(snapshot.verdict)}; {self._rate(snapshot):.1f} frames/s; "
             f"{_link(snapshot)}"
         )
 
     def _rate(self, snapshot: Snapshot) -> float:
-        return snapshot.frames / max(1e-3, time.monotonic() - self._began_s)
+        return (snapshot.frames - 1) / max(1e-3, time.monotonic() - self._began_s)
 
     def _table(self) -> Table:
         snapshot = self._last
@@ -91,7 +93,7 @@ def _sickle(verdict: Verdict) -> str:
     share = ""
     if verdict.fraction is not None and verdict.low is not None and verdict.high is not None:
         share = f" = {verdict.fraction:.2%} (95 % interval {verdict.low:.2%} to {verdict.high:.2%})"
-    return f"{verdict.sickle} of {verdict.red_cells} sickle-like{share}"
+    return f"{verdict.sickle} of {verdict.red_cells}{share}"
 
 
 def _link(snapshot: Snapshot) -> str:

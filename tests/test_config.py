@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import Config
-from edge.configfile import Loaded, fields, load, rendered, sample_code
+from edge.configfile import Loaded, example, fields, load, rendered, sample_code
 from edge.errors import ConfigError
 
 
@@ -146,6 +146,12 @@ def test_what_is_printed_can_be_read_again(write) -> None:
     original = load(write('[mqtt]\nhost = "a\\u007fb \\"é\\\\"\nport = 1900\n[camera]\nwidth = 640\n'), {})
     again = load(write(rendered(original), "again.toml"), {})
     assert again.config == original.config
+
+
+def test_the_example_is_the_codes_own_and_gives_the_defaults(tmp_path: Path) -> None:
+    shipped = Path(__file__).parent.parent / "sicklescope.example.toml"
+    assert shipped.read_text("utf-8") == example(), "run: make schemas"
+    assert load(shipped, {}).config == Config()
 
 
 @pytest.mark.parametrize("code", ["", "-a", "two words", "a/b", "a+", "x" * 64, "é", "a\n"])
