@@ -1,12 +1,43 @@
-"""Frame → result: the main path, readable top to bottom. (Interface; the body follows.)"""
+"""Frame → result: the main path, readable top to bottom."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+
+import cv2
+import numpy as np
 
 from edge.config import Config
 from edge.runtime.base import Network, open_network
-from edge.types import FieldReading, Frame
+from edge.types import (
+    CANONICAL_UM_PER_PX,
+    CLASSES,
+    Cells,
+    Field,
+    FieldReading,
+    Floats,
+    Frame,
+    Labels,
+    Mask,
+    Pixels,
+    Reason,
+    Rejection,
+    Scale,
+)
+from edge.vision import quality
+from edge.vision.classify import CellClassifier
+from edge.vision.detect import CellDetector
+from edge.vision.eyepiece import visible_part
+from edge.vision.scale import ScaleEstimator, to_canonical
+
+CELLS_TO_ESTIMATE = 2
+"""Fewer whole red cells than this say nothing about the scale."""
+
+CELLS_TO_LOCK = 30
+"""An estimate from this many red cells holds for the rest of the sample."""
 
 
 class Pipeline:
@@ -16,6 +47,10 @@ class Pipeline:
         self.config = config
         self.detector: Network = open_network("detector", config.models)
         self.classifier: Network = open_network("classifier", config.models)
+        self._detect = CellDetector(self.detector)
+        self._classify = CellClassifier(self.classifier)
+        self._estimate = ScaleEstimator(self.detector)
+        self._locked: Scale | None = None
 
     def __enter__(self) -> Pipeline:
         return self
@@ -27,12 +62,151 @@ class Pipeline:
         self.classifier.close()
 
     def new_sample(self) -> None:
-        """Forget the locked scale and the last frame: the next frame begins another sample."""
+        """Forget the locked scale: the next frame begins another sample."""
+        self._locked = None
 
     def read(self, frame: Frame) -> FieldReading:
-        """Read a whole field; never raises for what is in the picture."""
-        raise NotImplementedError
+        """Read a whole field; what is wrong with the picture comes back as the reading's rejection, never as an error."""
+        limits, gate = self.config.quality, self.config.quality.gate
+        report = _Report(frame)
+
+        with report.stage("quality"):
+            bad = quality.size(frame.pixels, limits)
+            if bad:
+                return report.rejected(bad)
+            visible = visible_part(frame.pixels)
+            bad = quality.exposure(frame.pixels, visible, limits)
+            if bad and gate:
+                return report.rejected(bad)
+
+        with report.stage("scale"):
+            slide, visible, corner = _bounded(frame.pixels, visible)
+            scale, cells_seen = self._scale(frame, slide)
+            if scale is None:
+                return report.rejected(Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE)))
+            report.scale = scale
+            field = _field(slide, visible, corner, scale)
+            if min(field.pixels.shape[:2]) < quality.SIDE_MIN_PX:
+                side = float(min(field.pixels.shape[:2]))
+                return report.rejected(Rejection(Reason.TOO_SMALL, side, float(quality.SIDE_MIN_PX)))
+
+        with report.stage("sharpness"):
+            bad = quality.sharpness(field, limits)
+            if bad and gate:
+                return report.rejected(bad)
+
+        with report.stage("detect"):
+            cells = self._detect(field)
+            bad = quality.density(field, cells, limits)
+            if bad and gate:
+                return report.rejected(bad)
+
+        with report.stage("classify"):
+            whole = np.ones(len(cells), bool) if self.config.screening.keep_border else ~cells.border
+            prob, label = self._classify(field, cells.boxes[whole])
+            return report.read(field, cells, whole, prob, label)
 
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""
-        raise NotImplementedError
+        report = _Report(frame)
+        bad = quality.size(frame.pixels, self.config.quality)
+        if bad:
+            return report.rejected(bad)
+        with report.stage("scale"):
+            given = self.config.optics.um_per_px
+            if given == "auto":
+                # One cell shows no usual size to measure by: it is taken to fill its crop as our own crops are filled.
+                given = self.classifier.contract.size * CANONICAL_UM_PER_PX / max(frame.pixels.shape[:2])
+                report.scale = Scale(given, "estimated")
+            else:
+                report.scale = Scale(given, "configured")
+            field = _field(frame.pixels, None, (0, 0), report.scale)
+        with report.stage("classify"):
+            h, w = field.pixels.shape[:2]
+            cells = Cells(np.array([[0, 0, w, h]], np.float32), np.ones(1, np.float32), np.zeros(1, bool))
+            prob, label = self._classify(field, cells.boxes)
+            return report.read(field, cells, np.ones(1, bool), prob, label)
+
+    def _scale(self, frame: Frame, slide: Pixels) -> tuple[Scale | None, int]:
+        given = self.config.optics.um_per_px if frame.um_per_px is None else frame.um_per_px
+        if given != "auto":
+            return Scale(given, "configured"), 0
+        if self._locked is not None:
+            return self._locked, 0
+        scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE)
+        if scale is not None and cells_seen >= CELLS_TO_LOCK:
+            self._locked = Scale(scale.um_per_px, "locked", scale.spread)
+        return scale, cells_seen
+
+
+class _Report:
+    """Gathers what is known of a frame on its way, so that each exit gives a whole reading."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._stage_ms: dict[str, float] = {}
+        self.scale: Scale | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stage_ms[name] = (time.perf_counter() - start) * 1e3
+
+    def rejected(self, rejection: Rejection) -> FieldReading:
+        """Make the reading of a frame that is not read."""
+        none = np.zeros(0, np.float32)
+        return self._reading(rejection, none.reshape(0, 4), none, none.reshape(0, len(CLASSES)),
+                             np.zeros(0, np.int8), 0, 0.0)  # fmt: skip
+
+    def read(self, field: Field, cells: Cells, whole: Mask, prob: Floats, label: Labels) -> FieldReading:
+        """Make the reading of a frame whose cells `whole` were classified."""
+        origin = np.array([*field.origin, *field.origin], np.float32)
+        boxes = (cells.boxes[whole] * np.float32(field.zoom) + origin).astype(np.float32)
+        return self._reading(None, boxes, cells.score[whole], prob, label, int((~whole).sum()), field.area_mm2)
+
+    def _reading(
+        self,
+        rejection: Rejection | None,
+        boxes: Floats,
+        score: Floats,
+        prob: Floats,
+        label: Labels,
+        border: int,
+        area_mm2: float,
+    ) -> FieldReading:
+        h, w = self._frame.pixels.shape[:2]
+        return FieldReading(
+            frame_index=self._frame.index,
+            name=self._frame.name,
+            width=w,
+            height=h,
+            scale=self.scale,
+            rejected=rejection,
+            boxes=boxes,
+            score=score,
+            prob=prob,
+            label=label,
+            border=border,
+            area_mm2=area_mm2,
+            stage_ms=self._stage_ms,
+        )
+
+
+def _bounded(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:
+    """Cut picture and mask to the box round what can be seen; returns them and the (x, y) of the box's corner."""
+    if visible is None:
+        return pixels, None, (0, 0)
+    x, y, w, h = cv2.boundingRect(visible.astype(np.uint8))
+    return pixels[y : y + h, x : x + w], visible[y : y + h, x : x + w], (x, y)
+
+
+def _field(slide: Pixels, visible: Mask | None, corner: tuple[int, int], scale: Scale) -> Field:
+    """Bring the seen part of a frame to the canonical scale."""
+    pixels = to_canonical(slide, scale.um_per_px)
+    h, w = pixels.shape[:2]
+    mask = None if visible is None else cv2.resize(visible.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0
+    return Field(pixels, mask, (float(corner[0]), float(corner[1])), CANONICAL_UM_PER_PX / scale.um_per_px)

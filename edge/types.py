@@ -90,7 +90,7 @@ class Field:
     """A frame brought to the canonical scale.
 
     pixels: uint8 (h, w, 3) RGB at 0.25 µm/px. visible: bool (h, w), False outside the eyepiece's disc, or None when
-    all of it can be seen. origin: canonical position (x, y) of the first pixel of `pixels` in the frame.
+    all of it can be seen. origin: position (x, y), in pixels of the given image, of the first pixel.
     zoom: pixels of the given image for one canonical pixel.
     """
 

@@ -23,7 +23,7 @@ def stain(x: Tensor, g: torch.Generator) -> Tensor:
     n = len(x)
     # Dye: absorbance (Beer–Lambert) through a random mixing matrix and strength.
     absorbance = -torch.log(x.clamp(1 / 255, 1))
-    mix = torch.eye(3).repeat(n, 1, 1) + torch.randn(n, 3, 3, generator=g) * 0.15
+    mix = torch.eye(3).repeat(n, 1, 1) + torch.randn(n, 3, 3, generator=g) * 0.10
     mix = mix * torch.exp(torch.randn(n, 1, 1, generator=g) * 0.25)
     mixed = torch.einsum("nij,njhw->nihw", mix.clamp_min(0), absorbance)
     x = torch.exp(-mixed)
@@ -77,10 +77,10 @@ def sensor(x: Tensor, g: torch.Generator) -> Tensor:
     return (x + noise).clamp(0, 1)
 
 
-def another_microscope(x: Tensor, g: torch.Generator) -> Tensor:
-    """All of the above, in the order of the light's way; a sixth of the pictures stay as they are."""
+def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tensor:
+    """All of the above, in the order of the light's way; a share of `unchanged` pictures stay as they are."""
     changed = sensor(focus(light(stain(x, g), g), g), g)
-    return torch.where(_chance(len(x), 0.16, g)[:, None, None, None], x, changed)
+    return torch.where(_chance(len(x), unchanged, g)[:, None, None, None], x, changed)
 
 
 def turned(x: Tensor, size: int, g: torch.Generator, scale: float = 0.18, shift_px: float = 4.0) -> Tensor:
@@ -94,3 +94,14 @@ def turned(x: Tensor, size: int, g: torch.Generator, scale: float = 0.18, shift_
                           torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)  # fmt: skip
     grid = F.affine_grid(matrix, [n, 3, size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def exchanged(x: Tensor, g: torch.Generator, share: float = 0.35) -> Tensor:
+    """Give a share of the pictures the mean and contrast of another one's channels (Reinhard et al. 2001).
+
+    Sickle cells come from other slides than their mimics; with exchanged colours no colour can tell them apart.
+    """
+    partner = torch.randperm(len(x), generator=g)
+    mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) + 1e-3
+    moved = (x - mean) / std * std[partner] + mean[partner]
+    return torch.where(_chance(len(x), share, g)[:, None, None, None], moved, x).clamp(0, 1)

@@ -131,7 +131,7 @@ def batch_of(fields: Sequence[Sequence[TrainingField]], seed: int) -> tuple[Tens
     pixels = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).float() / 255
     drawn = [targets(b, k, i) for _, b, k, i in crops]
     wanted = tuple(torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(4))
-    return another_microscope(pixels, g) * 2 - 1, wanted
+    return another_microscope(pixels, g, unchanged=0.35) * 2 - 1, wanted
 
 
 def train(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels
+from edge.vision.eyepiece import visible_part
 from training.data import LabelledField, read_pixels
 
 RED_CELL_PX = 7.5 / CANONICAL_UM_PER_PX
@@ -44,7 +45,7 @@ def scaled_by_labels(field: LabelledField) -> TrainingField:
     inside = (b[:, 0] > 1) & (b[:, 1] > 1) & (b[:, 2] < w - 1) & (b[:, 3] < h - 1) & (field.kinds == 0)
     chosen = b[inside] if inside.sum() >= 2 else b[field.kinds == 0]
     if len(chosen):
-        diameter = float(np.median(np.maximum(chosen[:, 2] - chosen[:, 0], chosen[:, 3] - chosen[:, 1])))
+        diameter = float(np.median(np.sqrt((chosen[:, 2:] - chosen[:, :2]).prod(1))))
     else:
         diameter = w / 5.0  # a picture of a white cell alone: five red cells would span it
     zoom = diameter / RED_CELL_PX
@@ -68,7 +69,7 @@ Detect = Callable[[Pixels], tuple[Floats, Floats, np.ndarray]]
 
 
 def taught_by_detector(
-    field: LabelledField, zoom: float, detect: Detect, sure: float = 0.35, doubtful: float = 0.12
+    field: LabelledField, zoom: float, detect: Detect, sure: float = 0.45, doubtful: float = 0.25
 ) -> TrainingField:
     """Complete partial labels with an earlier detector's boxes, which has never seen this set's labels.
 
@@ -77,6 +78,11 @@ def taught_by_detector(
     """
     pixels = resized(read_pixels(field.path), zoom)
     boxes, score, kinds = detect(pixels)
+    visible = visible_part(pixels)
+    if visible is not None:
+        x, y = centres(boxes).astype(int).T
+        seen = visible[y.clip(0, visible.shape[0] - 1), x.clip(0, visible.shape[1] - 1)]
+        boxes, score, kinds = boxes[seen], score[seen], kinds[seen]
     labelled = field.boxes / zoom
     inside = holds(labelled, centres(boxes)) if len(labelled) else np.zeros((0, len(boxes)), bool)
     several = (inside & (score >= sure)).sum(1) >= 2

@@ -16,7 +16,10 @@ METADATA_KEY = "sicklescope.contract"
 
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
-SHIPPED_SHA256: dict[str, str] = {}
+SHIPPED_SHA256: dict[str, str] = {
+    "detector": "8a9584f0516e3ec15c59ca1db0d915dd465c7c75ecdf74c7e4c995b36cc7d21f",
+    "classifier": "a77730571c698965b40903c09c2f340ec9a70005d765d2b8ba0a55c8bbd44c72",
+}
 """Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
 
 

@@ -1,0 +1,44 @@
+"""ONNX Runtime on the CPU: the backend that is always there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge.errors import ModelError
+from edge.runtime.contract import METADATA_KEY, parse_contract
+from edge.types import Pixels
+
+
+class OnnxNetwork:
+    """A network run by ONNX Runtime's CPU provider; see edge.runtime.base.Network."""
+
+    def __init__(self, path: Path, role: str, sha256: str, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        # Waiting threads sleep: a device that idles between frames must not run hot.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class but this
+            raise ModelError(f"{role} model {path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
+        self.sha256 = sha256
+        self.runtime = f"onnxruntime {ort.__version__} cpu"
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Run the network on uint8 (N, H, W, 3)."""
+        return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        self._session = None

@@ -1,0 +1,86 @@
+"""Micrometres per pixel: from the configuration, or from the red cells themselves, whose usual diameter is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edge.runtime.base import Network
+from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels, Scale
+from edge.vision.detect import decoded, padded
+
+RED_CELL_UM = 7.5
+"""Modal diameter of a red cell on a dried smear."""
+
+RED_CELL_PX = RED_CELL_UM / CANONICAL_UM_PER_PX
+
+CANDIDATES = tuple(0.045 * 1.25**i for i in range(13))
+"""Scales that are tried, in µm/px, 0.045 to 0.65: near enough to each other for the detector to see cells at one."""
+
+LOOK_PX = 320
+"""Side of the middle part, in canonical pixels, that is looked at for each candidate: some 60 cells."""
+
+SPREAD_LIKELY = 0.25
+"""How far, as a natural logarithm, the cells' size at a candidate scale may lie from a red cell's."""
+
+
+def to_canonical(pixels: Pixels, um_per_px: float) -> Pixels:
+    """Resize to 0.25 µm/px: uint8 (h, w, 3)."""
+    ratio = um_per_px / CANONICAL_UM_PER_PX
+    h, w = pixels.shape[:2]
+    size = max(1, round(w * ratio)), max(1, round(h * ratio))
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size, interpolation=how).astype(np.uint8, copy=False)
+
+
+class ScaleEstimator:
+    """Tries a ladder of scales, keeps the one at which most of the picture is red cells of the right size, refines it."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._threshold = network.contract.thresholds["score"]
+
+    def __call__(self, pixels: Pixels, cells_min: int) -> tuple[Scale | None, int]:
+        """Estimate the scale of uint8 (H, W, 3); returns None where too few red cells are seen, and their number."""
+        best = max(CANDIDATES, key=lambda um: self._plausibility(pixels, um))
+        for _ in range(2):
+            sizes, _ = self._red_cells(pixels, best)
+            if len(sizes) < max(1, cells_min):
+                return None, len(sizes)
+            best *= RED_CELL_PX / mode_of(sizes)
+        if not CANDIDATES[0] / 1.25 <= best <= CANDIDATES[-1] * 1.25:
+            return None, len(sizes)
+        low, high = np.percentile(sizes, [25, 75])
+        return Scale(best, "estimated", float((high - low) / np.median(sizes))), len(sizes)
+
+    def _plausibility(self, pixels: Pixels, um_per_px: float) -> float:
+        sizes, score = self._red_cells(pixels, um_per_px, LOOK_PX)
+        if not len(sizes):
+            return 0.0
+        off = np.log(sizes / RED_CELL_PX) / SPREAD_LIKELY
+        h, w = pixels.shape[:2]
+        ratio = um_per_px / CANONICAL_UM_PER_PX
+        area = min(LOOK_PX, h * ratio) * min(LOOK_PX, w * ratio)
+        return float((score * sizes**2 * np.exp(-0.5 * off**2)).sum() / area)
+
+    def _red_cells(self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX) -> tuple[Floats, Floats]:
+        """Return sizes (N,), in canonical pixels, and scores (N,) of whole red cells in the middle of the picture."""
+        part = round(side * CANONICAL_UM_PER_PX / um_per_px)
+        h, w = pixels.shape[:2]
+        y, x = max(0, (h - part) // 2), max(0, (w - part) // 2)
+        field = to_canonical(pixels[y : y + part, x : x + part], um_per_px)
+        shape = field.shape[0], field.shape[1]
+        maps = self._network(padded(field)[None])
+        boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
+        whole = (kind == 0) & (boxes[:, :2] > 1).all(1) & (boxes[:, 2] < shape[1] - 1) & (boxes[:, 3] < shape[0] - 1)
+        size = boxes[whole, 2:] - boxes[whole, :2]
+        return np.sqrt(size.prod(1)), score[whole]
+
+
+def mode_of(sizes: Floats) -> float:
+    """Return the modal size: the middle of the shortest interval that holds half of them (Robertson & Cryer 1974)."""
+    ordered = np.sort(sizes)
+    half = (len(ordered) + 1) // 2
+    widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+    start = int(np.argmin(widths))
+    return float(np.median(ordered[start : start + half]))

@@ -1,0 +1,80 @@
+"""Traced network → ONNX file with its contract: opset 17, IR 8, checked, and compared with the framework.
+
+`training` saves a network as a TorchScript file that takes uint8 NHWC pixels; nothing of `training` is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from edge.errors import ModelError
+from edge.runtime.contract import METADATA_KEY, Contract
+from edge.types import Pixels
+
+OPSET, IR_VERSION = 17, 8
+"""Set outright: the newest that ONNX Runtime 1.23, the last for Python 3.10, and TensorRT 8.6 both read."""
+
+PARITY_MAX = 1e-3
+"""Largest difference of a probability between framework and ONNX Runtime."""
+
+OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
+
+AXES = {
+    "detector": {"pixels": {0: "n", 1: "height", 2: "width"}, "peaks": {0: "n", 2: "rows", 3: "columns"},
+                 "sides": {0: "n", 2: "rows", 3: "columns"}},
+    "classifier": {"pixels": {0: "n"}, "prob": {0: "n"}},
+}  # fmt: skip
+
+
+def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path) -> float:
+    """Write `target` from a TorchScript file and return the largest difference of probabilities on `samples`.
+
+    samples: uint8 (N, H, W, 3), real pictures. The contract's graph_sha256 is filled in. Raises ModelError when the
+    difference exceeds PARITY_MAX; then nothing is written.
+    """
+    network = torch.jit.load(str(traced)).eval()
+    aside = target.with_suffix(".part")
+    try:
+        with warnings.catch_warnings():
+            # The TorchScript exporter is the only one that writes opset 17: the newer one starts at 18, and ONNX's
+            # converter cannot bring its graphs back (docs/decisions).
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (torch.from_numpy(samples[:1]),), str(aside), opset_version=OPSET, dynamo=False,
+                              input_names=["pixels"], output_names=list(OUTPUTS[contract.role]),
+                              dynamic_axes=AXES[contract.role])  # fmt: skip
+        model = onnx.load(str(aside))
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model, full_check=True)
+        difference = parity(network, model, samples)
+        if difference > PARITY_MAX:
+            raise ModelError(f"{target} differs from the trained network by {difference:.2g}; at most {PARITY_MAX:g} is "
+                             "allowed. Nothing was written")  # fmt: skip
+        sealed = contract.model_copy(update={"graph_sha256": graph_sha256(model)})
+        onnx.helper.set_model_props(model, {METADATA_KEY: sealed.model_dump_json()})
+        onnx.save(model, str(aside))
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return difference
+
+
+def graph_sha256(model: onnx.ModelProto) -> str:
+    """Return the digest of the graph alone, so that it can be written into the metadata beside it."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+def parity(network: torch.jit.ScriptModule, model: onnx.ModelProto, samples: Pixels) -> float:
+    """Return the largest difference between framework and ONNX Runtime in the first output, the probabilities."""
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"pixels": samples})[0]
+    with torch.inference_mode():
+        answer = network(torch.from_numpy(samples))
+    wanted = (answer[0] if isinstance(answer, tuple) else answer).numpy()
+    return float(np.abs(wanted - found).max())

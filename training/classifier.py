@@ -1,0 +1,107 @@
+"""Trains the classifier on cells whose labels leave several classes open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge.types import CLASSES, Pixels
+from training.augment import another_microscope, exchanged, turned
+from training.crops import SHARES, STREAMS, Patches
+from training.networks import CROP_PX, Classifier, ClassifierGraph
+
+SICKLE = CLASSES.index("sickle")
+
+BELIEVED_FROM = 0.25
+"""Part of the training after which the network is asked whether an unboxed cell of a positive field is sickle."""
+
+NOT_SICKLE_BELOW = 0.3
+"""An unboxed cell that the network gives less than this is taken as not sickle: most of them are not, and without them
+every round cell that was learnt would come from another slide than every sickle cell."""
+
+
+def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor:
+    """Return the mean of −log of the probability of all classes that a label leaves open."""
+    logp = torch.log_softmax(logits, 1)
+    if believed:
+        doubted = unboxed & (logp[:, SICKLE].detach().exp() < NOT_SICKLE_BELOW)
+        may = may.clone()
+        may[doubted, SICKLE] = False
+    return -torch.logsumexp(logp.masked_fill(~may, -1e9), 1).mean()
+
+
+def batch_of(data: Patches, chosen: np.ndarray, seed: int) -> Tensor:
+    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255
+    x = exchanged(turned(x, CROP_PX, g), g)
+    return another_microscope(x, g, unchanged=0.16) * 2 - 1
+
+
+def train(
+    data: Patches,
+    steps: int,
+    seed: int,
+    learning_rate: float = 3e-3,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> Classifier:
+    """Train on batches that take SHARES of each stream; returns the running average of the weights."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = Classifier().to(memory_format=torch.channels_last).train()
+    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995),
+                                                  use_buffers=True)  # fmt: skip
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.15)
+    pools = {name: np.nonzero(data.stream == i)[0] for i, name in enumerate(STREAMS)}
+    odds = {name: data.weight[pool] / data.weight[pool].sum() for name, pool in pools.items() if len(pool)}
+
+    def chosen() -> np.ndarray:
+        return np.concatenate([rng.choice(pools[n], SHARES[n], p=p) for n, p in odds.items()])
+
+    with ThreadPoolExecutor(1) as ahead:
+        rows = chosen()
+        coming = ahead.submit(batch_of, data, rows, seed * 1_000_003)
+        for step in range(steps):
+            x = coming.result()
+            may = torch.from_numpy(data.may[rows])
+            unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
+            rows = chosen()
+            coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1)
+            logits = net(x.contiguous(memory_format=torch.channels_last))
+            value = loss(logits, may, unboxed, believed=step > BELIEVED_FROM * steps)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            average.update_parameters(net)
+            progress(step + 1, float(value.detach()))
+    trained: Classifier = average.module
+    return trained.eval()
+
+
+def probabilities(net: Classifier, pictures: Pixels, temperature: float = 1.0) -> np.ndarray:
+    """Classify uint8 (N, 64, 64, 3) crops: float32 (N, 6)."""
+    graph = ClassifierGraph(net, temperature).eval()
+    with torch.inference_mode():
+        parts = [graph(torch.from_numpy(pictures[i : i + 256])).numpy() for i in range(0, len(pictures), 256)]
+    return np.concatenate(parts) if parts else np.zeros((0, len(CLASSES)), np.float32)
+
+
+def save(net: Classifier, path: Path) -> None:
+    """Write the weights aside and rename."""
+    torch.save(net.state_dict(), path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def restored(path: Path) -> Classifier:
+    """Read weights written by `save`."""
+    net = Classifier()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return net.eval()

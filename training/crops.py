@@ -1,0 +1,128 @@
+"""Single cells for the classifier: patches cut from whole fields, each with the set of classes it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.types import CLASSES, Floats, Pixels
+from edge.vision.classify import crops
+from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LabelledField
+from training.fields import TrainingField, centres, holds
+
+PATCH_PX = 96
+"""Side of a patch: the crop of 64 turned by 45° and shrunk by a tenth still finds picture everywhere."""
+
+STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background")
+"""Where a cell comes from, which decides how often it is drawn."""
+
+SHARES = {"sickle": 48, "negative": 52, "unboxed": 24, "chula": 44, "txl": 12, "background": 12}
+"""Cells of each stream in a batch."""
+
+
+def allowed(*names: str) -> np.ndarray:
+    """Return bool (6,): the classes that a label leaves open."""
+    return np.isin(CLASSES, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """patches: uint8 (N, 96, 96, 3) at the canonical scale; may: bool (N, 6) classes it may be; stream: int (N,) into
+    STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all folds may use it.
+    """
+
+    patches: Pixels
+    may: np.ndarray
+    stream: np.ndarray
+    weight: Floats
+    fold: np.ndarray
+
+    def outside(self, fold: int) -> Patches:
+        """Leave out what belongs to a fold."""
+        keep = self.fold != fold
+        return Patches(self.patches[keep], self.may[keep], self.stream[keep], self.weight[keep], self.fold[keep])
+
+
+def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Patches:
+    """Cut the cells of fields, at most `most` unboxed red cells of a field, and some spots where there is no cell."""
+    rng = np.random.default_rng(seed)
+    parts = [_of_field(field, rng, most) for field in fields]
+    patches, may, stream, weight, fold = (np.concatenate([p[i] for p in parts]) for i in range(5))
+    return Patches(patches, may, stream, weight, fold)
+
+
+def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:
+    boxes, may, stream, weight = _labelled(field)
+    many = np.isin(stream, [STREAMS.index("negative"), STREAMS.index("unboxed")])
+    drop = np.nonzero(many)[0]
+    drop = rng.permutation(drop)[most:]
+    keep = np.setdiff1d(np.arange(len(boxes)), drop)
+    spots = _spots(field, rng, 8)
+    boxes = np.concatenate([boxes[keep], spots])
+    n = len(spots)
+    return (
+        crops(field.pixels, boxes, PATCH_PX),
+        np.concatenate([may[keep], np.tile(allowed("artefact"), (n, 1))]),
+        np.concatenate([stream[keep], np.full(n, STREAMS.index("background"))]),
+        np.concatenate([weight[keep], np.ones(n)]).astype(np.float32),
+        np.full(len(boxes), field.source.fold),
+    )
+
+
+def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
+    source, n = field.source, len(field.boxes)
+    by_kind = np.stack([allowed("normal", "sickle", "other"), allowed("wbc"), allowed("platelet")])
+    may = by_kind[field.kinds] if n else np.zeros((0, 6), bool)
+    weight = np.ones(n)
+    if source.dataset == "txl_pbc":
+        weight = np.where(field.kinds == 0, 0.25, 1.0)  # one white cell to some twelve red ones in a picture
+        return field.boxes, may, np.full(n, STREAMS.index("txl")), weight
+    # A teacher's white cells and platelets in another clinic's pictures may be dirt.
+    may[field.kinds > 0, CLASSES.index("artefact")] = True
+    red = field.kinds == 0
+    if source.dataset == "chula_rbc12":
+        may[red] = allowed("normal", "other")
+        _name_points(field, source, may, weight)
+        return field.boxes, may, np.full(n, STREAMS.index("chula")), weight
+    if source.label == "negative":
+        may[red] = allowed("normal", "other")
+        return field.boxes, may, np.full(n, STREAMS.index("negative")), weight
+    boxed = np.zeros(n, bool)
+    if len(source.boxes):
+        boxed = red & holds(source.boxes / field.zoom, centres(field.boxes)).any(0)
+        cut = source.boxes[source.partial] / field.zoom
+        if len(cut):
+            boxed &= ~holds(cut, centres(field.boxes)).any(0)
+    may[boxed] = allowed("sickle")
+    return field.boxes, may, np.where(boxed, STREAMS.index("sickle"), STREAMS.index("unboxed")), weight
+
+
+def _name_points(field: TrainingField, source: LabelledField, may: np.ndarray, weight: np.ndarray) -> None:
+    """Give the red cells of `chula_rbc12` the class of the labelled point in them; rare mimics are drawn more often."""
+    points = source.points[:, :2] / field.zoom
+    inside = holds(field.boxes, points)
+    for i in np.nonzero(inside.any(1) & (field.kinds == 0))[0]:
+        apart = np.where(inside[i], np.hypot(*(points - centres(field.boxes[i : i + 1])).T), np.inf)
+        cls = int(source.points[int(apart.argmin()), 2])
+        if cls == CHULA_NORMAL:
+            may[i] = allowed("normal")
+        elif cls not in (*CHULA_SIZES, CHULA_UNCATEGORISED):
+            may[i] = allowed("other")
+        weight[i] = {0: 0.5, 6: 2.0, 7: 3.0, 8: 1.5, 9: 2.5, 12: 2.0}.get(cls, 1.0)
+
+
+def _spots(field: TrainingField, rng: np.random.Generator, n: int) -> Floats:
+    """Return boxes round random positions that are no cell's."""
+    h, w = field.pixels.shape[:2]
+    taken = np.zeros((h, w), np.uint8)
+    for box in np.concatenate([field.boxes, field.ignore]):
+        x0, y0, x1, y1 = (int(v) for v in box)
+        cv2.rectangle(taken, (x0, y0), (x1, y1), 1, -1)
+    free = np.argwhere(taken == 0)
+    if not len(free):
+        return np.zeros((0, 4), np.float32)
+    y, x = free[rng.integers(len(free), size=n)].T
+    return np.stack([x - 5, y - 5, x + 5, y + 5], 1).astype(np.float32)
