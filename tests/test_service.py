@@ -216,6 +216,26 @@ def test_a_refused_result_is_kept_and_sent_by_resend(start_mosquitto: Start, tmp
     assert resend(config).taken == 0
 
 
+def test_resend_does_not_throw_a_running_service_out_of_the_broker(start_mosquitto: Start, tmp_path: Path) -> None:
+    broker = start_mosquitto()
+    camera = CameraConfig(kind="virtual", width=160, height=120, frames=10_000, fps=50)
+    config = configured(tmp_path, broker.port, camera)
+    service = Service(config)
+    thread = threading.Thread(target=service.run)
+    with Listener(broker.host, broker.port) as dashboard:
+        thread.start()
+        try:
+            wait_for(lambda: dashboard.of("progress"))
+            resend(config)
+            before = len(dashboard.of("progress"))
+            wait_for(lambda: len(dashboard.of("progress")) > before + 5)
+        finally:
+            service.stop()
+            thread.join(20)
+        wait_for(lambda: dashboard.states()[-1] == "stopped")
+    assert dashboard.states() == ["online", "stopped"]
+
+
 def test_resend_says_why_nothing_could_be_sent(tmp_path: Path) -> None:
     config = configured(tmp_path, free_port())
     Service(config, frames=1).run()
