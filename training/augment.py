@@ -35,7 +35,7 @@ def stain(x: Tensor, g: torch.Generator) -> Tensor:
     keep = torch.where(_chance(n, 0.15, g), torch.zeros(n), _uniform(n, 0.4, 1.3, g))
     x = grey + (x - grey) * keep[:, None, None, None]
     # Camera: gain of each channel, gamma.
-    gain = torch.exp(torch.randn(n, 3, 1, 1, generator=g) * 0.08 + torch.randn(n, 1, 1, 1, generator=g) * 0.12)
+    gain = torch.exp(torch.randn(n, 3, 1, 1, generator=g) * 0.07 + torch.randn(n, 1, 1, 1, generator=g) * 0.10 - 0.03)
     gamma = torch.exp(torch.randn(n, 1, 1, 1, generator=g) * 0.25)
     return (x.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
 

@@ -25,6 +25,13 @@ NOT_SICKLE_BELOW = 0.3
 every round cell that was learnt would come from another slide than every sickle cell."""
 
 
+MINED_EVERY = 25
+"""Steps between two drawings of the odds at which hard cells are drawn."""
+
+MINED_BY = 12.0
+"""A cell that is not sickle is drawn up to 1 + this many times as often, in proportion to its sickle probability."""
+
+
 def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor:
     """Return the mean of −log of the probability of all classes that a label leaves open."""
     logp = torch.log_softmax(logits, 1)
@@ -59,19 +66,27 @@ def train(
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.15)
     pools = {name: np.nonzero(data.stream == i)[0] for i, name in enumerate(STREAMS)}
-    odds = {name: data.weight[pool] / data.weight[pool].sum() for name, pool in pools.items() if len(pool)}
+    wrong = np.zeros(len(data.patches), np.float32)
+    odds: dict[str, np.ndarray] = {}
 
     def chosen() -> np.ndarray:
         return np.concatenate([rng.choice(pools[n], SHARES[n], p=p) for n, p in odds.items()])
 
+    def mine() -> None:
+        for name, pool in pools.items():
+            if len(pool):
+                weight = data.weight[pool] * (1 + MINED_BY * wrong[pool])
+                odds[name] = weight / weight.sum()
+
     with ThreadPoolExecutor(1) as ahead:
+        mine()
         rows = chosen()
         coming = ahead.submit(batch_of, data, rows, seed * 1_000_003)
         for step in range(steps):
             x = coming.result()
             may = torch.from_numpy(data.may[rows])
             unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
-            rows = chosen()
+            shown, rows = rows, chosen()
             coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1)
             logits = net(x.contiguous(memory_format=torch.channels_last))
             value = loss(logits, may, unboxed, believed=step > BELIEVED_FROM * steps)
@@ -81,6 +96,10 @@ def train(
             optimiser.step()
             schedule.step()
             average.update_parameters(net)
+            p_sickle = torch.softmax(logits.detach(), 1)[:, SICKLE].numpy()
+            wrong[shown] = np.where(data.may[shown, SICKLE], 0, p_sickle)
+            if step % MINED_EVERY == 0:
+                mine()
             progress(step + 1, float(value.detach()))
     trained: Classifier = average.module
     return trained.eval()

@@ -47,7 +47,7 @@ class Patches:
 
 
 def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Patches:
-    """Cut the cells of fields, at most `most` unboxed red cells of a field, and some spots where there is no cell."""
+    """Cut the cells of fields, at most `most` unlabelled red cells of a positive field, and some spots where there is no cell."""
     rng = np.random.default_rng(seed)
     parts = [_of_field(field, rng, most) for field in fields]
     patches, may, stream, weight, fold = (np.concatenate([p[i] for p in parts]) for i in range(5))
@@ -56,9 +56,7 @@ def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Pat
 
 def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:
     boxes, may, stream, weight = _labelled(field)
-    many = np.isin(stream, [STREAMS.index("negative"), STREAMS.index("unboxed")])
-    drop = np.nonzero(many)[0]
-    drop = rng.permutation(drop)[most:]
+    drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
     spots = _spots(field, rng, 8)
     boxes = np.concatenate([boxes[keep], spots])
@@ -121,8 +119,8 @@ def _spots(field: TrainingField, rng: np.random.Generator, n: int) -> Floats:
     for box in np.concatenate([field.boxes, field.ignore]):
         x0, y0, x1, y1 = (int(v) for v in box)
         cv2.rectangle(taken, (x0, y0), (x1, y1), 1, -1)
-    free = np.argwhere(taken == 0)
+    free = np.flatnonzero(taken == 0)
     if not len(free):
         return np.zeros((0, 4), np.float32)
-    y, x = free[rng.integers(len(free), size=n)].T
+    y, x = np.divmod(free[rng.integers(len(free), size=n)], w)
     return np.stack([x - 5, y - 5, x + 5, y + 5], 1).astype(np.float32)
