@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +25,9 @@ from edge.publish import connection
 from edge.publish.broker import EmbeddedBroker
 from edge.publish.compose import Composer
 from edge.publish.connection import check_broker
-from edge.publish.mqtt import EVENTS, Publisher, resend
-from edge.publish.outbox import Outbox, OutboxCounts
+from edge.publish.message import Progress
+from edge.publish.mqtt import EVENTS, Publisher, _Sent, resend
+from edge.publish.outbox import Outbox, OutboxCounts, Row
 
 StartMosquitto = Callable[..., Mosquitto]
 
@@ -46,9 +50,11 @@ def compose() -> Composer:
 
 
 @pytest.fixture(autouse=True)
-def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once, for the broker comes back when the test says so."""
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Try again at once, for the broker comes back when the test says so; and have leaks found where they are made."""
     monkeypatch.setattr(connection.random, "uniform", lambda low, high: 0.1)
+    yield
+    gc.collect()
 
 
 def publisher(config: MqttConfig, compose: Composer, outbox: Outbox) -> Publisher:
@@ -170,7 +176,47 @@ def test_nothing_is_lost_while_the_broker_is_away(
             assert dashboard.states().count("online") >= 2
             codes = {message["code"] for message in dashboard.of("event")}
             assert {"broker_unreachable", "broker_lost"} <= codes
+            lost = next(message for message in dashboard.of("event") if message["code"] == "broker_lost")
+            assert lost["text"].endswith("lost: the network or the broker ended it")
         assert publishing.state().reason == ""
+
+
+def test_what_was_on_its_way_when_the_broker_went_blocks_nothing(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox
+) -> None:
+    broker = start_mosquitto()
+    with publisher(settings(broker), compose, outbox) as publishing:
+        wait_for(lambda: publishing.state().connected)
+        publishing._waiting[65_000] = _Sent(Progress)  # handed to paho, and lost with the connection
+        broker.stop(signal.SIGKILL)
+        wait_for(lambda: not publishing.state().connected)
+        broker.start()
+        wait_for(lambda: publishing.state().connected)
+        with Listener(broker.host, broker.port) as dashboard:
+            publishing.live(compose.progress("", COUNTS, VERDICT))
+            wait_for(lambda: dashboard.of("progress"))
+
+
+def test_the_last_words_are_sent_before_leaving(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start_mosquitto()
+    looking = threading.Event()
+
+    def slow(self: Outbox, limit: int) -> list[Row]:
+        looking.set()
+        time.sleep(0.5)
+        return []
+
+    with Listener(broker.host, broker.port) as dashboard:
+        with publisher(settings(broker), compose, outbox) as publishing:
+            wait_for(lambda: dashboard.of("birth"))
+            monkeypatch.setattr(Outbox, "pending", slow)
+            publishing.wake()
+            assert looking.wait(5)
+            publishing.event(compose.event("error", "camera", "unplugged"))
+        wait_for(lambda: [message["code"] for message in dashboard.of("event")] == ["camera"])
+        assert dashboard.states() == ["online", "stopped"]
 
 
 def test_a_result_whose_answer_was_lost_is_repeated_under_its_uuid(
@@ -315,7 +361,8 @@ def test_what_cannot_be_sent_is_bounded_and_counted(compose: Composer, outbox: O
             publishing.event(compose.event("info", "tick", str(number)))
         for _ in range(10):
             publishing.live(compose.progress("", COUNTS, VERDICT))
-        wait_for(lambda: publishing.state().dropped >= 15)
+        # Five of the events went for newer ones, and one more for the event that there is no broker.
+        wait_for(lambda: publishing.state().dropped == 16)
         assert len(publishing._events) == EVENTS
         assert publishing._live == {}
 
@@ -378,6 +425,19 @@ def test_embedded_broker_serves_the_demo(compose: Composer, outbox: Outbox) -> N
             check_broker(settings(broker))
         with pytest.raises(EdgeError, match=r"cannot start on 127.0.0.1:\d+: .*in use"), EmbeddedBroker(broker.port):
             pass
+
+
+def test_embedded_broker_ends_though_someone_is_still_connected() -> None:
+    with EmbeddedBroker() as broker:
+        # Two that never say CONNECT: one goes, one stays.
+        socket.create_connection((broker.host, broker.port)).close()
+        silent = socket.create_connection((broker.host, broker.port), timeout=5)
+        time.sleep(0.1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert not broker._thread.is_alive()
+    with silent:
+        assert silent.recv(1) == b"", "it is told that the broker has gone"
 
 
 def test_embedded_broker_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

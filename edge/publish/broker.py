@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
+from typing import TypeAlias
 
 from edge.errors import EdgeError
+
+_Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Coroutine[None, None, None]]
+_Connections: TypeAlias = dict["asyncio.Task[None]", asyncio.StreamWriter]
 
 START_S = 10.0
 """How long starting and stopping may take before something is wrong."""
@@ -70,6 +75,8 @@ class EmbeddedBroker:
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
         listener = {"type": "tcp", "bind": f"{self.host}:{self.port}"}
         broker = Broker({"listeners": {"default": listener}, "plugins": plugins})
+        connections: _Connections = {}
+        broker.stream_connected = _closing(broker.stream_connected, connections)
         await broker.start()
         try:
             stop = asyncio.Event()
@@ -78,4 +85,24 @@ class EmbeddedBroker:
             self._started.set_result((port, asyncio.get_running_loop(), stop))
             await stop.wait()
         finally:
+            # From Python 3.12 on a server only closes when its connections have.
+            for writer in connections.values():
+                writer.close()
+            if connections:
+                await asyncio.wait(list(connections), timeout=1.0)
             await broker.shutdown()
+
+
+def _closing(serve: _Serve, connections: _Connections) -> _Serve:
+    """Return `serve`, closing each connection when it is done; amqtt forgets those that end before they say CONNECT."""
+
+    async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str) -> None:
+        task = asyncio.ensure_future(serve(reader, writer, listener_name))
+        connections[task] = writer
+        try:
+            await task
+        finally:
+            writer.close()
+            del connections[task]
+
+    return serve_and_close

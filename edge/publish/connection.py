@@ -28,6 +28,9 @@ FAILURE = 0x80
 _CREDENTIALS = (134, 135)
 """Bad user name or password, not authorised; paho gives the same codes to MQTT 3.1.1's return codes 4 and 5."""
 
+_UNSPECIFIED = 128
+"""Unspecified error."""
+
 _VERSION = 132
 """Unsupported protocol version."""
 
@@ -209,7 +212,7 @@ class Link:
         self,
         _client: Client,
         _userdata: object,
-        _flags: DisconnectFlags,
+        flags: DisconnectFlags,
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
@@ -218,7 +221,10 @@ class Link:
             self.connected = False
         elif self.connected:
             where = f"{self._config.host}:{self._config.port}"
-            self._lost("broker_lost", f"connection to {where} lost: {describe(code, properties)}")
+            # Where nobody gave a reason paho makes one up: unspecified.
+            told = flags.is_disconnect_packet_from_server or code.value != _UNSPECIFIED
+            why = describe(code, properties) if told else "the network or the broker ended it"
+            self._lost("broker_lost", f"connection to {where} lost: {why}")
         elif not self._answered:
             self._lost("broker_refused", unanswered(self._config))
 
