@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -208,8 +207,3 @@ def resend(config: ConfigPath = None) -> None:
             raise BrokerError(
                 f"{left.waiting} results wait and {left.refused} were refused; all are kept. {left.reason}".rstrip()
             )
-
-
-def main() -> None:
-    """Run the command."""
-    sys.exit(app())

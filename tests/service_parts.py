@@ -1,4 +1,4 @@
-"""What the tests of the service share: a configuration, cameras that do as they are told, and the networks."""
+"""What the tests of the service share: the command, a configuration, and a camera that does as told."""
 
 from __future__ import annotations
 
@@ -11,43 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-import pytest
-from scan_parts import ByColour
 
 from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig
 from edge.errors import CameraError
-from edge.runtime.contract import SHIPPED_SHA256
 from edge.types import Frame
-
-THRESHOLDS = {"score": 0.3, "sickle": 0.5, "abstain": 0.4}
-
-
-class Stand(ByColour):
-    """Stands for the pipeline while no networks are shipped."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        for network in (self.detector, self.classifier):
-            network.contract = network.contract.model_copy(update={"thresholds": THRESHOLDS})
-
-
-def use_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the service use the real pipeline if its networks are shipped."""
-    if not SHIPPED_SHA256:
-        monkeypatch.setattr("edge.service.Pipeline", Stand)
-
-
-STAND = (
-    "import edge.service, service_parts; edge.service.Pipeline = service_parts.Stand; import edge.cli; edge.cli.main()"
-)
-
-
-def command(*arguments: object) -> list[str]:
-    """Return the command line of `sicklescope`, with the stand-in where no networks are shipped."""
-    program = [str(Path(sys.executable).with_name("sicklescope"))]
-    if not SHIPPED_SHA256:
-        program = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {STAND}"]
-    return [*program, *map(str, arguments)]
 
 
 class Program:
@@ -57,8 +24,9 @@ class Program:
         self._out, self._err = folder / "stdout", folder / "stderr"
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SICKLESCOPE_")}
         environ |= {"HOME": str(folder), "COLUMNS": "400", "OMP_NUM_THREADS": "1", **variables}
+        line = [str(Path(sys.executable).with_name("sicklescope")), *map(str, arguments)]
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(command(*arguments), stdout=out, stderr=err, cwd=folder, env=environ)
+            self.process = subprocess.Popen(line, stdout=out, stderr=err, cwd=folder, env=environ)
 
     @property
     def out(self) -> str:

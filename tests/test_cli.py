@@ -13,9 +13,11 @@ import cv2
 import pytest
 from mosquitto import free_port, wait_for
 from service_parts import Program
+from typer.testing import CliRunner
 
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
+from edge.cli import app
 
 
 @pytest.fixture
@@ -77,6 +79,14 @@ def test_ctrl_c_while_it_starts_shows_no_traceback(state: Path) -> None:
     assert program.end() in (0, 130)
 
 
+def test_ctrl_c_before_it_began_shows_no_traceback(state: Path) -> None:
+    program = Program(state, "run")
+    # Once this library is in its memory, the program is amid its imports.
+    wait_for(lambda: "pydantic_core" in Path(f"/proc/{program.process.pid}/maps").read_text(), 20)
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() in (-signal.SIGINT, 130, 0)
+
+
 def test_a_run_of_some_frames_prints_its_result(state: Path) -> None:
     program = Program(state, "run", "--frames", 5, "--sample", "S-1")
     assert program.end() == 0
@@ -124,14 +134,23 @@ def test_a_broken_video_ends_with_the_cameras_exit_code_and_its_result(state: Pa
     ],
 )
 def test_errors_are_one_clear_message_on_stderr(
-    state: Path, arguments: list[str], variables: dict[str, str], code: int, words: str
+    state: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], variables: dict[str, str], code: int, words: str
 ) -> None:
-    program = Program(state, *arguments, **variables)
-    assert program.end() == code
-    assert words in program.err
-    assert program.err.startswith("sicklescope: ")
-    assert program.out == ""
+    monkeypatch.chdir(state)
+    done = CliRunner().invoke(app, arguments, env=variables)
+    assert done.exit_code == code
+    assert isinstance(done.exception, SystemExit)
+    assert words in done.stderr
+    assert done.stderr.startswith("sicklescope: ")
+    assert done.stdout == ""
     assert not (state / "o").exists()
+
+
+def test_an_error_shows_no_traceback(state: Path) -> None:
+    program = Program(state, "run", SICKLESCOPE_CAMERA__KIND="opencv", SICKLESCOPE_CAMERA__DEVICE="/dev/video99")
+    assert program.end() == 4
+    assert "/dev/video99 not found" in program.err
+    assert program.out == ""
 
 
 def test_config_shows_each_value_with_its_source(state: Path) -> None:

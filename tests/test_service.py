@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from mosquitto import Listener, Mosquitto, free_port, wait_for
-from service_parts import Scripted, configured, unplugged_after, use_pipeline
+from service_parts import Scripted, configured, unplugged_after
 
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
@@ -22,11 +22,6 @@ from edge.publish.outbox import Outbox
 from edge.service import Outcome, Service, Snapshot, outbox_path, resend
 
 Start = Callable[..., Mosquitto]
-
-
-@pytest.fixture(autouse=True)
-def _pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_pipeline(monkeypatch)
 
 
 def pending(outcome_config) -> int:
