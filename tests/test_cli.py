@@ -153,6 +153,22 @@ def test_an_error_shows_no_traceback(state: Path) -> None:
     assert program.out == ""
 
 
+def test_scan_reads_a_folder_and_says_where_the_report_is(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(state)
+    field = cv2.cvtColor(Slide(SlideSpec(width=320, height=240)).render(0), cv2.COLOR_RGB2BGR)
+    (state / "fields").mkdir()
+    cv2.imwrite("fields/a.png", field)
+    (state / "fields/b.png").write_bytes(b"\x89PNG")
+    done = CliRunner().invoke(app, ["scan", "fields", "--out", "o", "--um-per-px", "0.25", "--annotate"])
+    assert done.exit_code == 0, done.output
+    assert "1 fields read, 1 rejected. Insufficient" in done.stdout
+    assert "For Research Use Only" in done.stdout
+    assert "Report: o/report.html" in done.stdout
+    first = json.loads((state / "o/fields.jsonl").read_text().splitlines()[0])
+    assert (first["um_per_px"], first["scale_source"]) == (0.25, "configured")
+    assert list((state / "o/annotated").iterdir())
+
+
 def test_config_shows_each_value_with_its_source(state: Path) -> None:
     program = Program(state, "config", **{"SICKLESCOPE_MQTT__USERNAME": "u", "SICKLESCOPE_MQTT__PASSWORD": "hunter2"})
     assert program.end() == 0
