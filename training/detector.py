@@ -18,9 +18,13 @@ from training.augment import another_microscope
 from training.data import KINDS
 from training.fields import TrainingField
 from training.networks import STRIDE, Detector, DetectorGraph
+from training.rundir import load_weights, save_weights
 
 CROP = 256
 """Side of a training crop in canonical pixels."""
+
+SHOWN_MIN = 0.45
+"""Labellers leave out a cell at the edge of which less than this part of its width shows."""
 
 SMALL = 200
 """A picture smaller than this at the canonical scale shares its crop with three others."""
@@ -43,22 +47,23 @@ def cut(
     visible = [max(0.0, -x0 * zoom), max(0.0, -y0 * zoom), min(crop, (w - x0) * zoom), min(crop, (h - y0) * zoom)]
 
     def moved(boxes: Floats) -> tuple[Floats, np.ndarray]:
+        """Return all boxes as the crop shows them, and the part (N,) of their width or height that is left."""
         b = (boxes - (x0, y0, x0, y0)) * zoom
-        area = np.maximum(1e-6, (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]))
+        whole = np.maximum(1e-6, b[:, 2:] - b[:, :2])
         b = np.concatenate([np.maximum(b[:, :2], visible[:2]), np.minimum(b[:, 2:], visible[2:])], 1)
-        size = np.maximum(0, b[:, 2:] - b[:, :2])
-        seen = (size.min(1) > 3) & (size.prod(1) / area > 0.12)
-        b = b[seen]
+        left = (np.maximum(0, b[:, 2:] - b[:, :2]) / whole).min(1)
         if mirror:
             b = np.stack([crop - b[:, 2], b[:, 1], crop - b[:, 0], b[:, 3]], 1)
         for _ in range(quarter):
             b = np.stack([b[:, 1], crop - b[:, 2], b[:, 3], crop - b[:, 0]], 1)
-        return b.astype(np.float32), seen
+        return b.astype(np.float32), left
 
-    boxes, seen = moved(field.boxes)
-    ignore, _ = moved(field.ignore)
+    boxes, left = moved(field.boxes)
+    unknown, unknown_left = moved(field.ignore)
+    seen = left >= SHOWN_MIN
+    ignore = np.concatenate([unknown[unknown_left > 0], boxes[(left > 0) & ~seen]])
     pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirror else pixels, quarter))
-    return pixels.astype(np.uint8, copy=False), boxes, field.kinds[seen], ignore
+    return pixels.astype(np.uint8, copy=False), boxes[seen], field.kinds[seen], ignore
 
 
 def assembled(
@@ -191,12 +196,11 @@ def detect_with(net: Detector, pixels: Pixels, floor: float = 0.1) -> tuple[Floa
 
 def save(net: Detector, path: Path) -> None:
     """Write the weights aside and rename."""
-    torch.save(net.state_dict(), path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    save_weights(net, path)
 
 
 def restored(path: Path) -> Detector:
     """Read weights written by `save`."""
     net = Detector()
-    net.load_state_dict(torch.load(path, weights_only=True))
+    net.load_state_dict(load_weights(path))
     return net.eval()

@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 from edge.runtime.base import Network
 from edge.types import Cells, Field, Floats, Mask, Pixels
 
+PLATELET = 2
+"""Kind of a platelet among the detector's maps: red cell, white cell, platelet."""
+
 MULTIPLE = 16
 """Sides of the network's input are multiples of this: the strides of its deepest maps."""
 
 OVERLAP = 0.6
 """Two boxes that share more than this of their union are one cell."""
+
+SLIVER_PX = 14.0
+"""A box at the edge that is narrower than this, half a red cell, is a rest of a cell: nobody would count it here."""
 
 BORDER_PX = 1.5
 """A box this near the edge, in canonical pixels, is taken as cut by it."""
@@ -77,7 +83,9 @@ class CellDetector:
         """Find the cells of a field, those outside the eyepiece's disc left out."""
         shape = field.pixels.shape[0], field.pixels.shape[1]
         maps = self._network(padded(field.pixels)[None])
-        boxes, score, _ = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
+        boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
+        sliver = (kind != PLATELET) & at_edge(boxes, shape) & ((boxes[:, 2:] - boxes[:, :2]).min(1) < SLIVER_PX)
+        boxes, score = boxes[~sliver], score[~sliver]
         if field.visible is not None and len(boxes):
             x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int).T
             seen = field.visible[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)]
@@ -85,10 +93,16 @@ class CellDetector:
         return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible))
 
 
+def at_edge(boxes: Floats, shape: tuple[int, int]) -> Mask:
+    """Return bool (N,): True where a box touches the edge of a picture of (height, width)."""
+    far = np.array([shape[1], shape[0]], np.float32) - BORDER_PX
+    return np.asarray((boxes[:, :2] <= BORDER_PX).any(1) | (boxes[:, 2:] >= far).any(1))
+
+
 def cut_by_edge(boxes: Floats, shape: tuple[int, int], visible: Mask | None) -> Mask:
     """Return bool (N,): True where a box touches the edge of the picture or leaves the eyepiece's disc."""
     h, w = shape
-    cut: Mask = (boxes[:, :2] <= BORDER_PX).any(1) | (boxes[:, 2] >= w - BORDER_PX) | (boxes[:, 3] >= h - BORDER_PX)
+    cut = at_edge(boxes, shape)
     if visible is None or not len(boxes):
         return cut
     # The middles of the four sides, not the corners: a round cell does not reach the corners of its box.
