@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydantic import SecretStr
 from mosquitto import Listener, Mosquitto, free_port, wait_for
 from service_parts import Scripted, configured, unplugged_after
 
@@ -63,6 +64,17 @@ def test_without_a_broker_it_counts_and_the_next_run_sends_the_result(start_mosq
         Service(configured(tmp_path, broker.port), "second").run()
         wait_for(lambda: len(dashboard.of("result")) == 2)
     assert [result["sample"] for result in dashboard.of("result")] == ["first", "second"]
+
+
+def test_a_broker_that_refuses_this_device_is_named_with_its_reason(start_mosquitto: Start, tmp_path: Path) -> None:
+    broker = start_mosquitto("allow_anonymous false")
+    config = configured(tmp_path, broker.port)
+    mqtt = config.mqtt.model_copy(update={"username": "nurse", "password": SecretStr("wrong")})
+    outcome = Service(config.model_copy(update={"mqtt": mqtt})).run()
+    assert (outcome.fate, outcome.fault, outcome.link.connected) == ("waiting", None, False)
+    assert "Not authorized" in outcome.link.reason
+    assert "'nurse'" in outcome.link.reason
+    assert "wrong" not in outcome.link.reason
 
 
 def test_a_broker_that_goes_and_comes_back_costs_no_count(start_mosquitto: Start, tmp_path: Path) -> None:
