@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pydantic import SecretStr
 from mosquitto import Listener, Mosquitto, free_port, wait_for
+from pydantic import SecretStr
 from service_parts import Scripted, configured, unplugged_after
 
 from edge.camera.slide import SlideSpec
