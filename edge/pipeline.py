@@ -43,10 +43,13 @@ CELLS_TO_LOCK = 30
 class Pipeline:
     """Reads frames with the configured networks. One thread uses it; a context manager that owns the networks."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, networks: tuple[Network, Network] | None = None) -> None:
+        """networks: detector and classifier to read with in place of the configured files, as training's evaluation does."""
         self.config = config
-        self.detector: Network = open_network("detector", config.models)
-        self.classifier: Network = open_network("classifier", config.models)
+        self.detector, self.classifier = networks or (
+            open_network("detector", config.models),
+            open_network("classifier", config.models),
+        )
         self._detect = CellDetector(self.detector)
         self._classify = CellClassifier(self.classifier)
         self._estimate = ScaleEstimator(self.detector)
@@ -66,12 +69,12 @@ class Pipeline:
         self._locked = None
 
     def read(self, frame: Frame) -> FieldReading:
-        """Read a whole field; what is wrong with the picture comes back as the reading's rejection, never as an error."""
+        """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
         limits, gate = self.config.quality, self.config.quality.gate
         report = _Report(frame)
 
         with report.stage("quality"):
-            bad = quality.size(frame.pixels, limits)
+            bad = quality.size(*frame.pixels.shape[:2], limits)
             if bad:
                 return report.rejected(bad)
             visible = visible_part(frame.pixels)
@@ -85,10 +88,11 @@ class Pipeline:
             if scale is None:
                 return report.rejected(Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE)))
             report.scale = scale
+            ratio = scale.um_per_px / CANONICAL_UM_PER_PX
+            bad = quality.size(slide.shape[0] * ratio, slide.shape[1] * ratio, limits)
+            if bad:
+                return report.rejected(bad)
             field = _field(slide, visible, corner, scale)
-            if min(field.pixels.shape[:2]) < quality.SIDE_MIN_PX:
-                side = float(min(field.pixels.shape[:2]))
-                return report.rejected(Rejection(Reason.TOO_SMALL, side, float(quality.SIDE_MIN_PX)))
 
         with report.stage("sharpness"):
             bad = quality.sharpness(field, limits)
@@ -109,7 +113,7 @@ class Pipeline:
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""
         report = _Report(frame)
-        bad = quality.size(frame.pixels, self.config.quality)
+        bad = quality.size(*frame.pixels.shape[:2], self.config.quality)
         if bad:
             return report.rejected(bad)
         with report.stage("scale"):
@@ -208,5 +212,7 @@ def _field(slide: Pixels, visible: Mask | None, corner: tuple[int, int], scale: 
     """Bring the seen part of a frame to the canonical scale."""
     pixels = to_canonical(slide, scale.um_per_px)
     h, w = pixels.shape[:2]
-    mask = None if visible is None else cv2.resize(visible.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0
+    mask = None
+    if visible is not None:
+        mask = cv2.resize(visible.view(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
     return Field(pixels, mask, (float(corner[0]), float(corner[1])), CANONICAL_UM_PER_PX / scale.um_per_px)

@@ -14,6 +14,7 @@ from edge.types import CLASSES, Pixels
 from training.augment import another_microscope, exchanged, turned
 from training.crops import SHARES, STREAMS, Patches
 from training.networks import CROP_PX, Classifier, ClassifierGraph
+from training.rundir import load_weights, save_weights
 
 SICKLE = CLASSES.index("sickle")
 
@@ -115,12 +116,11 @@ def probabilities(net: Classifier, pictures: Pixels, temperature: float = 1.0) -
 
 def save(net: Classifier, path: Path) -> None:
     """Write the weights aside and rename."""
-    torch.save(net.state_dict(), path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    save_weights(net, path)
 
 
 def restored(path: Path) -> Classifier:
     """Read weights written by `save`."""
     net = Classifier()
-    net.load_state_dict(torch.load(path, weights_only=True))
+    net.load_state_dict(load_weights(path))
     return net.eval()

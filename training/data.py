@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.errors import InputError
 from edge.types import Floats, Pixels
 
 KINDS = ("rbc", "wbc", "platelet")
@@ -30,7 +31,7 @@ CHULA_NAMES = (
 IDB1_UM_PER_PX = 0.15
 
 
-class DataError(Exception):
+class DataError(InputError):
     """A data set is not where it should be, or not what it should be."""
 
 

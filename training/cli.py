@@ -1,0 +1,123 @@
+"""The `sicklescope-train` command: how the shipped models were made, and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from edge.errors import EdgeError
+from training.rundir import Progress, RunDir
+
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended (128 + SIGINT)."""
+
+app = typer.Typer(
+    help="Train the networks of sicklescope from SICKLESCOPE_DATA, and measure them. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+Out = Annotated[
+    Path, typer.Option("--out", metavar="RUN_DIR", help="Folder of the run; files there are not made again.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")]
+Steps = typer.Option(min=1, help="Steps of the optimiser.")
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all."""
+    try:
+        yield
+    except EdgeError as error:
+        err.print(f"sicklescope-train: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        err.print("stopped; what is finished is kept, and the same command goes on from there", style="red")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Show a bar for each thing that is being done; what comes after a comma in its name may change."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown: dict[str, TaskID] = {}
+    with Bars(*columns, console=out) as display:
+
+        def progress(what: str, done: int, total: int) -> None:
+            name = what.partition(",")[0]
+            if name not in shown:
+                shown[name] = display.add_task(what, total=total)
+            display.update(shown[name], description=what, completed=done, total=total)
+
+        yield progress
+
+
+@app.command()
+def detector(
+    out_dir: Out,
+    steps_base: Annotated[int, Steps] = 1100,
+    steps_fold: Annotated[int, Steps] = 550,
+    steps: Annotated[int, Steps] = 900,
+    seed: Seed = 0,
+) -> None:
+    """Train the detectors: the base, one for each half of the folds, and the shipped one."""
+    with answering(), bars() as progress:
+        from training.data import data_root
+        from training.recipe import DetectorSteps, train_detectors
+
+        train_detectors(RunDir(out_dir), data_root(), DetectorSteps(steps_base, steps_fold, steps), seed, progress)
+
+
+@app.command()
+def classifier(
+    out_dir: Out,
+    steps_fold: Annotated[int, Steps] = 700,
+    steps: Annotated[int, Steps] = 700,
+    seed: Seed = 10,
+) -> None:
+    """Train the classifiers: one without each fold, and the shipped one. After `detector`."""
+    with answering(), bars() as progress:
+        from training.data import data_root
+        from training.recipe import ClassifierSteps, train_classifiers
+
+        train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps), seed, progress)
+
+
+@app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a finished training run.")],
+    target: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Rate of false calls to choose thresholds for.")
+    ] = 0.002,
+    fields: Annotated[int | None, typer.Option(min=1, help="At most so many of each set, fold and label.")] = None,
+) -> None:
+    """Measure a run out of fold; write evaluation.json and .md, and what `sicklescope-export onnx` reads."""
+    with answering():
+        from training.data import data_root
+        from training.evaluate import evaluate as measure
+        from training.evaluate import write_evaluation
+        from training.report import markdown
+
+        run = RunDir(run_dir)
+        with bars() as progress:
+            evaluation = measure(run, data_root(), target, fields, progress)
+        path = write_evaluation(evaluation, run, target)
+        out.print(markdown(path), markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{path}; release: {run.release}")
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,54 @@
+"""A figure with its interval, and what all figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.screening.verdict import wilson
+from edge.types import ABSTAINED, Labels, Mask
+from training.metrics import bootstrap
+from training.readings import RED
+
+Thresholds = Mapping[int, float]
+"""Sickle threshold of each fold; -1 where the shipped one is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its 95 % interval by bootstrap over groups, and what it was counted from."""
+
+    value: float
+    low: float
+    high: float
+    counted: str
+
+    @classmethod
+    def ratio(cls, part: Sequence[float], whole: Sequence[float], groups: Sequence[str], counted: str = "") -> Figure:
+        """Return Σ part / Σ whole, one entry a field."""
+        p, w = np.asarray(part, float), np.asarray(whole, float)
+        if not w.sum():
+            return cls(float("nan"), float("nan"), float("nan"), counted or "nothing")
+        with np.errstate(invalid="ignore"):
+            low, high = bootstrap(groups, lambda rows: float(p[rows].sum() / w[rows].sum()))
+        return cls(float(p.sum() / w.sum()), low, high, counted or f"{p.sum():.0f} of {w.sum():.0f}")
+
+    @classmethod
+    def mean(cls, values: Sequence[float], groups: Sequence[str], counted: str) -> Figure:
+        """Return the mean of one value a group."""
+        v = np.asarray(values, float)
+        low, high = bootstrap(groups, lambda rows: float(v[rows].mean()))
+        return cls(float(v.mean()), low, high, counted)
+
+    @classmethod
+    def proportion(cls, part: int, whole: int) -> Figure:
+        """Return part / whole with Wilson's interval: cells of one class, too few for a bootstrap."""
+        low, high = wilson(part, whole) if whole else (float("nan"), float("nan"))
+        return cls(part / whole if whole else float("nan"), low, high, f"{part} of {whole}")
+
+
+def red(labels: Labels) -> Mask:
+    """Return bool (N,): the cells of the denominator, abstained ones with them."""
+    return np.isin(labels, [*RED, ABSTAINED])

@@ -1,0 +1,270 @@
+"""What the device's own pipeline sees in labelled fields, kept so that every figure is counted from one reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edge.camera.capture import stamped
+from edge.config import Config, OpticsConfig, QualityConfig, ScreeningConfig
+from edge.errors import ModelError
+from edge.pipeline import Pipeline
+from edge.runtime.contract import Contract
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, RED_CELLS, FieldReading, Floats, Labels, Mask, Pixels
+from edge.vision.classify import called
+from training.classifier import restored as restored_classifier
+from training.data import KINDS, LabelledField, read_pixels
+from training.detector import restored as restored_detector
+from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
+from training.rundir import Progress, digest, quiet, write_text
+
+SCORE, ABSTAIN, SECOND_LOOK = 0.35, 0.5, 0.05
+"""Thresholds of the shipped contracts but for `sickle`, which evaluation chooses."""
+
+SICKLE = CLASSES.index("sickle")
+RED = [CLASSES.index(name) for name in RED_CELLS]
+
+
+class TorchNetwork:
+    """Trained weights in place of an ONNX file; see edge.runtime.base.Network.
+
+    Answers to pictures are remembered until `forget`, so that a field can be read with other settings at no cost.
+    """
+
+    def __init__(self, net: Detector | Classifier, sha256: str = "", temperature: float = 1.0) -> None:
+        self.sha256, self.runtime = sha256, f"torch {torch.__version__} cpu"
+        self._outputs: tuple[str, ...]
+        self._graph: nn.Module
+        if isinstance(net, Detector):
+            role, classes, size, thresholds = "detector", KINDS, STRIDE, {"score": SCORE}
+            self._graph, self._outputs = DetectorGraph(net).eval(), ("peaks", "sides")
+        else:
+            role, classes, size = "classifier", CLASSES, CROP_PX
+            thresholds = {"sickle": 0.5, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
+            self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob",)
+        self.contract = Contract.model_validate(
+            {
+                "role": role, "name": f"sicklescope-{role}", "version": "0", "classes": classes, "size": size,
+                "um_per_px": CANONICAL_UM_PER_PX, "thresholds": thresholds, "temperature": temperature,
+                "graph_sha256": "",
+            }
+        )  # fmt: skip
+        self._known: dict[bytes, tuple[NDArray[np.float32], ...]] = {}
+
+    def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Run the network on those pictures of uint8 (N, H, W, 3) that it has not seen since `forget`."""
+        keys = [hashlib.blake2b(picture.tobytes() + repr(picture.shape).encode()).digest() for picture in batch]
+        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        if fresh:
+            with torch.inference_mode():
+                answer = self._graph(torch.from_numpy(np.ascontiguousarray(batch[fresh])))
+            arrays = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+            self._known |= {keys[i]: tuple(part[row] for part in arrays) for row, i in enumerate(fresh)}
+        rows = zip(*(self._known[key] for key in keys), strict=True)
+        return {name: np.stack(row) for name, row in zip(self._outputs, rows, strict=True)}
+
+    def forget(self) -> None:
+        """Forget the pictures seen."""
+        self._known.clear()
+
+    def close(self) -> None:
+        """Give memory back."""
+        self.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was seen in one field, read without the quality gate, cells at the border kept and marked.
+
+    size: height and width of the picture; um_per_px: the estimated scale. boxes: float32 (N, 4) in pixels of the
+    file; score (N,), prob (N, 6), border bool (N,). rejected: why nothing was read; gated: why the quality gate would
+    have rejected the field.
+    """
+
+    key: str
+    size: tuple[int, int]
+    um_per_px: float | None
+    rejected: str | None
+    gated: str | None
+    boxes: Floats
+    score: Floats
+    prob: Floats
+    border: Mask
+
+    def labels(self, sickle: float) -> Labels:
+        """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
+        return called(self.prob, sickle, ABSTAIN)
+
+    @property
+    def centres(self) -> Floats:
+        """Centres (N, 2) of the boxes."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    def to_json(self) -> str:
+        """Write one line of JSON."""
+        head = {"key": self.key, "size": self.size, "um_per_px": self.um_per_px}
+        why = {"rejected": self.rejected, "gated": self.gated}
+        arrays = {
+            "boxes": self.boxes.astype(float).round(2).tolist(),
+            "score": self.score.astype(float).round(5).tolist(),
+            "prob": self.prob.astype(float).round(7).tolist(),
+            "border": self.border.astype(int).tolist(),
+        }
+        return json.dumps({**head, **why, **arrays}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Reading:
+        """Read a line written by `to_json`."""
+        d = json.loads(line)
+        return cls(
+            d["key"], (d["size"][0], d["size"][1]), d["um_per_px"], d["rejected"], d["gated"],
+            np.array(d["boxes"], np.float32).reshape(-1, 4), np.array(d["score"], np.float32),
+            np.array(d["prob"], np.float32).reshape(-1, len(CLASSES)), np.array(d["border"], bool),
+        )  # fmt: skip
+
+
+class Reader:
+    """One field after another through the device's pipeline, each network asked once for each picture."""
+
+    def __init__(self, detector: Path, classifier: Path) -> None:
+        self._networks = (
+            TorchNetwork(restored_detector(detector), digest(detector)),
+            TorchNetwork(restored_classifier(classifier), digest(classifier)),
+        )
+        quality, kept = QualityConfig(gate=False), ScreeningConfig(keep_border=True)
+        self._all = Pipeline(Config(quality=quality, screening=kept), self._networks)
+        self._whole = Pipeline(Config(quality=quality), self._networks)
+        self._gated = Pipeline(Config(), self._networks)
+
+    def __call__(self, key: str, pixels: Pixels) -> Reading:
+        """Read a field, uint8 (H, W, 3)."""
+        for network in self._networks:
+            network.forget()
+        found = self._read(self._all, key, pixels)
+        whole = {box.tobytes() for box in self._read(self._whole, key, pixels).boxes}
+        gated = self._read(self._gated, key, pixels).rejected
+        border = np.array([box.tobytes() not in whole for box in found.boxes], bool)
+        return Reading(
+            key,
+            (found.height, found.width),
+            found.scale.um_per_px if found.scale else None,
+            found.rejected.reason.value if found.rejected else None,
+            gated.reason.value if gated else None,
+            found.boxes,
+            found.score,
+            found.prob,
+            border,
+        )
+
+    def crop(self, pixels: Pixels, um_per_px: float) -> Floats:
+        """Return the class probabilities (6,) of a picture of one cell; NaN where it cannot be read."""
+        pipeline = Pipeline(Config(optics=OpticsConfig(um_per_px=um_per_px)), self._networks)
+        prob = pipeline.read_crop(stamped(pixels, 0, "")).prob
+        return prob[0] if len(prob) else np.full(len(CLASSES), np.nan, np.float32)
+
+    @staticmethod
+    def _read(pipeline: Pipeline, key: str, pixels: Pixels) -> FieldReading:
+        pipeline.new_sample()
+        return pipeline.read(stamped(pixels, 0, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A labelled field and what was seen in it."""
+
+    field: LabelledField
+    reading: Reading
+
+
+Picture = Callable[[LabelledField], Pixels]
+"""Makes the picture that is read: the file's own, or a changed one."""
+
+
+def as_taken(field: LabelledField) -> Pixels:
+    """Return the picture as it lies in the file."""
+    return read_pixels(field.path)
+
+
+def read_fields(
+    weights: tuple[Path, Path],
+    fields: Sequence[LabelledField],
+    cache: Path,
+    progress: Progress = quiet,
+    picture: Picture = as_taken,
+    workers: int = 2,
+) -> list[Seen]:
+    """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
+
+    A cache made with other weights or of other fields is made anew. Raises ModelError, DataError, StorageError.
+    """
+    keys = [f"{f.dataset}/{f.path.parent.name}/{f.path.name}" for f in fields]
+    head = json.dumps({"detector": digest(weights[0]), "classifier": digest(weights[1])})
+    readings = _cached(cache, head, keys)
+    if readings is None:
+        read = _read_all(weights, [(k, f) for k, f in zip(keys, fields, strict=True)], picture,
+                         lambda done: progress(cache.stem, done, len(keys)), workers)  # fmt: skip
+        lines = [reading.to_json() for reading in read]
+        write_text(cache, "\n".join([head, *lines]) + "\n")
+        readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
+    return [Seen(f, r) for f, r in zip(fields, readings, strict=True)]
+
+
+def _cached(cache: Path, head: str, keys: list[str]) -> list[Reading] | None:
+    if not cache.is_file():
+        return None
+    lines = cache.read_text(encoding="utf-8").splitlines()
+    if not lines or lines[0] != head:
+        return None
+    try:
+        readings = [Reading.from_json(line) for line in lines[1:]]
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{cache} cannot be read: {error}. Delete it, and it is made anew") from error
+    return readings if [r.key for r in readings] == keys else None
+
+
+def _read_all(
+    weights: tuple[Path, Path],
+    fields: Sequence[tuple[str, LabelledField]],
+    picture: Picture,
+    done: Callable[[int], None],
+    workers: int,
+) -> list[Reading]:
+    readers: SimpleQueue[Reader] = SimpleQueue()
+    for _ in range(workers):
+        readers.put(Reader(*weights))
+
+    def read(item: tuple[str, LabelledField]) -> Reading:
+        reader = readers.get()
+        try:
+            return reader(item[0], picture(item[1]))
+        finally:
+            readers.put(reader)
+
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(read, item) for item in fields]
+        try:
+            return [_counted(job.result(), i + 1, done) for i, job in enumerate(jobs)]
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            raise
+
+
+def _counted(reading: Reading, n: int, done: Callable[[int], None]) -> Reading:
+    done(n)
+    return reading
+
+
+def of(seen: Iterable[Seen], dataset: str, label: str | None = None) -> list[Seen]:
+    """Return the fields of one set, and of one label."""
+    return [s for s in seen if s.field.dataset == dataset and label in (None, s.field.label)]
