@@ -79,11 +79,11 @@ class QualityConfig(Section):
 
     gate: bool = True
     brightness_min: float = Field(default=0.3, ge=0.0, le=1.0, description="of the background, part of full scale")
-    clipped_max: float = Field(default=0.97, gt=0.0, le=1.0, description="part of the slide at full scale")
-    focus_min: float = Field(default=0.05, ge=0.0, description="contrast of details, part of all contrast")
-    motion_max: float = Field(default=0.7, gt=0.0, le=1.0, description="0: edges in all directions; 1: in one")
+    clipped_max: float = Field(default=0.8, gt=0.0, le=1.0, description="part of the slide at full scale")
+    focus_min: float = Field(default=1.28, ge=0.0, description="fine edges against coarse; 1: no detail")
+    motion_max: float = Field(default=0.19, gt=0.0, le=1.0, description="0: sharp in all directions; 1: in one")
     cells_per_mm2_min: float = Field(default=150.0, ge=0.0)
-    crowding_max: float = Field(default=0.85, gt=0.0, le=1.0, description="part of the slide under cells' boxes")
+    crowding_max: float = Field(default=0.85, gt=0.0, le=1.0, description="part of the slide under cells")
     megapixels_max: float = Field(default=64.0, gt=0.0)
 
 

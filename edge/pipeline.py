@@ -31,7 +31,7 @@ from edge.vision import quality
 from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
-from edge.vision.scale import ScaleEstimator, to_canonical
+from edge.vision.scale import ScaleEstimator, canonical_shape, to_canonical
 
 CELLS_TO_ESTIMATE = 2
 """Fewer whole red cells than this say nothing about the scale."""
@@ -44,7 +44,7 @@ class Pipeline:
     """Reads frames with the configured networks. One thread uses it; a context manager that owns the networks."""
 
     def __init__(self, config: Config, networks: tuple[Network, Network] | None = None) -> None:
-        """networks: detector and classifier to read with in place of the configured files, as training's evaluation does."""
+        """networks: detector and classifier to read with in place of the configured files, as in evaluation."""
         self.config = config
         self.detector, self.classifier = networks or (
             open_network("detector", config.models),
@@ -74,7 +74,7 @@ class Pipeline:
         report = _Report(frame)
 
         with report.stage("quality"):
-            bad = quality.size(*frame.pixels.shape[:2], limits)
+            bad = quality.size(frame.pixels.shape, limits)
             if bad:
                 return report.rejected(bad)
             visible = visible_part(frame.pixels)
@@ -88,8 +88,7 @@ class Pipeline:
             if scale is None:
                 return report.rejected(Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE)))
             report.scale = scale
-            ratio = scale.um_per_px / CANONICAL_UM_PER_PX
-            bad = quality.size(slide.shape[0] * ratio, slide.shape[1] * ratio, limits)
+            bad = quality.size(canonical_shape(slide, scale.um_per_px), limits)
             if bad:
                 return report.rejected(bad)
             field = _field(slide, visible, corner, scale)
@@ -113,7 +112,7 @@ class Pipeline:
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""
         report = _Report(frame)
-        bad = quality.size(*frame.pixels.shape[:2], self.config.quality)
+        bad = quality.size(frame.pixels.shape, self.config.quality)
         if bad:
             return report.rejected(bad)
         with report.stage("scale"):

@@ -61,8 +61,11 @@ def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
         path, pinned = config.path.expanduser(), config.sha256
         remedy = f"If the file is the one you want, set models.{role}.sha256 to the digest found"
     if not path.is_file():
-        raise ModelError(f"{role} model {path} not found. {remedy}" if config.path is None else
-                         f"{role} model {path} not found. Set models.{role}.path to an ONNX file")
+        raise ModelError(
+            f"{role} model {path} not found. {remedy}"
+            if config.path is None
+            else f"{role} model {path} not found. Set models.{role}.path to an ONNX file"
+        )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if pinned is None:
         raise ModelError(f"{role} model {path} has sha256 {found}, and no digest is pinned for it. {remedy}")
@@ -72,7 +75,7 @@ def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
 
 
 def parse_contract(text: str | None, role: str, path: Path) -> Contract:
-    """Read the contract from an ONNX metadata property; raises ModelError when it is absent, wrong or of another role."""
+    """Read the contract from an ONNX metadata property; raises ModelError when absent, wrong or of another role."""
     if text is None:
         raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
     try:
@@ -82,4 +85,3 @@ def parse_contract(text: str | None, role: str, path: Path) -> Contract:
     if contract.role != role:
         raise ModelError(f"{path} is a {contract.role}; expected a {role}. Were the two paths swapped?")
     return contract
-

@@ -26,8 +26,9 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class but this
-            raise ModelError(f"{role} model {path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            name = f"onnxruntime {ort.__version__}"
+            raise ModelError(f"{role} model {path} cannot be loaded by {name}: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
         self.sha256 = sha256

@@ -32,7 +32,7 @@ def called(prob: Floats, sickle: float, abstain: float) -> Labels:
     sickle after all, or no class reaches `abstain`; normal and other count together there, for the line between
     them decides nothing about sickling.
     """
-    label = prob.argmax(1).astype(np.int8)
+    label: Labels = prob.argmax(1).astype(np.int8)
     certainty = np.maximum(prob.max(1), prob[:, 0] + prob[:, 2])
     doubtful = (label == SICKLE) | (certainty < abstain)
     label[doubtful] = ABSTAINED
@@ -60,10 +60,8 @@ class CellClassifier:
         # Few cells are suspect, so looking at those again from all eight sides costs little and halves the doubt.
         suspect = np.nonzero(prob[:, SICKLE] >= self._second_look)[0]
         if len(suspect):
-            seen = prob[suspect].copy()
-            for view in _other_views(pictures[suspect]):
-                seen += self._probabilities(view)
-            prob[suspect] = seen / 8
+            others = self._probabilities(_other_views(pictures[suspect]))
+            prob[suspect] = (prob[suspect] + others.reshape(7, len(suspect), -1).sum(0)) / 8
         return prob, called(prob, self._sickle, self._abstain)
 
     def _probabilities(self, pictures: Pixels) -> Floats:
@@ -73,8 +71,8 @@ class CellClassifier:
         return prob
 
 
-def _other_views(pictures: Pixels) -> list[Pixels]:
-    """Return the seven other rotations and mirror images by right angles."""
+def _other_views(pictures: Pixels) -> Pixels:
+    """Return (7 N, side, side, 3): the seven other rotations and mirror images by right angles of N pictures."""
     mirrored = pictures[:, :, ::-1]
     turned = [np.rot90(pictures, k, (1, 2)) for k in (1, 2, 3)]
-    return [np.ascontiguousarray(v) for v in (*turned, mirrored, *(np.rot90(mirrored, k, (1, 2)) for k in (1, 2, 3)))]
+    return np.concatenate([*turned, mirrored, *(np.rot90(mirrored, k, (1, 2)) for k in (1, 2, 3))])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise, product
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,11 @@ OVERLAP = 0.6
 
 SLIVER_PX = 14.0
 """A box at the edge that is narrower than this, half a red cell, is a rest of a cell: nobody would count it here."""
+
+TILE_PX, MARGIN_PX = 1024, 64
+"""A larger field goes to the network in tiles of this side, so that memory is bounded; a tile sees so much of its
+neighbours that every cell is whole in the one that holds its centre.
+"""
 
 BORDER_PX = 1.5
 """A box this near the edge, in canonical pixels, is taken as cut by it."""
@@ -43,25 +52,16 @@ def decoded(
     left, top, right, bottom = sides[:, row, column]
     boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=1).astype(np.float32)
     boxes = np.clip(boxes, 0, np.array([shape[1], shape[0], shape[1], shape[0]], np.float32))
-    keep = distinct(boxes)
+    keep = distinct(boxes, score)
     return boxes[keep], score[keep].astype(np.float32), kind[keep]
 
 
-def distinct(boxes: Floats) -> NDArray[np.int64]:
+def distinct(boxes: Floats, score: Floats) -> NDArray[np.int64]:
     """Return the indices of boxes (N, 4), best first, that overlap no better one by more than OVERLAP (IoU)."""
-    size = np.maximum(0, boxes[:, 2:] - boxes[:, :2])
-    area = size.prod(1)
-    meet = np.maximum(
-        0, np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    ).prod(2)
-    same = meet > OVERLAP * (area[:, None] + area[None] - meet)
-    kept = np.ones(len(boxes), bool)
-    # Only the rows with a partner need the greedy pass, and they are few.
-    for i in np.nonzero(np.triu(same, 1).any(1))[0]:
-        if kept[i]:
-            kept[i + 1 :] &= ~same[i, i + 1 :]
-    kept &= (size > 1).all(1)
-    return np.nonzero(kept)[0]
+    size = boxes[:, 2:] - boxes[:, :2]
+    corner_and_size: Any = np.concatenate([boxes[:, :2], size], axis=1)
+    kept = np.array(cv2.dnn.NMSBoxes(corner_and_size, score.tolist(), 0.0, OVERLAP), np.int64).reshape(-1)
+    return kept[(size[kept] > 1).all(1)]
 
 
 def padded(pixels: Pixels) -> Pixels:
@@ -91,6 +91,31 @@ class CellDetector:
             seen = field.visible[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)]
             boxes, score = boxes[seen], score[seen]
         return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible))
+
+    def _found(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        """Return boxes (N, 4) and score (N,) of all cells of uint8 (h, w, 3), best first."""
+        found_boxes, found_scores = [], []
+        for (top, bottom, upper, lower), (left, right, near, far) in product(*map(_spans, pixels.shape[:2])):
+            tile = pixels[top:bottom, left:right]
+            maps = self._network(padded(tile)[None])
+            boxes, score, _ = decoded(maps["peaks"][0], maps["sides"][0], tile.shape[:2], self._threshold)
+            boxes += np.array([left, top, left, top], np.float32)
+            x, y = (boxes[:, :2] + boxes[:, 2:]).T / 2
+            own = (x >= near) & (x < far) & (y >= upper) & (y < lower)
+            found_boxes.append(boxes[own])
+            found_scores.append(score[own])
+        boxes, score = np.concatenate(found_boxes), np.concatenate(found_scores)
+        if len(found_boxes) == 1:
+            return boxes, score
+        best = distinct(boxes, score)  # a cell on a seam may be found twice, a little to either side
+        return boxes[best], score[best]
+
+
+def _spans(length: int) -> list[tuple[int, int, int, int]]:
+    """Divide a side into tiles: each one's start and end, then start and end of the part that is its own."""
+    n = 1 if length <= TILE_PX else math.ceil(length / (TILE_PX - 2 * MARGIN_PX))
+    seams = [length * i // n for i in range(n + 1)]
+    return [(max(0, a - MARGIN_PX), min(length, b + MARGIN_PX), a, b) for a, b in pairwise(seams)]
 
 
 def at_edge(boxes: Floats, shape: tuple[int, int]) -> Mask:

@@ -1,9 +1,15 @@
-"""Whether a frame is worth reading: each check measures one value, compares it with one limit, and names the reason."""
+"""Whether a frame is worth reading: each check measures one value, compares it with one limit, and names the reason.
+
+The limits in `edge.config.QualityConfig` come from real fields: `python -m benchmarks.quality_limits`.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.config import QualityConfig
 from edge.types import Cells, Field, Mask, Pixels, Reason, Rejection
@@ -11,10 +17,28 @@ from edge.types import Cells, Field, Mask, Pixels, Reason, Rejection
 SIDE_MIN_PX = 32
 """A smaller side than this, in pixels of the given image or in canonical ones, holds no cell to read."""
 
+SAMPLES = 192
+"""Light is measured on about so many pixels a side: a percentile needs no more."""
 
-def size(pixels: Pixels, limits: QualityConfig) -> Rejection | None:
-    """Refuse a picture in which there is no room for a cell, or with more pixels than a device should be asked to hold."""
-    h, w = pixels.shape[:2]
+WINDOW_PX = 384
+"""Edges are measured in the middle of the field: its focus is much the same next to it."""
+
+FINE_PX, COARSE_PX = 1.0, 2.5
+"""Standard deviations of the two blurs whose edges are compared, in canonical pixels: 0.25 and 0.6 µm."""
+
+EDGES_MIN = 0.35
+"""Fainter edges than this, in grey levels a pixel, show nothing that could be sharp or not."""
+
+RIM_PX = 15
+"""The rim of the eyepiece's disc is the sharpest edge of the picture, and says nothing of the slide."""
+
+
+def size(shape: tuple[int, ...], limits: QualityConfig) -> Rejection | None:
+    """Refuse a picture in which there is no room for a cell, or with more pixels than a device should be asked to hold.
+
+    shape: height and width, of the given image and once more of what it becomes at the canonical scale.
+    """
+    h, w = shape[:2]
     if min(h, w) < SIDE_MIN_PX:
         return Rejection(Reason.TOO_SMALL, float(min(h, w)), float(SIDE_MIN_PX))
     if h * w / 1e6 > limits.megapixels_max:
@@ -22,59 +46,95 @@ def size(pixels: Pixels, limits: QualityConfig) -> Rejection | None:
     return None
 
 
-def exposure(pixels: Pixels, visible: Mask | None, limits: QualityConfig) -> Rejection | None:
-    """Refuse a slide whose background is dark, or so bright that nearly all of it is clipped.
+def light(pixels: Pixels, visible: Mask | None) -> tuple[float, float]:
+    """Return brightness and clipping of the slide in uint8 (H, W, 3), each 0–1.
 
-    Brightness is the 95th percentile of the brightest channel as a part of full scale: the light through bare glass.
+    Brightness is the 95th percentile of the brightest channel: the light through bare glass. Clipping is the share of
+    the slide with all three channels at full scale.
     """
-    thin = pixels[::4, ::4] if visible is None else pixels[::4, ::4][visible[::4, ::4]]
-    brightness = float(np.percentile(thin.max(axis=-1), 95)) / 255
+    step = max(1, max(pixels.shape[:2]) // SAMPLES)
+    thin = pixels[::step, ::step]
+    thin = thin.reshape(-1, 3) if visible is None else thin[visible[::step, ::step]]
+    red, green, blue = thin.T
+    brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float(np.percentile(brightest, 95)) / 255, float((darkest >= 253).mean())
+
+
+def exposure(pixels: Pixels, visible: Mask | None, limits: QualityConfig) -> Rejection | None:
+    """Refuse a slide whose background is dark, or so bright that nearly all of it is clipped."""
+    brightness, clipped = light(pixels, visible)
     if brightness < limits.brightness_min:
         return Rejection(Reason.UNDER_EXPOSED, brightness, limits.brightness_min)
-    clipped = float((thin.min(axis=-1) >= 253).mean())
     if clipped > limits.clipped_max:
         return Rejection(Reason.OVER_EXPOSED, clipped, limits.clipped_max)
     return None
 
 
-def sharpness(field: Field, limits: QualityConfig) -> Rejection | None:
-    """Refuse a field that is out of focus, or smeared by movement of the slide during the exposure.
+def edges(field: Field) -> tuple[float, float, float]:
+    """Return the strength of a field's edges in grey levels a pixel, their focus, and their motion.
 
-    Focus is the contrast of details of about 0.3 µm as a part of all contrast, so stain strength cancels. Motion is
-    1 − λmin/λmax of the structure tensor (Bigün & Granlund 1987): 0 where edges run in all directions, near 1 where
-    a smear has left edges in one.
+    The structure tensor (Bigün & Granlund 1987) of the picture at a fine scale is held against that at a coarse one:
+    the generalised eigenvalues say how much steeper edges are on the fine scale, in the sharpest direction and in the
+    bluntest. Focus is the former's root, 1 where there is no fine detail at all; motion is 1 − bluntest ÷ sharpest:
+    0 where all directions are as sharp. Stain strength and the direction in which cells happen to lie cancel.
     """
-    grey = cv2.cvtColor(field.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    fine, coarse = cv2.GaussianBlur(grey, (0, 0), 0.8), cv2.GaussianBlur(grey, (0, 0), 1.8)
-    dx, dy = cv2.Sobel(fine, cv2.CV_32F, 1, 0), cv2.Sobel(fine, cv2.CV_32F, 0, 1)
-    detail = fine - coarse
+    h, w = field.pixels.shape[:2]
+    y, x = max(0, (h - WINDOW_PX) // 2), max(0, (w - WINDOW_PX) // 2)
+    window = np.s_[y : y + WINDOW_PX, x : x + WINDOW_PX]
+    grey = cv2.cvtColor(field.pixels[window], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mask: NDArray[Any] | None = None
     if field.visible is not None:
-        # The rim of the disc is the sharpest edge of the picture, and says nothing of the slide.
-        slide = cv2.erode(field.visible.astype(np.uint8), np.ones((15, 15))).astype(bool)
-        if slide.any():
-            coarse, detail, dx, dy = coarse[slide], detail[slide], dx[slide], dy[slide]
-    focus = float(detail.std() / (coarse.std() + 1.0))
-    if focus < limits.focus_min:
-        return Rejection(Reason.OUT_OF_FOCUS, focus, limits.focus_min)
-    xx, yy, xy = float((dx * dx).mean()), float((dy * dy).mean()), float((dx * dy).mean())
-    middle, apart = (xx + yy) / 2, float(np.hypot((xx - yy) / 2, xy))
-    motion = 2 * apart / (middle + apart + 1e-6)
+        mask = cv2.erode(field.visible[window].astype(np.uint8), np.ones((RIM_PX, RIM_PX), np.uint8))
+        if not mask.any():
+            return 0.0, 1.0, 0.0
+    fine, coarse = (_structure(cv2.GaussianBlur(grey, (0, 0), sigma), mask) for sigma in (FINE_PX, COARSE_PX))
+    strength = float(np.sqrt(np.trace(coarse)))
+    ratios = np.sort(np.linalg.eigvals(np.linalg.solve(coarse + 1e-6 * np.eye(2), fine)).real)
+    bluntest, sharpest = ratios.clip(1e-9)
+    return strength, float(np.sqrt(sharpest)), float(1 - bluntest / sharpest)
+
+
+def _structure(grey: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Return the covariance (2, 2) of the picture's slopes; a slope of the light across the field is left out."""
+    dx, dy = (cv2.Sobel(grey, cv2.CV_32F, *along, scale=1 / 8) for along in ((1, 0), (0, 1)))
+    (mean_x, std_x), (mean_y, std_y) = (np.ravel(cv2.meanStdDev(slope, mask=mask)) for slope in (dx, dy))
+    xy = cv2.mean(cv2.multiply(dx, dy), mask=mask)[0] - mean_x * mean_y
+    return np.array([[std_x**2, xy], [xy, std_y**2]])
+
+
+def sharpness(field: Field, limits: QualityConfig) -> Rejection | None:
+    """Refuse a field that was smeared by movement of the slide during the exposure, or is out of focus.
+
+    A field without edges is let pass: the detector will find it empty.
+    """
+    strength, focus, motion = edges(field)
+    if strength < EDGES_MIN:
+        return None
     if motion > limits.motion_max:
         return Rejection(Reason.MOTION, motion, limits.motion_max)
+    if focus < limits.focus_min:
+        return Rejection(Reason.OUT_OF_FOCUS, focus, limits.focus_min)
     return None
+
+
+def crowding(field: Field, cells: Cells) -> tuple[float, float]:
+    """Return the number of cells for each mm² of slide, and the share of the slide that lies under cells, 0–1.
+
+    A cell is taken to fill the ellipse in its box; what lies under two of them counts once.
+    """
+    h, w = field.pixels.shape[:2]
+    covered = np.zeros((h // 2 + 1, w // 2 + 1), np.uint8)
+    for x0, y0, x1, y1 in (cells.boxes / 2).tolist():
+        cv2.ellipse(covered, (((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0), 0.0), 1, -1)
+    slide_px = h * w if field.visible is None else int(np.count_nonzero(field.visible))
+    return len(cells) / max(field.area_mm2, 1e-9), min(1.0, 4 * cv2.countNonZero(covered) / max(slide_px, 1))
 
 
 def density(field: Field, cells: Cells, limits: QualityConfig) -> Rejection | None:
     """Refuse a field with hardly any cell, and one so full that cells hide each other."""
-    per_mm2 = len(cells) / max(field.area_mm2, 1e-9)
+    per_mm2, covered = crowding(field, cells)
     if per_mm2 < limits.cells_per_mm2_min:
         return Rejection(Reason.EMPTY, per_mm2, limits.cells_per_mm2_min)
-    h, w = field.pixels.shape[:2]
-    slide_px = h * w if field.visible is None else int(field.visible.sum())
-    covered = np.zeros((h // 4 + 1, w // 4 + 1), bool)
-    for x0, y0, x1, y1 in (cells.boxes / 4).astype(int):
-        covered[y0 : y1 + 1, x0 : x1 + 1] = True
-    crowding = float(covered.sum()) * 4 * 4 / slide_px
-    if crowding > limits.crowding_max:
-        return Rejection(Reason.CROWDED, crowding, limits.crowding_max)
+    if covered > limits.crowding_max:
+        return Rejection(Reason.CROWDED, covered, limits.crowding_max)
     return None

@@ -24,17 +24,22 @@ SPREAD_LIKELY = 0.25
 """How far, as a natural logarithm, the cells' size at a candidate scale may lie from a red cell's."""
 
 
-def to_canonical(pixels: Pixels, um_per_px: float) -> Pixels:
-    """Resize to 0.25 µm/px: uint8 (h, w, 3)."""
+def canonical_shape(pixels: Pixels, um_per_px: float) -> tuple[int, int]:
+    """Return the height and width that a picture of so many µm a pixel has at 0.25 µm/px."""
     ratio = um_per_px / CANONICAL_UM_PER_PX
     h, w = pixels.shape[:2]
-    size = max(1, round(w * ratio)), max(1, round(h * ratio))
-    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=how).astype(np.uint8, copy=False)
+    return max(1, round(h * ratio)), max(1, round(w * ratio))
+
+
+def to_canonical(pixels: Pixels, um_per_px: float) -> Pixels:
+    """Resize to 0.25 µm/px: uint8 (h, w, 3)."""
+    h, w = canonical_shape(pixels, um_per_px)
+    how = cv2.INTER_AREA if um_per_px < CANONICAL_UM_PER_PX else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (w, h), interpolation=how).astype(np.uint8, copy=False)
 
 
 class ScaleEstimator:
-    """Tries a ladder of scales, keeps the one at which most of the picture is red cells of the right size, refines it."""
+    """Tries a ladder of scales, keeps the one at which most of the picture is red cells, and refines it."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
