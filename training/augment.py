@@ -41,7 +41,7 @@ def stain(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def light(x: Tensor, g: torch.Generator) -> Tensor:
-    """A gradient of illumination across the field."""
+    """Lay a gradient of illumination across the field."""
     n, _, h, w = x.shape
     slope = torch.randn(n, 2, generator=g) * 0.12
     rows, columns = torch.linspace(-1, 1, h)[:, None], torch.linspace(-1, 1, w)[None, :]

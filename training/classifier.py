@@ -92,7 +92,7 @@ def train(
             logits = net(x.contiguous(memory_format=torch.channels_last))
             value = loss(logits, may, unboxed, believed=step > BELIEVED_FROM * steps)
             optimiser.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
@@ -103,7 +103,8 @@ def train(
                 mine()
             progress(step + 1, float(value.detach()))
     trained: Classifier = average.module
-    return trained.eval()
+    trained.eval()
+    return trained
 
 
 def probabilities(net: Classifier, pictures: Pixels, temperature: float = 1.0) -> np.ndarray:
@@ -123,4 +124,5 @@ def restored(path: Path) -> Classifier:
     """Read weights written by `save`."""
     net = Classifier()
     net.load_state_dict(load_weights(path))
-    return net.eval()
+    net.eval()
+    return net

@@ -30,8 +30,10 @@ def allowed(*names: str) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """patches: uint8 (N, 96, 96, 3) at the canonical scale; may: bool (N, 6) classes it may be; stream: int (N,) into
-    STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all folds may use it.
+    """Single cells and what is known of them.
+
+    patches: uint8 (N, 96, 96, 3) at the canonical scale; may: bool (N, 6) classes it may be; stream: int (N,) into
+    STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all may use it.
     """
 
     patches: Pixels
@@ -47,7 +49,10 @@ class Patches:
 
 
 def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Patches:
-    """Cut the cells of fields, at most `most` unlabelled red cells of a positive field, and some spots where there is no cell."""
+    """Cut the cells of fields, and some spots where there is none.
+
+    most: of a positive field, no more unlabelled red cells than this.
+    """
     rng = np.random.default_rng(seed)
     parts = [_of_field(field, rng, most) for field in fields]
     patches, may, stream, weight, fold = (np.concatenate([p[i] for p in parts]) for i in range(5))

@@ -1,4 +1,4 @@
-"""Typed readers of the data sets that teach and judge the shipped models; licences and label meanings in the data README.
+"""Typed readers of the data sets that teach and judge the shipped models; licences and labels: see the data README.
 
 The folder that holds the sets is named by the environment variable SICKLESCOPE_DATA (default ../shared/data).
 """

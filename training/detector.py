@@ -30,10 +30,8 @@ SMALL = 200
 """A picture smaller than this at the canonical scale shares its crop with three others."""
 
 
-def cut(
-    field: TrainingField, rng: np.random.Generator, crop: int
-) -> tuple[Pixels, Floats, np.ndarray, Floats]:
-    """Cut a random, mirrored, turned and magnified crop with its boxes; the crop's edge cuts boxes as a frame's does."""
+def cut(field: TrainingField, rng: np.random.Generator, crop: int) -> tuple[Pixels, Floats, np.ndarray, Floats]:
+    """Cut a random, mirrored, turned and magnified crop with its boxes, which its edge cuts as a frame's does."""
     h, w = field.pixels.shape[:2]
     zoom = float(np.exp(rng.uniform(math.log(0.78), math.log(1.28))))
     side = crop / zoom
@@ -66,9 +64,7 @@ def cut(
     return pixels.astype(np.uint8, copy=False), boxes[seen], field.kinds[seen], ignore
 
 
-def assembled(
-    fields: Sequence[TrainingField], rng: np.random.Generator
-) -> tuple[Pixels, Floats, np.ndarray, Floats]:
+def assembled(fields: Sequence[TrainingField], rng: np.random.Generator) -> tuple[Pixels, Floats, np.ndarray, Floats]:
     """Make one training crop of one large field, or of four small ones side by side."""
     if len(fields) == 1:
         return cut(fields[0], rng, CROP)
@@ -78,8 +74,9 @@ def assembled(
     boxes, ignore = [], []
     for (tile, b, _, i), (y, x) in zip(quarters, ((0, 0), (0, half), (half, 0), (half, half)), strict=True):
         pixels[y : y + half, x : x + half] = tile
-        boxes.append(b + np.float32([x, y, x, y]))
-        ignore.append(i + np.float32([x, y, x, y]))
+        corner = np.array([x, y, x, y], np.float32)
+        boxes.append(b + corner)
+        ignore.append(i + corner)
     return pixels, np.concatenate(boxes), np.concatenate([q[2] for q in quarters]), np.concatenate(ignore)
 
 
@@ -174,7 +171,7 @@ def train(
             x, wanted = coming.result()
             coming = ahead.submit(batch_of, chosen(), seed * 1_000_003 + step + 1)
             heat, sides = net(x.contiguous(memory_format=torch.channels_last))
-            value = loss(heat, sides, wanted)  # type: ignore[arg-type]
+            value = loss(heat, sides, wanted)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -183,7 +180,8 @@ def train(
             average.update_parameters(net)
             progress(step + 1, float(value.detach()))
     trained: Detector = average.module
-    return trained.eval()
+    trained.eval()
+    return trained
 
 
 def detect_with(net: Detector, pixels: Pixels, floor: float = 0.1) -> tuple[Floats, Floats, np.ndarray]:
@@ -203,4 +201,5 @@ def restored(path: Path) -> Detector:
     """Read weights written by `save`."""
     net = Detector()
     net.load_state_dict(load_weights(path))
-    return net.eval()
+    net.eval()
+    return net

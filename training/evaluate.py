@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels
+from edge.types import CANONICAL_UM_PER_PX, Floats
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
 from training import finding, sickling
@@ -21,7 +21,7 @@ from training.data import LabelledField, read_chula, read_pixels, read_txl, read
 from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
 from training.networks import CROP_PX
-from training.readings import ABSTAIN, SCORE, SECOND_LOOK, Seen, of, read_fields
+from training.readings import ABSTAIN, SCORE, SECOND_LOOK, Picture, Seen, as_taken, of, read_fields
 from training.release import hand_over
 from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
 
@@ -39,8 +39,8 @@ SHIPPED = -1
 class Evaluation:
     """Everything measured.
 
-    seen: out-of-fold readings of Uganda and Chula. thresholds: of each fold, and the shipped one at SHIPPED. figures: by
-    section and name.
+    seen: out-of-fold readings of Uganda and Chula. thresholds: of each fold, and the shipped one at SHIPPED.
+    figures: by section and name.
     """
 
     seen: list[Seen]
@@ -114,7 +114,7 @@ def read_out_of_fold(
     fields_max: int | None,
     progress: Progress,
     name: str = "fold",
-    picture: Callable[[LabelledField], Pixels] | None = None,
+    picture: Picture = as_taken,
 ) -> list[Seen]:
     """Read each field of Uganda and Chula with the networks that have never seen its fold."""
     fields = thinned([*read_uganda(root), *read_chula(root)], fields_max)
@@ -122,7 +122,7 @@ def read_out_of_fold(
     for fold in FOLDS:
         mine = [f for f in fields if f.fold == fold]
         cache = run.readings / f"{name}{fold}.jsonl"
-        seen += read_fields(run.for_fold(fold), mine, cache, progress, **({"picture": picture} if picture else {}))
+        seen += read_fields(run.for_fold(fold), mine, cache, progress, picture)
     return seen
 
 

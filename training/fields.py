@@ -17,8 +17,10 @@ RED_CELL_PX = 7.5 / CANONICAL_UM_PER_PX
 
 @dataclass(frozen=True, slots=True)
 class TrainingField:
-    """pixels: uint8 (h, w, 3) at the canonical scale. boxes (N, 4), kinds (N,); ignore: boxes (M, 4) that carry no
-    loss because nobody knows what is there. zoom: pixels of the file for one of `pixels`.
+    """A field at the canonical scale, with what the detector shall find in it.
+
+    pixels: uint8 (h, w, 3). boxes (N, 4), kinds (N,); ignore: boxes (M, 4) that carry no loss because nobody knows what
+    is there. zoom: pixels of the file for one of `pixels`.
     """
 
     source: LabelledField
@@ -44,17 +46,16 @@ def scaled_by_labels(field: LabelledField) -> TrainingField:
     b = field.boxes
     inside = (b[:, 0] > 1) & (b[:, 1] > 1) & (b[:, 2] < w - 1) & (b[:, 3] < h - 1) & (field.kinds == 0)
     chosen = b[inside] if inside.sum() >= 2 else b[field.kinds == 0]
-    if len(chosen):
-        diameter = float(np.median(np.sqrt((chosen[:, 2:] - chosen[:, :2]).prod(1))))
-    else:
-        diameter = w / 5.0  # a picture of a white cell alone: five red cells would span it
+    sizes = np.sqrt((chosen[:, 2:] - chosen[:, :2]).prod(1))
+    # A picture of a white cell alone: five red cells would span it.
+    diameter = float(np.median(sizes)) if len(sizes) else w / 5.0
     zoom = diameter / RED_CELL_PX
     return TrainingField(field, resized(pixels, zoom), b / zoom, field.kinds, np.zeros((0, 4), np.float32), zoom)
 
 
 def centres(boxes: Floats) -> Floats:
     """Return the centres (N, 2) of boxes (N, 4)."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
 
 
 def holds(boxes: Floats, points: Floats) -> np.ndarray:

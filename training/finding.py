@@ -54,13 +54,13 @@ def _match(seen: Seen, kind: int, labels: Labels) -> _Matched:
     pairs = greedy(iou(found, wanted), IOU_MIN)
     hit = {j: i for i, j in pairs}
     h, w = reading.size
-    cut = (wanted[:, :2] < 1).any(1) | (wanted[:, 2] > w - 1) | (wanted[:, 3] > h - 1)
+    cut: Mask = np.asarray((wanted[:, :2] < 1).any(1) | (wanted[:, 2] > w - 1) | (wanted[:, 3] > h - 1))
     unpaired = np.setdiff1d(np.arange(len(found)), [i for i, _ in pairs])
     false_inside = int((~reading.border[chosen[unpaired]]).sum())
     inner_hits = sum(not cut[j] for j in hit)
     near = iou(wanted, seen.field.boxes)
     near[np.arange(len(wanted)), np.nonzero(mine)[0]] = 0
-    touching = (near > 0).any(1)
+    touching: Mask = np.asarray((near > 0).any(1))
     return _Matched(len(pairs), len(found), len(wanted), inner_hits, inner_hits + false_inside, int((~cut).sum()),
                     sum(bool(touching[j]) for j in hit), int(touching.sum()))  # fmt: skip
 
@@ -110,8 +110,8 @@ def counts(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     hits, found, labelled = (np.array([sum(r[i] for r in rows[g]) for g in series], float) for i in range(3))
     said = f"{sum(map(len, rows.values()))} fields of {len(series)} series"
     return {
-        "precision": Figure.mean(hits / np.maximum(found, 1), series, said),  # type: ignore[arg-type]
-        "recall": Figure.mean(hits / np.maximum(labelled, 1), series, said),  # type: ignore[arg-type]
+        "precision": Figure.mean(hits / np.maximum(found, 1), series, said),
+        "recall": Figure.mean(hits / np.maximum(labelled, 1), series, said),
         "count_error": Figure.mean(found / labelled - 1, series, said),
         "count_error_absolute": Figure.mean(np.abs(found / labelled - 1), series, said),
     }

@@ -11,9 +11,9 @@ from edge.types import Floats
 
 def iou(a: Floats, b: Floats) -> Floats:
     """Return the intersection over union (N, M) of boxes (N, 4) and (M, 4)."""
-    meet = np.maximum(
-        0, np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    ).prod(2)
+    meet = np.maximum(0, np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])).prod(
+        2
+    )
     areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (a, b)]
     return np.asarray(meet / np.maximum(1e-6, areas[0][:, None] + areas[1][None] - meet), np.float32)
 
@@ -50,8 +50,7 @@ def bootstrap(
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
     members = [np.nonzero(inverse == i)[0] for i in range(len(names))]
     values = [
-        statistic(np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))]))
-        for _ in range(draws)
+        statistic(np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))])) for _ in range(draws)
     ]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

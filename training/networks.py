@@ -33,6 +33,7 @@ class Residual(nn.Module):
                                   nn.BatchNorm2d(width))  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return planes of the same shape."""
         return F.relu(x + self.body(x))
 
 
@@ -45,6 +46,7 @@ class Depthwise(nn.Module):
                                   nn.BatchNorm2d(width))  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return planes of the same shape."""
         return F.relu(x + self.body(x))
 
 
@@ -73,8 +75,8 @@ class Detector(nn.Module):
         self.head = ConvBlock(32, 48)
         self.heat = nn.Conv2d(48, kinds, 1)
         self.sides = nn.Conv2d(48, 4, 1)
-        nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]
-        nn.init.constant_(self.sides.bias, 1.3)  # type: ignore[arg-type]
+        nn.init.constant_(self.heat.bias, -4.0)
+        nn.init.constant_(self.sides.bias, 1.3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return heat logits (N, kinds, H/4, W/4) and distances to left, top, right, bottom in pixels (N, 4, …)."""
@@ -122,9 +124,10 @@ class Classifier(nn.Module):
         self.head = nn.Linear(256, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes)."""
         x = self.body(x)
         # The maximum sees a pointed end that the mean would wash out.
-        return self.head(self.drop(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))  # type: ignore[no-any-return]
+        return self.head(self.drop(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))
 
 
 class ClassifierGraph(nn.Module):

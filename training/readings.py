@@ -46,7 +46,8 @@ class TorchNetwork:
         self._outputs: tuple[str, ...]
         self._graph: nn.Module
         if isinstance(net, Detector):
-            role, classes, size, thresholds = "detector", KINDS, STRIDE, {"score": SCORE}
+            role, size, thresholds = "detector", STRIDE, {"score": SCORE}
+            classes: tuple[str, ...] = KINDS
             self._graph, self._outputs = DetectorGraph(net).eval(), ("peaks", "sides")
         else:
             role, classes, size = "classifier", CLASSES, CROP_PX
@@ -108,7 +109,7 @@ class Reading:
     @property
     def centres(self) -> Floats:
         """Centres (N, 2) of the boxes."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        return ((self.boxes[:, :2] + self.boxes[:, 2:]) / 2).astype(np.float32)
 
     def to_json(self) -> str:
         """Write one line of JSON."""

@@ -27,6 +27,7 @@ def hand_over(
     """
     folder.mkdir(parents=True, exist_ok=True)
     graph: nn.Module
+    classes: tuple[str, ...]
     if isinstance(net, Detector):
         role, size, classes = "detector", STRIDE, KINDS
         graph = DetectorGraph(net)

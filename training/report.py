@@ -31,8 +31,9 @@ def markdown(path: Path) -> str:
             lines += [f"| {name.replace('_', ' ')} | {_row(figure)} |" for name, figure in rows.items()]
             lines.append("")
     thresholds = ", ".join(f"{name} {value:.4f}" for name, value in content["thresholds"].items())
-    lines += [f"Thresholds, chosen for a rate of {100 * content['target_rate']:.2g} % on the other folds: {thresholds}.",
-              f"Limit of blank: {100 * content['limit_of_blank']:.2f} %.", ""]  # fmt: skip
+    target, blank = 100 * content["target_rate"], 100 * content["limit_of_blank"]
+    lines += [f"Thresholds, chosen for a rate of {target:.2g} % on the other folds: {thresholds}.",
+              f"Limit of blank: {blank:.2f} %.", ""]  # fmt: skip
     return "\n".join(lines)
 
 
