@@ -83,7 +83,7 @@ class Pipeline:
                 return report.rejected(bad)
 
         with report.stage("scale"):
-            slide, visible, corner = _bounded(frame.pixels, visible)
+            slide, visible, corner = bounded(frame.pixels, visible)
             scale, cells_seen = self._scale(frame, slide)
             if scale is None:
                 return report.rejected(Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE)))
@@ -91,7 +91,7 @@ class Pipeline:
             bad = quality.size(canonical_shape(slide, scale.um_per_px), limits)
             if bad:
                 return report.rejected(bad)
-            field = _field(slide, visible, corner, scale)
+            field = canonical_field(slide, visible, corner, scale)
 
         with report.stage("sharpness"):
             bad = quality.sharpness(field, limits)
@@ -123,7 +123,7 @@ class Pipeline:
                 report.scale = Scale(given, "estimated")
             else:
                 report.scale = Scale(given, "configured")
-            field = _field(frame.pixels, None, (0, 0), report.scale)
+            field = canonical_field(frame.pixels, None, (0, 0), report.scale)
         with report.stage("classify"):
             h, w = field.pixels.shape[:2]
             cells = Cells(np.array([[0, 0, w, h]], np.float32), np.ones(1, np.float32), np.zeros(1, bool))
@@ -199,7 +199,7 @@ class _Report:
         )
 
 
-def _bounded(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:
+def bounded(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:
     """Cut picture and mask to the box round what can be seen; returns them and the (x, y) of the box's corner."""
     if visible is None:
         return pixels, None, (0, 0)
@@ -207,7 +207,7 @@ def _bounded(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None,
     return pixels[y : y + h, x : x + w], visible[y : y + h, x : x + w], (x, y)
 
 
-def _field(slide: Pixels, visible: Mask | None, corner: tuple[int, int], scale: Scale) -> Field:
+def canonical_field(slide: Pixels, visible: Mask | None, corner: tuple[int, int], scale: Scale) -> Field:
     """Bring the seen part of a frame to the canonical scale."""
     pixels = to_canonical(slide, scale.um_per_px)
     h, w = pixels.shape[:2]

@@ -1,0 +1,185 @@
+"""How long each stage takes and how much memory a run needs, on this machine: python -m benchmarks.pipeline.
+
+Prints a table to standard error and everything as JSON to standard output. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.realdata import FIELDS, some_fields
+from edge.camera.capture import stamped
+from edge.camera.images import read_image
+from edge.camera.virtual import VirtualCamera
+from edge.config import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig
+from edge.pipeline import Pipeline
+from edge.service import Service, resident_mb
+from edge.types import CANONICAL_UM_PER_PX, Frame
+
+SETTLED = 500
+"""Frames after which memory must no longer grow."""
+
+console = Console(stderr=True, width=110)
+
+
+def main(
+    frames: Annotated[int, typer.Option(min=1, help="Length of the run whose memory is watched.")] = 700,
+    fields: Annotated[int, typer.Option(min=1, help="Fields of each kind that are timed.")] = 40,
+    threads: Annotated[int, typer.Option(min=0, help="Of the networks; 0: one for each core.")] = 0,
+) -> None:
+    """Measure and print."""
+    report: dict[str, Any] = {"machine": machine(), "threads": threads or os.cpu_count()}
+    config = Config(models=ModelsConfig(threads=threads))
+    with Pipeline(config) as pipeline:
+        report["runtime"] = pipeline.detector.runtime
+        with VirtualCamera(CameraConfig(kind="virtual", frames=fields)) as camera:
+            slide = [frame for frame in iter(camera.read, None) if frame is not None]
+        report["fields"] = {"virtual slide": timed(pipeline, slide)}
+        for dataset in FIELDS:
+            files = some_fields(dataset, fields)
+            if files:
+                pictures = (stamped(read_image(path, 64), i, str(path)) for i, path in enumerate(files))
+                report["fields"][dataset] = timed(pipeline, pictures)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process of its own: its memory is the run's alone
+        report["memory"] = pool.apply(memory, (frames, threads))
+    report["ready_s"] = ready_s()
+    show(report)
+    print(json.dumps(report, indent=2))
+
+
+def machine() -> dict[str, Any]:
+    """Describe the processor and what runs on it."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    known = set(about.get("flags", about.get("Features", "")).split())
+    return {
+        "cpu": about.get("model name", platform.machine()),
+        "cores": os.cpu_count(),
+        "features": sorted(known & {"avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("sicklescope", "onnxruntime", "numpy", "opencv-python-headless")},
+    }
+
+
+def timed(pipeline: Pipeline, frames: Iterable[Frame]) -> dict[str, Any]:
+    """Read fields at a known scale and return median and 95th percentile of each stage in ms.
+
+    Where the scale is not known it is estimated first, which in a run happens once a sample; that is told apart.
+    """
+    stages: defaultdict[str, list[float]] = defaultdict(list)
+    pixels, cells, rejected = [], [], 0
+    for frame in frames:
+        if frame.um_per_px is None:
+            pipeline.new_sample()
+            begun = time.perf_counter()
+            scale = pipeline.read(frame).scale
+            stages["whole, scale not known"].append((time.perf_counter() - begun) * 1e3)
+            frame = replace(frame, um_per_px=scale.um_per_px if scale else None)
+        elif not stages:
+            pipeline.read(frame)  # the first call of all makes room
+        begun = time.perf_counter()
+        reading = pipeline.read(frame)
+        if reading.rejected is not None:
+            rejected += 1
+            continue
+        stages["whole"].append((time.perf_counter() - begun) * 1e3)
+        for stage, ms in reading.stage_ms.items():
+            stages[stage].append(ms)
+        zoom = reading.scale.um_per_px / CANONICAL_UM_PER_PX if reading.scale else 0.0
+        pixels.append(reading.width * reading.height * zoom**2 / 1e6)
+        cells.append(len(reading.label) + reading.border)
+    return {
+        "fields": len(cells),
+        "rejected": rejected,
+        "cells": float(np.median(cells)),
+        "canonical_megapixels": round(float(np.median(pixels)), 3),
+        "fields_per_s": round(1e3 * len(cells) / sum(stages["whole"]), 2),
+        "ms": {stage: {"median": quantile(ms, 50), "p95": quantile(ms, 95)} for stage, ms in stages.items()},
+    }
+
+
+def quantile(values: list[float], percent: float) -> float:
+    """Return a percentile, rounded for people."""
+    return round(float(np.percentile(values, percent)), 2)
+
+
+def memory(frames: int, threads: int) -> dict[str, float | None]:
+    """Run the service on the virtual slide; return its peak memory and its growth after SETTLED frames, in MB."""
+    resident: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(
+            device=DeviceConfig(state_dir=Path(folder)),
+            camera=CameraConfig(kind="virtual", frames=frames),
+            models=ModelsConfig(threads=threads),
+            mqtt=MqttConfig(enabled=False),
+        )
+        begun = time.monotonic()
+        Service(config, observer=lambda _: resident.append(resident_mb())).run()
+        seconds = time.monotonic() - begun
+    return {
+        "frames": frames,
+        "frames_per_s": round(frames / seconds, 2),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
+        "growth_mb": round(max(resident[SETTLED:]) - resident[SETTLED], 2) if frames > SETTLED else None,
+    }
+
+
+def ready_s() -> float:
+    """Return how long `sicklescope run` takes from its start until its first field is read and its result kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "sicklescope.toml"
+        settings.write_text(
+            f'device.state_dir = "{folder}"\ncamera.kind = "virtual"\nmqtt.enabled = false\n', encoding="utf-8"
+        )
+        command = [sys.executable, "-m", "edge", "run", "--config", str(settings), "--frames", "1"]
+        took = []
+        for _ in range(3):
+            begun = time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+            took.append(time.monotonic() - begun)
+    return round(min(took), 2)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the table for people."""
+    about = report["machine"]
+    title = f"{about['cpu']}, {about['cores']} cores, {report['threads']} threads, {report['runtime']}"
+    table = Table("ms (median / p95)", *report["fields"], title=title)
+    stages = list(dict.fromkeys(stage for kind in report["fields"].values() for stage in kind["ms"]))
+    for stage in stages:
+        cells = (kind["ms"].get(stage) for kind in report["fields"].values())
+        table.add_row(stage, *(f"{ms['median']:.1f} / {ms['p95']:.1f}" if ms else "" for ms in cells))
+    for name in ("fields_per_s", "canonical_megapixels", "cells", "fields", "rejected"):
+        table.add_row(name.replace("_", " "), *(f"{kind[name]:g}" for kind in report["fields"].values()))
+    console.print(table)
+    memory_mb = report["memory"]
+    console.print(
+        f"sicklescope run: started, first field read, ended in {report['ready_s']} s. "
+        f"Peak memory {memory_mb['peak_rss_mb']} MB"
+    )
+    if memory_mb["growth_mb"] is not None:
+        console.print(f"{memory_mb['growth_mb']} MB more after frame {SETTLED}, in {memory_mb['frames']} frames")
+
+
+if __name__ == "__main__":
+    typer.run(main)
