@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from edge.runtime.base import Network
 from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels, Scale
-from edge.vision.detect import decoded, padded
+from edge.vision.detect import at_edge, decoded, padded
 
 RED_CELL_UM = 7.5
 """Modal diameter of a red cell on a dried smear."""
@@ -19,6 +21,9 @@ CANDIDATES = tuple(0.045 * 1.25**i for i in range(13))
 
 LOOK_PX = 320
 """Side of the middle part, in canonical pixels, that is looked at for each candidate: some 60 cells."""
+
+USUAL_UM_PER_PX, USUAL_SPREAD = 0.2, 1.2
+"""Where most microscope cameras lie, and how far off, as a natural logarithm, one may be at little cost."""
 
 SPREAD_LIKELY = 0.25
 """How far, as a natural logarithm, the cells' size at a candidate scale may lie from a red cell's."""
@@ -47,9 +52,10 @@ class ScaleEstimator:
 
     def __call__(self, pixels: Pixels, cells_min: int) -> tuple[Scale | None, int]:
         """Estimate the scale of uint8 (H, W, 3); returns None where too few red cells are seen, and their number."""
-        best = max(CANDIDATES, key=lambda um: self._plausibility(pixels, um))
+        contrast = contrast_of(pixels)
+        best = max(CANDIDATES, key=lambda um: self._plausibility(pixels, um, contrast))
         for _ in range(2):
-            sizes, _ = self._red_cells(pixels, best)
+            sizes = sizes_of(self._red_cells(pixels, best)[0])
             if len(sizes) < max(1, cells_min):
                 return None, len(sizes)
             best *= RED_CELL_PX / mode_of(sizes)
@@ -58,18 +64,26 @@ class ScaleEstimator:
         low, high = np.percentile(sizes, [25, 75])
         return Scale(best, "estimated", float((high - low) / np.median(sizes))), len(sizes)
 
-    def _plausibility(self, pixels: Pixels, um_per_px: float) -> float:
-        sizes, score = self._red_cells(pixels, um_per_px, LOOK_PX)
-        if not len(sizes):
-            return 0.0
-        off = np.log(sizes / RED_CELL_PX) / SPREAD_LIKELY
-        h, w = pixels.shape[:2]
-        ratio = um_per_px / CANONICAL_UM_PER_PX
-        area = min(LOOK_PX, h * ratio) * min(LOOK_PX, w * ratio)
-        return float((score * sizes**2 * np.exp(-0.5 * off**2)).sum() / area)
+    def _plausibility(self, pixels: Pixels, um_per_px: float, contrast: float) -> float:
+        """Return the part of the picture that is red cells of the right size and of the picture's own contrast.
 
-    def _red_cells(self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX) -> tuple[Floats, Floats]:
-        """Return sizes (N,), in canonical pixels, and scores (N,) of whole red cells in the middle of the picture."""
+        Much enlarged grain can look like cells, but its contrast is a fraction of what cells and glass have.
+        """
+        boxes, score, field = self._red_cells(pixels, um_per_px, LOOK_PX)
+        if not len(boxes):
+            return 0.0
+        grey = cv2.GaussianBlur(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY), (0, 0), 2)
+        size = sizes_of(boxes)
+        off = np.log(size / RED_CELL_PX) / SPREAD_LIKELY
+        inner = [grey[y0 : y1 + 1, x0 : x1 + 1].std() for x0, y0, x1, y1 in boxes.astype(int)]
+        weight = score * np.exp(-0.5 * off**2) * np.minimum(1, np.array(inner) / contrast)
+        usual = np.exp(-0.5 * (math.log(um_per_px / USUAL_UM_PER_PX) / USUAL_SPREAD) ** 2)
+        return float((weight * size**2).sum() / (field.shape[0] * field.shape[1]) * usual)
+
+    def _red_cells(
+        self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX
+    ) -> tuple[Floats, Floats, Pixels]:
+        """Return boxes (N, 4) and scores (N,) of whole red cells in the middle of the picture, and that middle."""
         part = round(side * CANONICAL_UM_PER_PX / um_per_px)
         h, w = pixels.shape[:2]
         y, x = max(0, (h - part) // 2), max(0, (w - part) // 2)
@@ -77,9 +91,21 @@ class ScaleEstimator:
         shape = field.shape[0], field.shape[1]
         maps = self._network(padded(field)[None])
         boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
-        whole = (kind == 0) & (boxes[:, :2] > 1).all(1) & (boxes[:, 2] < shape[1] - 1) & (boxes[:, 3] < shape[0] - 1)
-        size = boxes[whole, 2:] - boxes[whole, :2]
-        return np.sqrt(size.prod(1)), score[whole]
+        whole = (kind == 0) & ~at_edge(boxes, shape)
+        return boxes[whole], score[whole], field
+
+
+def sizes_of(boxes: Floats) -> Floats:
+    """Return the diameters (N,) of discs as large as boxes (N, 4)."""
+    return np.asarray(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)), np.float32)
+
+
+def contrast_of(pixels: Pixels) -> float:
+    """Return the standard deviation of grey in the middle of a picture, at a size that keeps cells and loses grain."""
+    h, w = pixels.shape[:2]
+    middle = pixels[h // 5 : h - h // 5, w // 5 : w - w // 5]
+    small = cv2.resize(middle, (160, 160), interpolation=cv2.INTER_AREA)
+    return max(1.0, float(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).std()))
 
 
 def mode_of(sizes: Floats) -> float:
