@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config import ModelConfig
 from edge.errors import ModelError
+from edge.types import CANONICAL_UM_PER_PX, CLASSES
 
 METADATA_KEY = "sicklescope.contract"
 """Name of the ONNX metadata property that holds the contract as JSON."""
@@ -17,17 +18,27 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "8a9584f0516e3ec15c59ca1db0d915dd465c7c75ecdf74c7e4c995b36cc7d21f",
-    "classifier": "a77730571c698965b40903c09c2f340ec9a70005d765d2b8ba0a55c8bbd44c72",
+    "detector": "c85d6be6b57d59b48193b6322a77fd1456437302cdc7d056c59d867b59dae8c4",
+    "classifier": "55e7a4740a22c3379254de252a3d0af48f4375d983a128b938805063f33f1301",
 }
 """Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
+
+
+OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
+"""What a network of each role answers."""
+
+THRESHOLDS = {"detector": ("score",), "classifier": ("sickle", "abstain", "second_look")}
+"""What a contract of each role must set."""
+
+KINDS = ("rbc", "wbc", "platelet")
+"""What the detector tells apart, in the order of its peaks."""
 
 
 class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
-    thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle) and `abstain`
-    (below which the best class is not named). size: the detector's stride, or the side of the classifier's crop, in
+    thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
+    which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the detector's stride, or the side of the classifier's crop, in
     canonical pixels. limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile.
     graph_sha256: digest of the graph without its metadata.
     """
@@ -84,4 +95,17 @@ def parse_contract(text: str | None, role: str, path: Path) -> Contract:
         raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
     if contract.role != role:
         raise ModelError(f"{path} is a {contract.role}; expected a {role}. Were the two paths swapped?")
+    _check(contract, path)
     return contract
+
+
+def _check(contract: Contract, path: Path) -> None:
+    """Raise ModelError for a contract that this version cannot keep: it would misread every cell."""
+    classes = KINDS if contract.role == "detector" else CLASSES
+    for name, expected in (("um_per_px", CANONICAL_UM_PER_PX), ("classes", classes)):
+        found = getattr(contract, name)
+        if found != expected:
+            raise ModelError(f"{path} has {name} {found}; expected {expected}. Train and export it for this version")
+    missing = set(THRESHOLDS[contract.role]) - set(contract.thresholds)
+    if missing:
+        raise ModelError(f"{path} sets no threshold {', '.join(sorted(missing))}. Export it again with all of them")
