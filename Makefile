@@ -36,7 +36,7 @@ check: $(VENV)/.for-test
 
 schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.publish.message --write docs/schemas
-	$(VENV)/bin/python -m edge.screening.records docs/schemas
+	$(VENV)/bin/python -m edge.screening.records --write docs/schemas
 	$(VENV)/bin/python -m edge.configfile > sicklescope.example.toml
 
 clean:

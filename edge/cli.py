@@ -202,8 +202,6 @@ def resend(config: ConfigPath = None) -> None:
         from edge.service import resend as send_again
 
         left = send_again(loaded.config)
-        typer.echo(f"{left.taken} results were taken by the broker")
-        if left.waiting or left.refused:
-            raise BrokerError(
-                f"{left.waiting} results wait and {left.refused} were refused; all are kept. {left.reason}".rstrip()
-            )
+        typer.echo(f"{left.sent} results were taken by the broker")
+        if left.pending or left.refused:
+            raise BrokerError(f"{left.pending} results wait and {left.refused} were refused; all are kept")

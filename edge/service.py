@@ -24,7 +24,8 @@ from edge.mailbox import Item, Mailbox, capturing
 from edge.pipeline import Pipeline
 from edge.publish.compose import Composer, Health, Models
 from edge.publish.message import Result
-from edge.publish.mqtt import Publisher, PublisherState
+from edge.publish.mqtt import Publisher, PublisherState, Resent
+from edge.publish.mqtt import resend as send_again
 from edge.publish.outbox import Outbox
 from edge.sample import Sample, new_sample_code
 from edge.types import Counts, FieldReading, Verdict, unread
@@ -251,31 +252,13 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Resent:
-    """What became of the results in the outbox. reason: why the broker could not be reached, or empty."""
-
-    taken: int
-    waiting: int
-    refused: int
-    reason: str
-
-
 def resend(config: Config) -> Resent:
     """Send every result that was refused, or still waits; may be called while a service runs on the same outbox.
 
-    Raises StorageError when the outbox cannot be read, ConfigError when MQTT is switched off.
+    Raises StorageError when the outbox cannot be read, BrokerError when the broker cannot be reached, ConfigError when
+    MQTT is switched off.
     """
     if not config.mqtt.enabled:
         raise ConfigError("mqtt.enabled is false: nothing can be sent. Set it to true in sicklescope.toml")
     with Outbox(outbox_path(config)) as outbox:
-        outbox.resend()
-        before = outbox.counts().pending
-        composer = Composer(config.device)
-        # A client of its own: with the service's identifier the broker would throw the service out.
-        client_id = f"sicklescope-resend-{os.getpid()}"
-        with Publisher(config.mqtt, composer, outbox, None, client_id) as publisher:
-            publisher.drain(ACKNOWLEDGE_S)
-            reason = publisher.state().reason
-        left = outbox.counts()
-    return Resent(max(0, before - left.pending - left.refused), left.pending, left.refused, reason)
+        return send_again(config.mqtt, Composer(config.device), outbox)

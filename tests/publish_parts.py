@@ -33,8 +33,8 @@ VERDICT = Verdict(
     fraction_if_all=57 / 1217,
     limit_of_blank=0.003,
     above_blank=True,
-    flags=("white_cells",),
-    text="Sickle-like cells 37 of 1197 (95 % interval 2.3 to 4.2 %). Not a diagnosis: does not exclude sickle-cell "
+    flags=("wbc_may_include_nucleated_red_cells",),
+    text="Sickle-like cells 37 of 1197 (95 % interval 2.25–4.23 %). Not a diagnosis: does not exclude sickle-cell "
     "disease or trait; confirm by HPLC or electrophoresis.",
 )
 

@@ -18,7 +18,7 @@ from service_parts import Scripted, configured, unplugged_after
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import CameraConfig
-from edge.errors import CameraError, ConfigError, InputError, StorageError
+from edge.errors import BrokerError, CameraError, ConfigError, InputError, StorageError
 from edge.publish.outbox import Outbox
 from edge.service import Outcome, Service, Snapshot, outbox_path, resend
 
@@ -217,10 +217,10 @@ def test_a_refused_result_is_kept_and_sent_by_resend(start_mosquitto: Start, tmp
     with Listener(broker.host, broker.port) as dashboard:
         left = resend(config)
         wait_for(lambda: dashboard.of("result"))
-    assert (left.taken, left.waiting, left.refused) == (1, 0, 0)
+    assert (left.sent, left.pending, left.refused) == (1, 0, 0)
     assert dashboard.of("result")[0]["sample"] == "E"
     shutil.rmtree(tmp_path / "state")
-    assert resend(config).taken == 0
+    assert resend(config).sent == 0
 
 
 def test_resend_does_not_throw_a_running_service_out_of_the_broker(start_mosquitto: Start, tmp_path: Path) -> None:
@@ -246,9 +246,8 @@ def test_resend_does_not_throw_a_running_service_out_of_the_broker(start_mosquit
 def test_resend_says_why_nothing_could_be_sent(tmp_path: Path) -> None:
     config = configured(tmp_path, free_port())
     Service(config, frames=1).run()
-    left = resend(config)
-    assert (left.taken, left.waiting) == (0, 1)
-    assert "cannot be reached" in left.reason
+    with pytest.raises(BrokerError, match=r"cannot be reached: .* 1 results wait"):
+        resend(config)
 
 
 def test_a_long_run_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ class PublisherState:
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """What came of `resend`. refused: again; pending: the broker has not answered, the service sends them later."""
+    """What came of `resend`. sent: the broker took them; refused: again; pending: it has not answered yet."""
 
     sent: int
     refused: int
