@@ -102,6 +102,7 @@ def evaluate(
         float, typer.Option(min=0.0, max=1.0, help="Rate of false calls to choose thresholds for.")
     ] = 0.002,
     fields: Annotated[int | None, typer.Option(min=1, help="At most so many of each set, fold and label.")] = None,
+    transfer: Annotated[bool, typer.Option(help="Read the changed fields too.")] = True,
 ) -> None:
     """Measure a run out of fold; write evaluation.json and .md, and what `sicklescope-export onnx` reads."""
     with answering():
@@ -112,7 +113,7 @@ def evaluate(
 
         run = RunDir(run_dir)
         with bars() as progress:
-            evaluation = measure(run, data_root(), target, fields, progress)
+            evaluation = measure(run, data_root(), target, fields, transfer, progress)
         path = write_evaluation(evaluation, run, target)
         out.print(markdown(path), markup=False, highlight=False, soft_wrap=True)
         out.print(f"{path}; release: {run.release}")

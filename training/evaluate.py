@@ -15,13 +15,13 @@ import torch
 from edge.types import CANONICAL_UM_PER_PX, Floats
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
-from training import finding, sickling
+from training import finding, sickling, transfer
 from training.classifier import restored as restored_classifier
 from training.data import LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
 from training.networks import CROP_PX
-from training.readings import ABSTAIN, SCORE, SECOND_LOOK, Picture, Seen, as_taken, of, read_fields
+from training.readings import ABSTAIN, SCORE, SECOND_LOOK, Seen, of, read_fields
 from training.release import hand_over
 from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
 
@@ -68,12 +68,17 @@ def _finite(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(
-    run: RunDir, root: Path, target: float = TARGET, fields_max: int | None = None, progress: Progress = quiet
+    run: RunDir,
+    root: Path,
+    target: float = TARGET,
+    fields_max: int | None = None,
+    transferred: bool = True,
+    progress: Progress = quiet,
 ) -> Evaluation:
     """Read every field out of fold, choose the thresholds, count the figures, and write the release.
 
-    fields_max: at most so many fields of each set, fold and label. Raises ModelError when weights are missing,
-    DataError when pictures or labels are, StorageError.
+    fields_max: at most so many fields of each set, fold and label. transferred: read the changed fields too.
+    Raises ModelError when weights are missing, DataError when pictures or labels are, StorageError.
     """
     torch.set_num_threads(1)  # two fields are read at a time
     seen = read_out_of_fold(run, root, fields_max, progress)
@@ -93,6 +98,12 @@ def evaluate(
         "curve": curve(uganda, chula),
         "field_score": {"auc_colour": sickling.field_auc(uganda, thresholds)},
     }
+    if transferred:
+        figures["field_score"] = transfer.field_scores(run, uganda, thresholds, progress)
+        figures["transfer"] = {
+            **transfer.pasted_cells(run, uganda, thresholds, progress),
+            **transfer.exchanged_looks(run, uganda, chula, thresholds, progress),
+        }
     return Evaluation(seen, thresholds, blank, figures)
 
 
@@ -108,21 +119,13 @@ def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledF
     return kept
 
 
-def read_out_of_fold(
-    run: RunDir,
-    root: Path,
-    fields_max: int | None,
-    progress: Progress,
-    name: str = "fold",
-    picture: Picture = as_taken,
-) -> list[Seen]:
+def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: Progress) -> list[Seen]:
     """Read each field of Uganda and Chula with the networks that have never seen its fold."""
     fields = thinned([*read_uganda(root), *read_chula(root)], fields_max)
     seen = []
     for fold in FOLDS:
         mine = [f for f in fields if f.fold == fold]
-        cache = run.readings / f"{name}{fold}.jsonl"
-        seen += read_fields(run.for_fold(fold), mine, cache, progress, picture)
+        seen += read_fields(run.for_fold(fold), mine, run.readings / f"fold{fold}.jsonl", progress)
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+import edge
 from edge.camera.capture import stamped
 from edge.config import Config, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
@@ -22,6 +24,7 @@ from edge.pipeline import Pipeline
 from edge.runtime.contract import Contract
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, RED_CELLS, FieldReading, Floats, Labels, Mask, Pixels
 from edge.vision.classify import called
+from training import alter
 from training.classifier import restored as restored_classifier
 from training.data import KINDS, LabelledField, read_pixels
 from training.detector import restored as restored_detector
@@ -206,10 +209,11 @@ def read_fields(
 ) -> list[Seen]:
     """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
 
-    A cache made with other weights or of other fields is made anew. Raises ModelError, DataError, StorageError.
+    A cache made with other weights, of other fields, or by other code of the device is made anew.
+    Raises ModelError, DataError, StorageError.
     """
     keys = [f"{f.dataset}/{f.path.parent.name}/{f.path.name}" for f in fields]
-    head = json.dumps({"detector": digest(weights[0]), "classifier": digest(weights[1])})
+    head = json.dumps({"detector": digest(weights[0]), "classifier": digest(weights[1]), "code": _code_digest(picture)})
     readings = _cached(cache, head, keys)
     if readings is None:
         read = _read_all(weights, [(k, f) for k, f in zip(keys, fields, strict=True)], picture,
@@ -218,6 +222,29 @@ def read_fields(
         write_text(cache, "\n".join([head, *lines]) + "\n")
         readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
     return [Seen(f, r) for f, r in zip(fields, readings, strict=True)]
+
+
+def _code_digest(picture: Picture) -> str:
+    """Return the digest of the code that reads a field, and of its limits, without comments and docstrings."""
+    root = Path(edge.__file__).parent
+    sources = [root / "pipeline.py", *sorted((root / "vision").glob("*.py"))]
+    if picture is not as_taken:
+        sources.append(Path(alter.__file__))
+    limits = QualityConfig().model_dump_json()
+    return hashlib.sha256("".join([limits, *(_bare(path) for path in sources)]).encode()).hexdigest()
+
+
+def _bare(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _cached(cache: Path, head: str, keys: list[str]) -> list[Reading] | None:

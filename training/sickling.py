@@ -83,10 +83,15 @@ def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figur
 
 def normal_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
     """Return the rate of sickle calls on the cells of `chula_rbc12` that are labelled normal."""
+    return class_calls(seen, thresholds, [CHULA_NORMAL])
+
+
+def class_calls(seen: Sequence[Seen], thresholds: Thresholds, classes: Sequence[int]) -> Figure:
+    """Return the rate of sickle calls on cells of these labelled classes together."""
     rows = [_on_classes(s, thresholds[s.field.fold]) for s in seen]
-    normal = [classes == CHULA_NORMAL for classes, _ in rows]
-    called = [int((sickle & n).sum()) for (_, sickle), n in zip(rows, normal, strict=True)]
-    return Figure.ratio(called, [int(n.sum()) for n in normal], [s.field.group for s in seen])
+    wanted = [np.isin(labelled, classes) for labelled, _ in rows]
+    called = [int((sickle & w).sum()) for (_, sickle), w in zip(rows, wanted, strict=True)]
+    return Figure.ratio(called, [int(w.sum()) for w in wanted], [s.field.group for s in seen])
 
 
 def lowest_threshold(negatives: Sequence[Seen], normals: Sequence[Seen], rate: float) -> float:
