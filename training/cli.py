@@ -103,17 +103,25 @@ def evaluate(
     ] = 0.002,
     fields: Annotated[int | None, typer.Option(min=1, help="At most so many of each set, fold and label.")] = None,
     transfer: Annotated[bool, typer.Option(help="Read the changed fields too.")] = True,
+    look: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="Look at erythrocytes_idb1 as well, and log it on this page.")
+    ] = None,
 ) -> None:
     """Measure a run out of fold; write evaluation.json and .md, and what `sicklescope-export onnx` reads."""
     with answering():
         from training.data import data_root
+        from training.evaluate import SHIPPED, write_evaluation
         from training.evaluate import evaluate as measure
-        from training.evaluate import write_evaluation
+        from training.look import log_look
+        from training.look import look as look_at_idb1
         from training.report import markdown
 
         run = RunDir(run_dir)
         with bars() as progress:
             evaluation = measure(run, data_root(), target, fields, transfer, progress)
+            if look is not None:
+                evaluation.figures["look"] = look_at_idb1(run, data_root(), evaluation.thresholds[SHIPPED], progress)
+                log_look(look, evaluation.thresholds[SHIPPED], evaluation.figures["look"])
         path = write_evaluation(evaluation, run, target)
         out.print(markdown(path), markup=False, highlight=False, soft_wrap=True)
         out.print(f"{path}; release: {run.release}")

@@ -92,6 +92,18 @@ def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
         yield from reader
 
 
+def _numbers(path: Path, columns: int) -> Floats:
+    """Read float32 (N, columns) separated by spaces; raises DataError for a file that is absent or holds other things."""
+    try:
+        rows = [[float(word) for word in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"labels {path} cannot be read: {error}") from error
+    rows = [row for row in rows if row]
+    if any(len(row) != columns for row in rows):
+        raise DataError(f"labels {path}: expected {columns} numbers in each line")
+    return np.array(rows, np.float32).reshape(-1, columns)
+
+
 def _field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
     if not path.is_file():
         raise DataError(f"{path} is named by the labels of {dataset} but not found")
@@ -110,12 +122,17 @@ def read_txl(root: Path, split: str) -> list[LabelledField]:
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg"))
     if not paths:
         raise DataError(f"no images in {folder}; expected the split {split!r} of txl_pbc")
+    labels = root / "txl_pbc" / "labels" / split
+    strays = sorted({p.stem for p in labels.glob("*.txt")} - {p.stem for p in paths})
+    if strays:
+        raise DataError(f"{labels / strays[0]}.txt labels an image that is not in {folder}")
     to_kind = np.array([1, 0, 2])  # the set's order is WBC, RBC, platelet
     fields = []
     for path in paths:
         height, width = read_pixels(path).shape[:2]
-        rows = np.loadtxt(root / "txl_pbc" / "labels" / split / f"{path.stem}.txt", ndmin=2, dtype=np.float32)
-        rows = rows.reshape(-1, 5)
+        rows = _numbers(labels / f"{path.stem}.txt", 5)
+        if not np.isin(rows[:, 0], (0, 1, 2)).all():
+            raise DataError(f"{labels / path.stem}.txt holds a class other than 0, 1 and 2")
         centre, half = rows[:, 1:3] * (width, height), rows[:, 3:5] * (width, height) / 2
         boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
         kinds = to_kind[rows[:, 0].astype(int)]
@@ -131,8 +148,7 @@ def read_chula(root: Path) -> list[LabelledField]:
     fields = []
     for row in _table(folder / "fields.csv", columns):
         path = folder / row["path"]
-        labels = folder / "labels" / f"{path.stem}.txt"
-        points = np.loadtxt(labels, ndmin=2, dtype=np.float32).reshape(-1, 3)
+        points = _numbers(folder / "labels" / f"{path.stem}.txt", 3)
         unlabelled = float(row["fraction_unlabelled"] or "nan")
         fields.append(_field("chula_rbc12", path, row["series_group"], int(row["fold"]), "negative", points=points,
                              fraction_unlabelled=unlabelled))  # fmt: skip

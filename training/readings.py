@@ -172,6 +172,8 @@ class Reader:
 
     def crop(self, pixels: Pixels, um_per_px: float) -> Floats:
         """Return the class probabilities (6,) of a picture of one cell; NaN where it cannot be read."""
+        for network in self._networks:
+            network.forget()
         pipeline = Pipeline(Config(optics=OpticsConfig(um_per_px=um_per_px)), self._networks)
         prob = pipeline.read_crop(stamped(pixels, 0, "")).prob
         return prob[0] if len(prob) else np.full(len(CLASSES), np.nan, np.float32)

@@ -14,6 +14,7 @@ TITLES = {
     "curve": ("Recall where all folds share the threshold that just realises a rate", "readings/fold*.jsonl"),
     "field_score": ("AUC of the field score, one picture a group", "readings/*.jsonl"),
     "transfer": ("Against data-set identity", "readings/*.jsonl"),
+    "look": ("`erythrocytes_idb1`, everything frozen (`--look`)", "no readings are kept"),
     "folds": ("Each fold", "readings/fold*.jsonl"),
 }
 """Sections in their order, with what is counted and from which files of the run."""

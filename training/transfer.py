@@ -162,6 +162,9 @@ def _planned(
         if source.reading.um_per_px is None or not len(usable):
             continue
         box = usable[int(rng.integers(len(usable)))]
+        at = source.reading.centres
+        if ((at > box[:2]) & (at < box[2:])).all(1).sum() != 1:  # of two cells, or of one that no detector sees
+            continue
         pixels = read_pixels(source.field.path)
         if source.field.path not in looks:
             looks[source.field.path] = look_of(pixels, _scale(source))
