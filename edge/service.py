@@ -105,7 +105,7 @@ class Service:
         with ExitStack() as stack:
             pipeline = stack.enter_context(Pipeline(config))
             outbox = stack.enter_context(Outbox(outbox_path(config)))
-            camera = stack.enter_context(open_camera(config.camera))
+            camera = stack.enter_context(open_camera(config.camera, config.quality.megapixels_max))
             models = Models.of(pipeline.detector, pipeline.classifier)
             um_per_px = None if config.optics.um_per_px == "auto" else config.optics.um_per_px
             publisher = stack.enter_context(

@@ -111,7 +111,7 @@ def test_a_camera_that_fails_ends_the_sample_with_what_was_counted(
 ) -> None:
     broker = start_mosquitto()
     camera = Scripted(unplugged_after(3))
-    monkeypatch.setattr("edge.service.open_camera", lambda _: camera)
+    monkeypatch.setattr("edge.service.open_camera", lambda *_: camera)
     with Listener(broker.host, broker.port) as dashboard:
         outcome = Service(configured(tmp_path, broker.port), "C").run()
         wait_for(lambda: "fault" in dashboard.states() and dashboard.of("event") and dashboard.of("result"))
@@ -155,7 +155,7 @@ def test_a_slow_pipeline_drops_frames_of_a_live_camera_and_says_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = Scripted(lambda _: time.sleep(0.002), live=True, frames=60)
-    monkeypatch.setattr("edge.service.open_camera", lambda _: camera)
+    monkeypatch.setattr("edge.service.open_camera", lambda *_: camera)
     outcome = Service(configured(tmp_path, free_port()), observer=lambda _: time.sleep(0.02)).run()
     assert outcome.dropped > 0
     assert outcome.frames + outcome.dropped == 60
@@ -174,7 +174,7 @@ def test_it_ends_after_the_frames_asked_for_and_when_stopped(tmp_path: Path) -> 
 def test_a_result_is_on_the_disk_while_the_camera_still_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hang = threading.Event()
     camera = Scripted(lambda index: hang.wait(20) and None if index == 2 else None)
-    monkeypatch.setattr("edge.service.open_camera", lambda _: camera)
+    monkeypatch.setattr("edge.service.open_camera", lambda *_: camera)
     config = configured(tmp_path, free_port())
     service = Service(config, observer=lambda snapshot: service.stop() if snapshot.frames == 2 else None)
     thread = threading.Thread(target=service.run)
@@ -254,7 +254,7 @@ def test_a_long_run_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     from edge.service import resident_mb
 
     camera = Scripted(lambda _: None, frames=3000)
-    monkeypatch.setattr("edge.service.open_camera", lambda _: camera)
+    monkeypatch.setattr("edge.service.open_camera", lambda *_: camera)
     sizes: list[float] = []
     Service(
         configured(tmp_path, free_port()),

@@ -16,7 +16,7 @@ FIELDS = 20
 
 def main(folder: Path) -> None:
     """Write `field01.png` and so on into the folder, as a camera of 0.15 µm per pixel would see them."""
-    slide = Slide(SlideSpec(seed=7, width=960, height=540, um_per_px=0.15, stain="leishman"))
+    slide = Slide(SlideSpec(seed=0, width=960, height=540, um_per_px=0.15, stain="wright"))
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(FIELDS):
         cv2.imwrite(str(folder / f"field{index + 1:02d}.png"), cv2.cvtColor(slide.render(index), cv2.COLOR_RGB2BGR))
