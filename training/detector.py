@@ -16,7 +16,7 @@ from edge.types import Floats, Pixels
 from edge.vision.detect import decoded, padded
 from training.augment import another_microscope
 from training.data import KINDS
-from training.fields import TrainingField
+from training.fields import TrainingField, centres
 from training.networks import STRIDE, Detector, DetectorGraph
 from training.rundir import load_weights, save_weights
 
@@ -25,6 +25,9 @@ CROP = 256
 
 SHOWN_MIN = 0.45
 """Labellers leave out a cell at the edge of which less than this part of its width shows."""
+
+ON_SICKLE = 0.75
+"""Share of the crops of a positive field that are laid round one of its boxed cells."""
 
 SMALL = 200
 """A picture smaller than this at the canonical scale shares its crop with three others."""
@@ -38,6 +41,10 @@ def cut(field: TrainingField, rng: np.random.Generator, crop: int) -> tuple[Pixe
     # Where the picture is smaller than the crop, what lies beyond it is grey or black, never more cells.
     x0 = rng.uniform(min(0, w - side), max(0, w - side))
     y0 = rng.uniform(min(0, h - side), max(0, h - side))
+    if len(field.source.boxes) and field.source.dataset == "uganda_scd" and rng.random() < ON_SICKLE:
+        # Sickle cells are the rarest and faintest of cells: most crops of their fields hold one.
+        x, y = centres(field.source.boxes / field.zoom)[int(rng.integers(len(field.source.boxes)))]
+        x0, y0 = (float(v) - rng.uniform(0.15, 0.85) * side for v in (x, y))
     quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
     matrix = np.array([[zoom, 0, -x0 * zoom], [0, zoom, -y0 * zoom]])
     fill = int(rng.choice([0, 128, 230]))
