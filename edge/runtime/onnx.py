@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
-from edge.runtime.contract import METADATA_KEY, parse_contract
+from edge.runtime.contract import METADATA_KEY, OUTPUTS, parse_contract
 from edge.types import Pixels
 
 
@@ -20,7 +20,7 @@ class OnnxNetwork:
 
     def __init__(self, path: Path, role: str, sha256: str, threads: int) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
         # Waiting threads sleep: a device that idles between frames must not run hot.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -35,6 +35,10 @@ class OnnxNetwork:
         self.runtime = f"onnxruntime {ort.__version__} cpu"
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
+        if missing := set(OUTPUTS[role]) - set(self._outputs):
+            raise ModelError(
+                f"{path} answers {', '.join(self._outputs)}; a {role} answers {', '.join(missing)} as well"
+            )
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
         """Run the network on uint8 (N, H, W, 3)."""

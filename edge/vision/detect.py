@@ -82,8 +82,7 @@ class CellDetector:
     def __call__(self, field: Field) -> Cells:
         """Find the cells of a field, those outside the eyepiece's disc left out."""
         shape = field.pixels.shape[0], field.pixels.shape[1]
-        maps = self._network(padded(field.pixels)[None])
-        boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
+        boxes, score, kind = self._found(field.pixels)
         sliver = (kind != PLATELET) & at_edge(boxes, shape) & ((boxes[:, 2:] - boxes[:, :2]).min(1) < SLIVER_PX)
         boxes, score = boxes[~sliver], score[~sliver]
         if field.visible is not None and len(boxes):
@@ -92,23 +91,23 @@ class CellDetector:
             boxes, score = boxes[seen], score[seen]
         return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible))
 
-    def _found(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return boxes (N, 4) and score (N,) of all cells of uint8 (h, w, 3), best first."""
-        found_boxes, found_scores = [], []
+    def _found(self, pixels: Pixels) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Return boxes (N, 4), score (N,) and kind (N,) of all cells of uint8 (h, w, 3), best first."""
+        found = []
         for (top, bottom, upper, lower), (left, right, near, far) in product(*map(_spans, pixels.shape[:2])):
             tile = pixels[top:bottom, left:right]
             maps = self._network(padded(tile)[None])
-            boxes, score, _ = decoded(maps["peaks"][0], maps["sides"][0], tile.shape[:2], self._threshold)
+            shape = tile.shape[0], tile.shape[1]
+            boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
             boxes += np.array([left, top, left, top], np.float32)
             x, y = (boxes[:, :2] + boxes[:, 2:]).T / 2
             own = (x >= near) & (x < far) & (y >= upper) & (y < lower)
-            found_boxes.append(boxes[own])
-            found_scores.append(score[own])
-        boxes, score = np.concatenate(found_boxes), np.concatenate(found_scores)
-        if len(found_boxes) == 1:
-            return boxes, score
+            found.append((boxes[own], score[own], kind[own]))
+        boxes, score, kind = (np.concatenate(part) for part in zip(*found, strict=True))
+        if len(found) == 1:
+            return boxes, score, kind
         best = distinct(boxes, score)  # a cell on a seam may be found twice, a little to either side
-        return boxes[best], score[best]
+        return boxes[best], score[best], kind[best]
 
 
 def _spans(length: int) -> list[tuple[int, int, int, int]]:

@@ -80,9 +80,7 @@ class ScaleEstimator:
         usual = np.exp(-0.5 * (math.log(um_per_px / USUAL_UM_PER_PX) / USUAL_SPREAD) ** 2)
         return float((weight * size**2).sum() / (field.shape[0] * field.shape[1]) * usual)
 
-    def _red_cells(
-        self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX
-    ) -> tuple[Floats, Floats, Pixels]:
+    def _red_cells(self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX) -> tuple[Floats, Floats, Pixels]:
         """Return boxes (N, 4) and scores (N,) of whole red cells in the middle of the picture, and that middle."""
         part = round(side * CANONICAL_UM_PER_PX / um_per_px)
         h, w = pixels.shape[:2]
