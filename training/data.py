@@ -81,19 +81,22 @@ def read_pixels(path: Path) -> Pixels:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+def _table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path} not found: is {path.parent} the data set {path.parent.name}?")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = set(columns) - set(reader.fieldnames or ())
+        missing = {*columns, *integers} - set(reader.fieldnames or ())
         if missing:
             raise DataError(f"{path} has columns {reader.fieldnames}; {', '.join(sorted(missing))} expected as well")
-        yield from reader
+        for row in reader:
+            if None in row.values() or not all((row[name] or "").isdecimal() for name in integers):
+                raise DataError(f"{path} line {reader.line_num} is cut short, or {', '.join(integers)} is no number")
+            yield row
 
 
 def _numbers(path: Path, columns: int) -> Floats:
-    """Read float32 (N, columns) separated by spaces; raises DataError for a file that is absent or holds other things."""
+    """Read float32 (N, columns) separated by spaces; raises DataError for a file that is absent or holds else."""
     try:
         rows = [[float(word) for word in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
@@ -144,9 +147,9 @@ def read_txl(root: Path, split: str) -> list[LabelledField]:
 def read_chula(root: Path) -> list[LabelledField]:
     """Read `chula_rbc12`: centre and class of each red cell; no sickle cells; folds by series."""
     folder = root / "chula_rbc12"
-    columns = ("path", "series_group", "fold", "fraction_unlabelled")
+    columns = ("path", "series_group", "fraction_unlabelled")
     fields = []
-    for row in _table(folder / "fields.csv", columns):
+    for row in _table(folder / "fields.csv", columns, ("fold",)):
         path = folder / row["path"]
         points = _numbers(folder / "labels" / f"{path.stem}.txt", 3)
         unlabelled = float(row["fraction_unlabelled"] or "nan")
@@ -162,7 +165,7 @@ def read_uganda(root: Path) -> list[LabelledField]:
     for row in _table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
     fields = []
-    for row in _table(folder / "fields.csv", ("path", "label", "field_group", "fold")):
+    for row in _table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
         fields.append(_field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
                              boxes=found[:, :4], kinds=np.zeros(len(found), np.int64),
@@ -175,5 +178,5 @@ def read_idb1(root: Path) -> list[LabelledCrop]:
     folder = root / "erythrocytes_idb1"
     return [
         LabelledCrop(folder / row["path"], row["label"], int(row["fold"]))
-        for row in _table(folder / "cells.csv", ("path", "label", "fold"))
+        for row in _table(folder / "cells.csv", ("path", "label"), ("fold",))
     ]

@@ -21,9 +21,10 @@ from training.data import LabelledField, read_chula, read_pixels, read_txl, read
 from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
 from training.networks import CROP_PX
-from training.readings import ABSTAIN, SCORE, SECOND_LOOK, Seen, of, read_fields
+from training.readings import read_fields
 from training.release import hand_over
 from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
+from training.seen import ABSTAIN, SCORE, SECOND_LOOK, Seen, of
 
 TARGET = 0.002
 """Rate of false calls that thresholds are chosen for, below the 0.3 % allowed: an unseen fold is never quite alike."""

@@ -10,7 +10,7 @@ import numpy as np
 from edge.screening.verdict import wilson
 from edge.types import ABSTAINED, Labels, Mask
 from training.metrics import bootstrap
-from training.readings import RED
+from training.seen import RED
 
 Thresholds = Mapping[int, float]
 """Sickle threshold of each fold; -1 where the shipped one is used."""

@@ -11,7 +11,7 @@ from edge.types import ABSTAINED, CLASSES, Floats, Labels, Mask
 from training.data import CHULA_UNCATEGORISED, KINDS
 from training.figures import Figure, Thresholds, red
 from training.metrics import greedy, iou
-from training.readings import RED, Reading, Seen
+from training.seen import RED, Reading, Seen
 
 IOU_MIN = 0.5
 """Boxes that share this much of their union are the same cell."""

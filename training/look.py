@@ -13,8 +13,9 @@ from edge.vision.classify import called
 from training.data import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.figures import Figure
 from training.metrics import bootstrap
-from training.readings import ABSTAIN, SICKLE, Reader
+from training.readings import Reader
 from training.rundir import Progress, RunDir, quiet, write_text
+from training.seen import ABSTAIN, SICKLE
 
 HEAD = """# Looks at erythrocytes_idb1
 

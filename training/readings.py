@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -22,20 +21,14 @@ from edge.config import Config, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
 from edge.pipeline import Pipeline
 from edge.runtime.contract import Contract
-from edge.types import CANONICAL_UM_PER_PX, CLASSES, RED_CELLS, FieldReading, Floats, Labels, Mask, Pixels
-from edge.vision.classify import called
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, FieldReading, Floats, Pixels
 from training import alter
 from training.classifier import restored as restored_classifier
 from training.data import KINDS, LabelledField, read_pixels
 from training.detector import restored as restored_detector
 from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.rundir import Progress, digest, quiet, write_text
-
-SCORE, ABSTAIN, SECOND_LOOK = 0.35, 0.5, 0.05
-"""Thresholds of the shipped contracts but for `sickle`, which evaluation chooses."""
-
-SICKLE = CLASSES.index("sickle")
-RED = [CLASSES.index(name) for name in RED_CELLS]
+from training.seen import ABSTAIN, SCORE, SECOND_LOOK, Reading, Seen
 
 
 class TorchNetwork:
@@ -86,57 +79,6 @@ class TorchNetwork:
         self.forget()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What was seen in one field, read without the quality gate, cells at the border kept and marked.
-
-    size: height and width of the picture; um_per_px: the estimated scale. boxes: float32 (N, 4) in pixels of the
-    file; score (N,), prob (N, 6), border bool (N,). rejected: why nothing was read; gated: why the quality gate would
-    have rejected the field.
-    """
-
-    key: str
-    size: tuple[int, int]
-    um_per_px: float | None
-    rejected: str | None
-    gated: str | None
-    boxes: Floats
-    score: Floats
-    prob: Floats
-    border: Mask
-
-    def labels(self, sickle: float) -> Labels:
-        """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
-        return called(self.prob, sickle, ABSTAIN)
-
-    @property
-    def centres(self) -> Floats:
-        """Centres (N, 2) of the boxes."""
-        return ((self.boxes[:, :2] + self.boxes[:, 2:]) / 2).astype(np.float32)
-
-    def to_json(self) -> str:
-        """Write one line of JSON."""
-        head = {"key": self.key, "size": self.size, "um_per_px": self.um_per_px}
-        why = {"rejected": self.rejected, "gated": self.gated}
-        arrays = {
-            "boxes": self.boxes.astype(float).round(2).tolist(),
-            "score": self.score.astype(float).round(5).tolist(),
-            "prob": self.prob.astype(float).round(7).tolist(),
-            "border": self.border.astype(int).tolist(),
-        }
-        return json.dumps({**head, **why, **arrays}, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, line: str) -> Reading:
-        """Read a line written by `to_json`."""
-        d = json.loads(line)
-        return cls(
-            d["key"], (d["size"][0], d["size"][1]), d["um_per_px"], d["rejected"], d["gated"],
-            np.array(d["boxes"], np.float32).reshape(-1, 4), np.array(d["score"], np.float32),
-            np.array(d["prob"], np.float32).reshape(-1, len(CLASSES)), np.array(d["border"], bool),
-        )  # fmt: skip
-
-
 class Reader:
     """One field after another through the device's pipeline, each network asked once for each picture."""
 
@@ -182,14 +124,6 @@ class Reader:
     def _read(pipeline: Pipeline, key: str, pixels: Pixels) -> FieldReading:
         pipeline.new_sample()
         return pipeline.read(stamped(pixels, 0, key))
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A labelled field and what was seen in it."""
-
-    field: LabelledField
-    reading: Reading
 
 
 Picture = Callable[[LabelledField], Pixels]
@@ -293,8 +227,3 @@ def _read_all(
 def _counted(reading: Reading, n: int, done: Callable[[int], None]) -> Reading:
     done(n)
     return reading
-
-
-def of(seen: Iterable[Seen], dataset: str, label: str | None = None) -> list[Seen]:
-    """Return the fields of one set, and of one label."""
-    return [s for s in seen if s.field.dataset == dataset and label in (None, s.field.label)]

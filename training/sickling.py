@@ -12,7 +12,7 @@ from training.data import CHULA_NAMES, CHULA_NORMAL
 from training.figures import Figure, Thresholds, red
 from training.finding import matched_points
 from training.metrics import auc, bootstrap, greedy
-from training.readings import RED, SICKLE, Seen
+from training.seen import RED, SICKLE, Seen
 
 THRESHOLD_STEP = 1e-6
 """A threshold is the next multiple of this above a probability."""

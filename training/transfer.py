@@ -23,9 +23,10 @@ from training.alter import (
 )
 from training.data import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, LabelledField, read_pixels
 from training.figures import Figure, Thresholds
-from training.readings import Picture, Seen, of, read_fields
+from training.readings import Picture, read_fields
 from training.recipe import LIKELY_UM_PER_PX
 from training.rundir import FOLDS, Progress, RunDir
+from training.seen import Seen, of
 
 PASTED_A_FIELD = 3
 """Sickle cells that are put into a field without any."""

@@ -1,0 +1,83 @@
+"""What was seen in one labelled field, as it is kept on disk; needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.types import CLASSES, RED_CELLS, Floats, Labels, Mask
+from edge.vision.classify import called
+from training.data import LabelledField
+
+SCORE, ABSTAIN, SECOND_LOOK = 0.35, 0.5, 0.05
+"""Thresholds of the shipped contracts but for `sickle`, which evaluation chooses."""
+
+SICKLE = CLASSES.index("sickle")
+RED = [CLASSES.index(name) for name in RED_CELLS]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was seen in one field, read without the quality gate, cells at the border kept and marked.
+
+    size: height and width of the picture; um_per_px: the estimated scale. boxes: float32 (N, 4) in pixels of the
+    file; score (N,), prob (N, 6), border bool (N,). rejected: why nothing was read; gated: why the quality gate would
+    have rejected the field.
+    """
+
+    key: str
+    size: tuple[int, int]
+    um_per_px: float | None
+    rejected: str | None
+    gated: str | None
+    boxes: Floats
+    score: Floats
+    prob: Floats
+    border: Mask
+
+    def labels(self, sickle: float) -> Labels:
+        """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
+        return called(self.prob, sickle, ABSTAIN)
+
+    @property
+    def centres(self) -> Floats:
+        """Centres (N, 2) of the boxes."""
+        return ((self.boxes[:, :2] + self.boxes[:, 2:]) / 2).astype(np.float32)
+
+    def to_json(self) -> str:
+        """Write one line of JSON."""
+        head = {"key": self.key, "size": self.size, "um_per_px": self.um_per_px}
+        why = {"rejected": self.rejected, "gated": self.gated}
+        arrays = {
+            "boxes": self.boxes.astype(float).round(2).tolist(),
+            "score": self.score.astype(float).round(5).tolist(),
+            "prob": self.prob.astype(float).round(7).tolist(),
+            "border": self.border.astype(int).tolist(),
+        }
+        return json.dumps({**head, **why, **arrays}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Reading:
+        """Read a line written by `to_json`."""
+        d = json.loads(line)
+        return cls(
+            d["key"], (d["size"][0], d["size"][1]), d["um_per_px"], d["rejected"], d["gated"],
+            np.array(d["boxes"], np.float32).reshape(-1, 4), np.array(d["score"], np.float32),
+            np.array(d["prob"], np.float32).reshape(-1, len(CLASSES)), np.array(d["border"], bool),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A labelled field and what was seen in it."""
+
+    field: LabelledField
+    reading: Reading
+
+
+def of(seen: Iterable[Seen], dataset: str, label: str | None = None) -> list[Seen]:
+    """Return the fields of one set, and of one label."""
+    return [s for s in seen if s.field.dataset == dataset and label in (None, s.field.label)]
