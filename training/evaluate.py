@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge.types import CANONICAL_UM_PER_PX, Floats
+from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
 from training import finding, sickling, transfer
@@ -22,6 +22,7 @@ from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
 from training.networks import CROP_PX
 from training.readings import read_fields
+from training.recipe import LIKELY_UM_PER_PX
 from training.release import hand_over
 from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
 from training.seen import ABSTAIN, SCORE, SECOND_LOOK, Seen, of
@@ -31,6 +32,9 @@ TARGET = 0.002
 
 CURVE = (0.001, 0.003, 0.005)
 """Rates of false calls at which recall is given."""
+
+SAMPLE_PX = 256
+"""Side of the pictures on which an exported network is compared with the trained one."""
 
 SHIPPED = -1
 """The fold that stands for "no fold": `txl_pbc` validation, which no network was trained on."""
@@ -176,22 +180,25 @@ def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
 
 def write_release(run: RunDir, seen: list[Seen], sickle: float, blank: float) -> None:
     """Hand the shipped pair over to `sicklescope-export onnx`, with real pictures to compare the two on."""
-    shown = [s for s in seen if len(s.reading.boxes) >= 8 and s.reading.um_per_px][:4]
-    fields, cells = [], []
-    for s in shown:
-        field = to_canonical(read_pixels(s.field.path), float(s.reading.um_per_px or 0))
-        boxes: Floats = (s.reading.boxes * np.float32((s.reading.um_per_px or 0) / CANONICAL_UM_PER_PX)).astype(
-            np.float32
-        )
-        cells.append(crops(field, boxes[:16], CROP_PX))
-        if min(field.shape[:2]) >= 256:
-            fields.append(field[:256, :256])
-    name = version("sicklescope")
+    fields = []
+    for s in seen[:: max(1, len(seen) // 4)]:
+        field = to_canonical(read_pixels(s.field.path), s.reading.um_per_px or LIKELY_UM_PER_PX)
+        fields.append(crops(field, middle_of(field), SAMPLE_PX)[0])
+    pictures = np.stack(fields)
+    n, side = len(fields), SAMPLE_PX // CROP_PX
+    tiles = pictures.reshape(n, side, CROP_PX, side, CROP_PX, 3).transpose(0, 1, 3, 2, 4, 5)
     detector, classifier = run.shipped()
-    hand_over(restored_detector(detector), run.release, np.stack(fields), name, {"score": SCORE})
+    name = version("sicklescope")
+    hand_over(restored_detector(detector), run.release, pictures, name, {"score": SCORE})
     thresholds = {"sickle": sickle, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
-    hand_over(restored_classifier(classifier), run.release, np.concatenate(cells), name, thresholds,
+    hand_over(restored_classifier(classifier), run.release, tiles.reshape(-1, CROP_PX, CROP_PX, 3), name, thresholds,
               limit_of_blank=blank)  # fmt: skip
+
+
+def middle_of(field: Pixels) -> Floats:
+    """Return a box (1, 4) round the middle of a picture."""
+    h, w = field.shape[:2]
+    return np.array([[w / 2 - 1, h / 2 - 1, w / 2 + 1, h / 2 + 1]], np.float32)
 
 
 def write_evaluation(evaluation: Evaluation, run: RunDir, target: float) -> Path:

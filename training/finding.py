@@ -106,6 +106,8 @@ def counts(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     for s in seen:
         if s.field.fraction_unlabelled < LABELLED_ENOUGH:
             rows.setdefault(s.field.group, []).append(_counted(s, thresholds[s.field.fold]))
+    if not rows:
+        return {}
     series = sorted(rows)
     hits, found, labelled = (np.array([sum(r[i] for r in rows[g]) for g in series], float) for i in range(3))
     said = f"{sum(map(len, rows.values()))} fields of {len(series)} series"

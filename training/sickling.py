@@ -114,7 +114,7 @@ def _negative_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
     whole = [~s.reading.border for s in seen]
     p = [s.reading.prob[w, SICKLE] for s, w in zip(seen, whole, strict=True)]
     cells = sum(int((red(s.reading.labels(NEVER)) & w).sum()) for s, w in zip(seen, whole, strict=True))
-    return np.concatenate(p), cells
+    return np.concatenate([np.zeros(0, np.float32), *p]), cells
 
 
 def _normal_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
