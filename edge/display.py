@@ -56,7 +56,7 @@ class RunView:
         self._last = snapshot
         if not self._console.is_terminal and now - self._printed_s >= PLAIN_INTERVAL_S:
             self._printed_s = now
-            self._console.print(self._line(snapshot), highlight=False)
+            self._console.print(self._line(snapshot), highlight=False, soft_wrap=True)
 
     def _line(self, snapshot: Snapshot) -> str:
         counts = snapshot.counts
