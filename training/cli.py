@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from edge.errors import EdgeError
-from training.rundir import Progress, RunDir
+from training.rundir import Progress, RunDir, write_text
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended (128 + SIGINT)."""
@@ -87,7 +87,7 @@ def classifier(
     steps: Annotated[int, Steps] = 700,
     seed: Seed = 10,
 ) -> None:
-    """Train the classifiers: one without each fold, and the shipped one. After `detector`."""
+    """Train the classifiers: one on each half of the folds, and the shipped one. After `detector`."""
     with answering(), bars() as progress:
         from training.data import data_root
         from training.recipe import ClassifierSteps, train_classifiers
@@ -123,7 +123,9 @@ def evaluate(
                 evaluation.figures["look"] = look_at_idb1(run, data_root(), evaluation.thresholds[SHIPPED], progress)
                 log_look(look, evaluation.thresholds[SHIPPED], evaluation.figures["look"])
         path = write_evaluation(evaluation, run, target)
-        out.print(markdown(path), markup=False, highlight=False, soft_wrap=True)
+        page = markdown(path)
+        write_text(run.path / "evaluation.md", page)
+        out.print(page, markup=False, highlight=False, soft_wrap=True)
         out.print(f"{path}; release: {run.release}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -42,9 +42,9 @@ class Patches:
     weight: Floats
     fold: np.ndarray
 
-    def outside(self, fold: int) -> Patches:
-        """Leave out what belongs to a fold."""
-        keep = self.fold != fold
+    def within(self, folds: Sequence[int]) -> Patches:
+        """Keep what belongs to these folds or to none."""
+        keep = np.isin(self.fold, (-1, *folds))
         return Patches(self.patches[keep], self.may[keep], self.stream[keep], self.weight[keep], self.fold[keep])
 
 
@@ -114,7 +114,7 @@ def _name_points(field: TrainingField, source: LabelledField, may: np.ndarray, w
             may[i] = allowed("normal")
         elif cls not in (*CHULA_SIZES, CHULA_UNCATEGORISED):
             may[i] = allowed("other")
-        weight[i] = {0: 0.5, 6: 2.0, 7: 3.0, 8: 1.5, 9: 2.5, 12: 2.0}.get(cls, 1.0)
+        weight[i] = {0: 1.5, 6: 2.0, 7: 3.0, 8: 1.5, 9: 2.5, 12: 2.0}.get(cls, 1.0)
 
 
 def _spots(field: TrainingField, rng: np.random.Generator, n: int) -> Floats:

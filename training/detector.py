@@ -152,17 +152,18 @@ def train(
     learning_rate: float = 2e-3,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Detector:
-    """Train on batches that take `shares[i]` crops from `sets[i]`; returns the running average of the weights."""
+    """Train on batches that take `shares[i]` crops from `sets[i]`.
+
+    The learning rate ends at nought, so the last weights count.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = Detector()
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = net.to(memory_format=torch.channels_last).train()
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995),
-                                                  use_buffers=True)  # fmt: skip
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
 
     def drawn(fields: Sequence[TrainingField]) -> list[TrainingField]:
         first = fields[int(rng.integers(len(fields)))]
@@ -184,10 +185,8 @@ def train(
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
-            average.update_parameters(net)
             progress(step + 1, float(value.detach()))
-    trained: Detector = average.module
-    trained.eval()
+    trained: Detector = net.eval()
     return trained
 
 

@@ -18,7 +18,7 @@ from training.data import DataError, LabelledField, read_chula, read_pixels, rea
 from training.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
 from training.networks import Detector
 from training.readings import TorchNetwork
-from training.rundir import DETECTOR_FOLDS, FOLDS, Progress, RunDir, quiet, write_text
+from training.rundir import TRAINED_ON, Progress, RunDir, quiet, write_text
 
 CELLS_MIN = 10
 """Red cells behind an estimated scale that is believed in training."""
@@ -67,7 +67,7 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
     if not run.taught.is_file():
         complete_labels(run, root, progress)
     taught = taught_fields(run, root)
-    for i, (name, folds) in enumerate(DETECTOR_FOLDS.items(), start=1):
+    for i, (name, folds) in enumerate(TRAINED_ON.items(), start=1):
         if run.detector(name).is_file():
             continue
         n = steps.shipped if name == "all" else steps.fold
@@ -80,11 +80,11 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
 def train_classifiers(
     run: RunDir, root: Path, steps: ClassifierSteps, seed: int = 10, progress: Progress = quiet
 ) -> None:
-    """Train a classifier without each fold, and the shipped one on all of them.
+    """Train a classifier on each half of the folds, and the shipped one on all of them.
 
     Raises ModelError when `train_detectors` has not been run, DataError, StorageError.
     """
-    missing = [name for name in (*FOLDS, "all") if not run.classifier(name).is_file()]
+    missing = [name for name in TRAINED_ON if not run.classifier(name).is_file()]
     if not missing:
         return
     if not run.taught.is_file():
@@ -94,9 +94,8 @@ def train_classifiers(
     del fields  # some 800 MB
     for name in missing:
         n = steps.shipped if name == "all" else steps.fold
-        chosen = cells if name == "all" else cells.outside(int(name))
-        net = classifier.train(chosen, n, seed + (len(FOLDS) if name == "all" else int(name)),
-                               progress=_of(f"classifier {name}", n, progress))  # fmt: skip
+        report = _of(f"classifier {name}", n, progress)
+        net = classifier.train(cells.within(TRAINED_ON[name]), n, seed + list(TRAINED_ON).index(name), progress=report)
         classifier.save(net, run.classifier(name))
 
 

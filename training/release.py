@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, Pixels
 from training.data import KINDS
 from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
+from training.rundir import write_bytes, write_text
 
 SHIPPED_SETS = ("uganda_scd (DbCL 1.0)", "txl_pbc (MIT)", "chula_rbc12 (MIT)")
 
@@ -23,9 +25,9 @@ def hand_over(
 ) -> Path:
     """Write `<role>.pt` (TorchScript), `<role>.json` (contract) and `<role>.npy` (samples uint8 NHWC) into `folder`.
 
-    more: further values of the contract, `temperature` and `limit_of_blank` among them. Returns the `.pt`.
+    more: further values of the contract, `temperature` and `limit_of_blank` among them. Returns the `.pt`, which is
+    written last. Raises StorageError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     graph: nn.Module
     classes: tuple[str, ...]
     if isinstance(net, Detector):
@@ -37,11 +39,16 @@ def hand_over(
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing is what the opset-17 exporter reads; see export/onnx.py
         traced = torch.jit.trace(graph.eval(), torch.from_numpy(samples[:1]))
-    torch.jit.save(traced, str(folder / f"{role}.pt"))
     contract = {
         "role": role, "name": f"sicklescope-{role}", "version": version, "classes": classes,
         "um_per_px": CANONICAL_UM_PER_PX, "size": size, "thresholds": thresholds, "training_data": SHIPPED_SETS, **more,
     }  # fmt: skip
-    (folder / f"{role}.json").write_text(json.dumps(contract, indent=2) + "\n", encoding="utf-8")
-    np.save(folder / f"{role}.npy", samples)
+    write_text(folder / f"{role}.json", json.dumps(contract, indent=2) + "\n")
+    pictures, weights = io.BytesIO(), io.BytesIO()
+    np.save(pictures, samples)
+    write_bytes(folder / f"{role}.npy", pictures.getvalue())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(traced, weights)
+    write_bytes(folder / f"{role}.pt", weights.getvalue())
     return folder / f"{role}.pt"

@@ -16,8 +16,8 @@ from edge.files import aside, move, storage_errors
 
 FOLDS = (0, 1, 2, 3)
 
-DETECTOR_FOLDS = {"a": (0, 1), "b": (2, 3), "all": FOLDS}
-"""Folds that each detector is trained on: two detectors and not four, since sickling is not what they learn."""
+TRAINED_ON = {"a": (0, 1), "b": (2, 3), "all": FOLDS}
+"""Folds that each pair of networks is trained on: `a` and `b` judge each other's folds, `all` is shipped."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -57,14 +57,14 @@ class RunDir:
         """Weights of a detector, `a`, `b` or `all`."""
         return self.path / f"detector-{name}.pt"
 
-    def classifier(self, fold: int | str) -> Path:
-        """Weights of the classifier trained without a fold, or on all of them (`all`)."""
-        return self.path / f"classifier-{fold}.pt"
+    def classifier(self, name: str) -> Path:
+        """Weights of a classifier, `a`, `b` or `all`."""
+        return self.path / f"classifier-{name}.pt"
 
     def for_fold(self, fold: int) -> tuple[Path, Path]:
         """Weights of the detector and classifier that have never seen a fold."""
-        unseen = next(name for name, folds in DETECTOR_FOLDS.items() if fold not in folds)
-        return self.detector(unseen), self.classifier(fold)
+        unseen = next(name for name, folds in TRAINED_ON.items() if fold not in folds)
+        return self.detector(unseen), self.classifier(unseen)
 
     def shipped(self) -> tuple[Path, Path]:
         """Weights of the pair trained on all folds."""

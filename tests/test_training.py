@@ -1,0 +1,407 @@
+"""Training: that the networks learn what they are shown, that a run is whole or absent, and what bad data gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_parts import lay_out, rendered
+from typer.testing import CliRunner, Result
+
+torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
+
+from edge.errors import StorageError  # noqa: E402
+from edge.types import CLASSES  # noqa: E402
+from edge.vision.detect import decoded  # noqa: E402
+from training import classifier, crops, detector  # noqa: E402
+from training.cli import app  # noqa: E402
+from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
+from training.fields import TrainingField, scaled_by_labels, taught_by_detector  # noqa: E402
+from training.networks import STRIDE, Classifier, Detector  # noqa: E402
+from training.readings import Reader, TorchNetwork, read_fields  # noqa: E402
+from training.rundir import TRAINED_ON, RunDir, save_weights  # noqa: E402
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+REAL = Path(os.environ.get("SICKLESCOPE_DATA", "../shared/data"))
+needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real images: set SICKLESCOPE_DATA")
+TINY = ["--steps-fold", "4", "--steps", "4"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay_out(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def copied(data: Path, tmp_path: Path) -> Path:
+    """Return a data folder of the test's own, to damage."""
+    return Path(shutil.copytree(data, tmp_path / "data"))
+
+
+def run(root: Path, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"SICKLESCOPE_DATA": str(root)})
+
+
+def shown(result: Result) -> str:
+    """Everything printed, as one line: messages are wrapped."""
+    return " ".join(result.output.split())
+
+
+# --- the whole way --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Return a run of a few steps, measured."""
+    out = tmp_path_factory.mktemp("run")
+    for arguments in (["detector", "--out", out, "--steps-base", "4", *TINY], ["classifier", "--out", out, *TINY],
+                      ["evaluate", out, "--no-transfer", "--look", out / "looks.md"]):  # fmt: skip
+        result = run(data, *arguments)
+        assert result.exit_code == 0, result.output
+    return RunDir(out)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_run_makes_every_network_and_what_export_reads(finished: RunDir) -> None:
+    for path in (finished.base, finished.taught, *finished.shipped(), *finished.for_fold(0), *finished.for_fold(3)):
+        assert path.stat().st_size > 0
+    for role in ("detector", "classifier"):
+        contract = json.loads((finished.release / f"{role}.json").read_text())
+        samples = np.load(finished.release / f"{role}.npy")
+        answer = torch.jit.load(str(finished.release / f"{role}.pt"))(torch.from_numpy(samples))
+        assert contract["role"] == role
+        assert len(answer[0]) == len(samples)
+    assert (
+        contract["thresholds"]["sickle"]
+        == json.loads((finished.path / "evaluation.json").read_text())["thresholds"]["shipped"]
+    )
+
+
+def test_what_is_measured_is_written_with_its_interval_and_command(finished: RunDir) -> None:
+    content = json.loads((finished.path / "evaluation.json").read_text())
+    figures = content["figures"]
+    boxes = len((Path(finished.path) / "readings" / "fold0.jsonl").read_text().splitlines()) - 1
+    assert boxes == 3  # a positive, a negative and one of the other set
+    assert figures["sickle"]["recall"]["counted"].startswith("0 of ")
+    assert set(content["thresholds"]) == {"0", "1", "2", "3", "shipped"}
+    assert figures["look"]["recall_elongated"]["counted"].endswith("of 1")
+    page = (finished.path / "evaluation.md").read_text()
+    assert "| recall |" in page
+    assert "sicklescope-train evaluate" in page
+    assert (finished.path / "looks.md").read_text().count("recall elongated") == 1
+
+
+def test_a_fold_is_judged_by_networks_that_have_not_seen_it(finished: RunDir) -> None:
+    for fold in range(4):
+        name = "b" if fold < 2 else "a"  # a is trained on folds 0 and 1
+        assert [p.name for p in finished.for_fold(fold)] == [f"detector-{name}.pt", f"classifier-{name}.pt"]
+        assert fold not in TRAINED_ON[name]
+
+
+def test_the_same_command_again_makes_nothing_again(finished: RunDir, data: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.path.glob("*.pt")}
+    read = {p: p.stat().st_mtime_ns for p in finished.readings.iterdir()}
+    assert run(data, "detector", "--out", finished.path).exit_code == 0
+    assert run(data, "classifier", "--out", finished.path).exit_code == 0
+    assert run(data, "evaluate", finished.path, "--no-transfer").exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert {p: p.stat().st_mtime_ns for p in read} == read
+
+
+def test_readings_of_other_weights_are_not_taken_for_these(data: Path, tmp_path: Path) -> None:
+    fields, out, heads = read_txl(data, "val")[:1], RunDir(tmp_path), set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_weights(Detector(), out.detector("all"))
+        save_weights(Classifier(), out.classifier("all"))
+        read_fields(out.shipped(), fields, out.readings / "one.jsonl")
+        heads.add((out.readings / "one.jsonl").read_text().splitlines()[0])
+    assert len(heads) == 2
+
+
+# --- what is learnt -------------------------------------------------------------------------------------------------
+
+
+def test_targets_say_where_the_boxes_are() -> None:
+    boxes = np.array([[20, 30, 52, 60], [100, 100, 130, 132], [200, 10, 230, 40]], np.float32)
+    kinds = np.array([0, 1, 2])
+    heat, _, sides, _ = detector.targets(boxes, kinds, np.zeros((0, 4), np.float32))
+    peaks = np.where(heat == 1.0, heat, 0)
+    found, _, kind = decoded(peaks, sides, (detector.CROP, detector.CROP), 0.5)
+    order = np.argsort(kind)
+    assert kind[order].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(found[order], boxes, atol=0.01)
+
+
+def test_a_doubtful_box_carries_no_loss_unless_a_cell_lies_there() -> None:
+    ignore = np.array([[100, 100, 130, 130]], np.float32)
+    _, certain, _, _ = detector.targets(np.zeros((0, 4), np.float32), np.zeros(0, int), ignore)
+    assert certain[115 // STRIDE, 115 // STRIDE] == 0
+    assert certain[10, 10] == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_cut_crop_and_its_boxes_stay_together(seed: int) -> None:
+    pixels = np.full((400, 400, 3), 60, np.uint8)
+    boxes = np.array([[150, 180, 190, 200], [230, 260, 250, 300]], np.float32)
+    for x0, y0, x1, y1 in boxes.astype(int):
+        pixels[y0:y1, x0:x1] = 250
+    field = TrainingField(_field("a.png"), pixels, boxes, np.array([0, 0]), np.zeros((0, 4), np.float32), 1.0)
+    crop, found, kinds, _ = detector.cut(field, np.random.default_rng(seed), 256)
+    assert len(found) == len(kinds)
+    for x0, y0, x1, y1 in np.rint(found).astype(int):
+        assert crop[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 180
+    # 60 is the slide; 0, 128 and 230 lie beyond it. A box of which hardly anything is seen may be left out.
+    bright = (crop[..., 0] > 240).sum()
+    assert bright == pytest.approx(sum((b[2] - b[0]) * (b[3] - b[1]) for b in found), rel=0.15, abs=400)
+
+
+def test_the_detector_learns_and_the_same_seed_learns_the_same(data: Path) -> None:
+    fields = [scaled_by_labels(f) for f in read_txl(data, "train")]
+    losses: list[float] = []
+    net = detector.train([fields], [4], 16, 0, progress=lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:4])
+    again: list[float] = []
+    detector.train([fields], [4], 4, 0, progress=lambda step, loss: again.append(loss))
+    assert again[0] == pytest.approx(losses[0], rel=1e-4)
+    assert not net.training
+
+
+def test_the_classifier_learns_from_labels_that_leave_classes_open(data: Path) -> None:
+    taught = [_complete(f) for f in [*read_uganda(data), *read_chula(data)]]
+    cells = crops.of_fields([*(scaled_by_labels(f) for f in read_txl(data, "train")), *taught], seed=0)
+    assert set(np.unique(cells.stream)) == set(range(len(crops.STREAMS)))
+    losses: list[float] = []
+    net = classifier.train(cells, 24, 0, progress=lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+    prob = classifier.probabilities(net, cells.patches[:5, 16:80, 16:80])
+    assert prob.shape == (5, len(CLASSES))
+    assert prob.sum(1) == pytest.approx(np.ones(5), abs=1e-4)
+
+
+def test_a_fold_left_out_is_left_out(data: Path) -> None:
+    cells = crops.of_fields([_complete(f) for f in read_uganda(data)], seed=0)
+    assert set(cells.fold.tolist()) == {0, 1, 2, 3}
+    assert set(cells.within((0, 1)).fold.tolist()) == {0, 1}
+
+
+def test_only_boxed_cells_teach_sickle_and_no_cell_of_a_negative_field_does(data: Path) -> None:
+    cells = crops.of_fields([_complete(f) for f in read_uganda(data)], seed=0)
+    sickle = CLASSES.index("sickle")
+    names = np.array(crops.STREAMS)[cells.stream]
+    assert cells.may[names == "sickle"].sum(1).max() == 1
+    assert cells.may[names == "sickle", sickle].all()
+    assert not cells.may[names == "negative", sickle].any()
+    red = cells.may[:, CLASSES.index("normal")]
+    assert cells.may[(names == "unboxed") & red, sickle].all()
+
+
+def test_a_loose_box_round_two_cells_stays_two_cells(tmp_path: Path, data: Path) -> None:
+    source = read_uganda(data)[0]
+    box = np.array([[50, 50, 120, 90]], np.float32)
+    field = LabelledField("uganda_scd", source.path, "g", 0, "positive", box, np.zeros(1, int), np.zeros(1, bool),
+                          np.zeros((0, 3), np.float32))  # fmt: skip
+
+    def two(pixels: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = np.array([[52, 52, 80, 88], [85, 52, 118, 88], [150, 150, 180, 180]], np.float32)
+        return found, np.array([0.9, 0.8, 0.3], np.float32), np.zeros(3, int)
+
+    def one(pixels: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return tuple(part[:1] for part in two(pixels))  # type: ignore[return-value]
+
+    assert len(taught_by_detector(field, 1.0, two).boxes) == 2
+    assert taught_by_detector(field, 1.0, two).ignore.tolist() == [[150, 150, 180, 180]]
+    assert taught_by_detector(field, 1.0, one).boxes.tolist() == box.tolist()
+
+
+def _field(name: str) -> LabelledField:
+    none = np.zeros((0, 4), np.float32)
+    return LabelledField(
+        "txl_pbc", Path(name), name, -1, "train", none, np.zeros(0, int), np.zeros(0, bool), none[:, :3]
+    )
+
+
+def _complete(field: LabelledField) -> TrainingField:
+    """Complete a rendered field's labels by its truth, in place of a detector."""
+    seed = int(field.path.stem) + (30 if field.dataset == "chula_rbc12" else 0)
+    pixels, cells = rendered(seed, sickle_fraction=0.4 if field.label == "positive" else 0.0)
+    h, w = pixels.shape[:2]
+    cells = [c for c in cells if 0 < c.x < w and 0 < c.y < h]
+    boxes = np.clip(np.array([c.box for c in cells], np.float32), 0, (w, h, w, h)).astype(np.float32)
+    kinds = np.array([{"wbc": 1, "platelet": 2}.get(c.class_name, 0) for c in cells])
+    return taught_by_detector(field, 1.0, lambda pixels: (boxes, np.ones(len(boxes), np.float32), kinds))
+
+
+# --- real images ----------------------------------------------------------------------------------------------------
+
+
+@needs_data
+def test_a_few_steps_on_real_fields(tmp_path: Path) -> None:
+    fields = [scaled_by_labels(f) for f in read_txl(REAL, "val")[:6]]
+    sizes = [np.median(np.sqrt((f.boxes[:, 2:] - f.boxes[:, :2]).prod(1)[f.kinds == 0])) for f in fields]
+    assert 24 < np.median(sizes) < 36  # a red cell of 7.5 µm at the canonical scale is 30
+    losses: list[float] = []
+    detector.train([fields], [4], 10, 0, progress=lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+@needs_data
+def test_the_real_sets_are_read_as_their_readme_says() -> None:
+    uganda, chula = read_uganda(REAL), read_chula(REAL)
+    assert len(uganda) == 408
+    assert sum(len(f.boxes) for f in uganda) == 1109
+    assert sum(f.label == "negative" for f in uganda) == 110
+    assert len(chula) == 466
+    folds: dict[str, set[int]] = {}
+    for f in [*uganda, *chula]:
+        folds.setdefault(f"{f.dataset} {f.group}", set()).add(f.fold)
+    assert {len(of_group) for of_group in folds.values()} == {1}
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_data_folder_is_named_with_the_setting(tmp_path: Path) -> None:
+    result = run(tmp_path / "nowhere", "detector", "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "nowhere not found. Set SICKLESCOPE_DATA" in shown(result)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_label_of_a_missing_image_is_named(copied: Path, tmp_path: Path) -> None:
+    (copied / "uganda_scd/positive/11.png").unlink()
+    with pytest.raises(DataError, match=r"11\.png is named by the labels of uganda_scd but not found"):
+        read_uganda(copied)
+    (copied / "txl_pbc/images/train/2.png").unlink()
+    result = run(copied, "detector", "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "2.txt labels an image that is not in" in shown(result)
+
+
+def test_an_unreadable_image_is_named(copied: Path, tmp_path: Path) -> None:
+    (copied / "txl_pbc/images/train/1.png").write_bytes(b"not a picture")
+    result = run(copied, "detector", "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "1.png cannot be read as an image" in shown(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("txl_pbc/labels/train/0.txt", "1 0.5 0.5 0.1\n", "expected 5 numbers"),
+        ("txl_pbc/labels/train/0.txt", "7 0.5 0.5 0.1 0.1\n", "a class other than 0, 1 and 2"),
+        ("chula_rbc12/labels/0.txt", "12 x 3\n", "cannot be read"),
+        ("chula_rbc12/fields.csv", "path,fold\na.png,0\n", "series_group"),
+        ("uganda_scd/fields.csv", "path,label,field_group,fold\npositive/10.png,posi", "line 2 is cut short"),
+    ],
+)
+def test_damaged_labels_are_named(copied: Path, name: str, text: str, said: str) -> None:
+    (copied / name).write_text(text)
+    read = {"txl_pbc": lambda: read_txl(copied, "train"), "chula_rbc12": lambda: read_chula(copied),
+            "uganda_scd": lambda: read_uganda(copied)}[name.partition("/")[0]]  # fmt: skip
+    with pytest.raises(DataError, match=said) as caught:
+        read()
+    assert name.rpartition("/")[2] in str(caught.value)
+
+
+def test_an_empty_label_file_is_a_picture_without_cells(copied: Path) -> None:
+    (copied / "txl_pbc/labels/train/0.txt").write_text("")
+    assert len(read_txl(copied, "train")[0].boxes) == 0
+
+
+def test_no_weights_says_which_command_makes_them(data: Path, tmp_path: Path) -> None:
+    result = run(data, "evaluate", tmp_path / "empty")
+    assert result.exit_code == 5
+    assert "not found. Train them with: sicklescope-train detector" in shown(result)
+    result = run(data, "classifier", "--out", tmp_path / "empty")
+    assert result.exit_code == 5
+    assert "Run first: sicklescope-train detector" in shown(result)
+
+
+def test_damaged_weights_are_named(finished: RunDir, data: Path, tmp_path: Path) -> None:
+    out = RunDir(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    shutil.rmtree(out.readings)
+    whole = out.for_fold(0)[0].read_bytes()
+    out.for_fold(0)[0].write_bytes(whole[: len(whole) // 2])
+    result = run(data, "evaluate", out.path)
+    assert result.exit_code == 5
+    assert "cannot be read" in shown(result)
+    assert out.for_fold(0)[0].name in shown(result)
+
+
+def test_a_run_folder_that_is_a_file_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    result = run(data, "detector", "--out", tmp_path / "run", "--steps-base", "4", *TINY)
+    assert result.exit_code == 7
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"detector-base\.pt cannot be written: No space left on device"):
+        save_weights(Detector(), RunDir(tmp_path / "run").base)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_leaves_what_is_whole_and_the_next_run_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = detector.train
+
+    def interrupted(*arguments: object, **more: object) -> Detector:
+        if (tmp_path / "run/detector-base.pt").exists():
+            raise KeyboardInterrupt
+        return trained(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(detector, "train", interrupted)
+    arguments = ["detector", "--out", tmp_path / "run", "--steps-base", "4", *TINY]
+    result = run(data, *arguments)
+    assert result.exit_code == 130
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["detector-base.pt", "taught.jsonl"]
+    monkeypatch.undo()
+    base = (tmp_path / "run/detector-base.pt").read_bytes()
+    assert run(data, *arguments).exit_code == 0
+    assert (tmp_path / "run/detector-all.pt").exists()
+    assert (tmp_path / "run/detector-base.pt").read_bytes() == base
+
+
+def test_an_interrupted_reading_leaves_no_cache(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = RunDir(tmp_path)
+    save_weights(Detector(), out.detector("all"))
+    save_weights(Classifier(), out.classifier("all"))
+
+    def broken(self: Reader, key: str, pixels: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "__call__", broken)
+    with pytest.raises(KeyboardInterrupt):
+        read_fields(out.shipped(), read_txl(data, "val"), out.readings / "val.jsonl")
+    assert not out.readings.exists()
+
+
+def test_a_network_asked_twice_answers_the_same() -> None:
+    torch.manual_seed(0)
+    network = TorchNetwork(Classifier())
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
+    first = network(pictures)["prob"]
+    mixed = network(pictures[[2, 0, 2]])["prob"]
+    np.testing.assert_array_equal(mixed, first[[2, 0, 2]])
