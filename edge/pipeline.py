@@ -85,6 +85,8 @@ class Pipeline:
         with report.stage("scale"):
             slide, visible, corner = bounded(frame.pixels, visible)
             scale, cells_seen = self._scale(frame, slide)
+            if scale is None and not cells_seen:
+                return report.rejected(Rejection(Reason.EMPTY, 0.0, limits.cells_per_mm2_min))
             if scale is None:
                 return report.rejected(Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE)))
             report.scale = scale

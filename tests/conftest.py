@@ -6,7 +6,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from mosquitto import MOSQUITTO, Mosquitto
+
+from benchmarks.realdata import data_folder, some_fields
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def real_fields() -> Callable[[str, int], list[Path]]:
+    """Give so many real fields of a data set; skips the test where SICKLESCOPE_DATA has none."""
+
+    def some(dataset: str, count: int) -> list[Path]:
+        files = some_fields(dataset, count)
+        if not files:
+            pytest.skip(
+                f"no images of {dataset} in {data_folder()}: set SICKLESCOPE_DATA to the folder of the data sets"
+            )
+        return files
+
+    return some
 
 
 @pytest.fixture

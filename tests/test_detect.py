@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,10 +129,8 @@ class Marked:
     """A network that finds a cell of 24 pixels at each pure red pixel: what it answers is known exactly."""
 
     def __init__(self) -> None:
-        class Contract:
-            thresholds = {"score": 0.3}
-
-        self.contract, self.shapes = Contract(), []
+        self.contract = SimpleNamespace(thresholds={"score": 0.3})
+        self.shapes: list[tuple[int, int]] = []
 
     def __call__(self, batch: Pixels) -> dict[str, np.ndarray]:
         _, h, w, _ = batch.shape
@@ -145,7 +144,7 @@ class Marked:
         return {"peaks": peaks, "sides": sides}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.integers(200, 2100), st.integers(200, 2100))
 def test_a_field_read_in_tiles_has_the_cells_of_the_whole(seed: int, h: int, w: int) -> None:
     rng = np.random.default_rng(seed)
@@ -175,8 +174,8 @@ def test_tiles_do_not_change_what_the_real_network_finds(detector: Network, monk
     at_once = CellDetector(detector)(whole(pixels))
     monkeypatch.setattr(detect, "TILE_PX", 512)
     in_tiles = CellDetector(detector)(whole(pixels))
-    assert abs(len(at_once) - len(in_tiles)) <= 2
-    assert (iou(at_once.boxes, in_tiles.boxes).max(1) > 0.9).mean() > 0.98
+    assert abs(len(at_once) - len(in_tiles)) <= 3
+    assert (iou(at_once.boxes, in_tiles.boxes).max(1) > 0.7).mean() > 0.97
 
 
 def test_cells_of_a_rendered_slide_are_found_and_those_that_are_cut_are_told(detector: Network) -> None:
@@ -185,8 +184,8 @@ def test_cells_of_a_rendered_slide_are_found_and_those_that_are_cut_are_told(det
     cells = CellDetector(detector)(whole(slide.render(0)))
     overlap = iou(np.array([cell.box for cell in truth], np.float32), cells.boxes)
     inside = np.array([cell.fully_visible for cell in truth])
-    assert (overlap[inside].max(1) > 0.5).mean() > 0.95
-    same = overlap.argmax(1)[inside & (overlap.max(1) > 0.5)]
+    assert (overlap[inside].max(1) > 0.4).mean() > 0.97
+    same = overlap.argmax(1)[inside & (overlap.max(1) > 0.4)]
     assert cells.border[same].mean() < 0.02
     assert cells.border[overlap.argmax(1)[~inside & (overlap.max(1) > 0.3)]].mean() > 0.9
 

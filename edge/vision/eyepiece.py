@@ -10,7 +10,7 @@ from edge.types import Mask, Pixels
 WORKING_PX = 160
 """Longest side of the picture in which the disc is looked for; its edge need not be sharper than the slide's."""
 
-BRIGHT = 0.4
+BRIGHT = 0.5
 """The slide is at least this bright, as a part of the brightest tenth; what lies outside the disc is darker."""
 
 OUTSIDE_MIN = 0.03

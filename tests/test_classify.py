@@ -1,0 +1,132 @@
+"""What a cell is called, when nobody says, and that it does not matter which way it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.camera.slide import SlideSpec
+from edge.camera.virtual import Slide
+from edge.config import ModelsConfig
+from edge.runtime.base import Network, open_network
+from edge.types import ABSTAINED, CLASSES, Field, Floats, Pixels
+from edge.vision import classify
+from edge.vision.classify import SICKLE, CellClassifier, called, crops
+
+NORMAL, OTHER, WBC = (CLASSES.index(name) for name in ("normal", "other", "wbc"))
+
+
+def prob(**shares: float) -> Floats:
+    return np.array([[shares.get(name, 0.0) for name in CLASSES]], np.float32)
+
+
+probabilities = st.lists(st.floats(0.01, 1), min_size=6, max_size=6).map(
+    lambda shares: (np.array([shares]) / sum(shares)).astype(np.float32)
+)
+
+
+@given(probabilities, st.floats(0.05, 0.95), st.floats(0.05, 0.95))
+def test_a_cell_is_sickle_from_the_threshold_on_and_never_below_it(p: Floats, sickle: float, abstain: float) -> None:
+    label = int(called(p, sickle, abstain)[0])
+    assert (label == SICKLE) == bool(p[0, SICKLE] >= np.float32(sickle))
+    if label not in (SICKLE, ABSTAINED):
+        assert label == p[0].argmax()
+
+
+@pytest.mark.parametrize(
+    ("given_prob", "label"),
+    [
+        (prob(normal=0.9, sickle=0.1), NORMAL),
+        (prob(sickle=0.6, normal=0.4), SICKLE),
+        (prob(sickle=0.5, normal=0.3, other=0.2), ABSTAINED),  # most probably sickle, but not probably enough
+        (prob(sickle=0.4, normal=0.39, other=0.21), ABSTAINED),
+        (prob(normal=0.4, other=0.38, wbc=0.22), NORMAL),  # normal or other decides nothing about sickling
+        (prob(wbc=0.45, platelet=0.3, artefact=0.25), ABSTAINED),
+        (prob(wbc=0.7, platelet=0.3), WBC),
+    ],
+)
+def test_who_is_called_what(given_prob: Floats, label: int) -> None:
+    found = called(given_prob, sickle=0.55, abstain=0.5)
+    assert found.tolist() == [label]
+    assert found.dtype == np.int8
+
+
+def test_a_crop_is_the_picture_round_the_cell_mirrored_where_it_ends() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    boxes = np.array([[20, 10, 40, 30], [0, 0, 4, 4], [66, 46, 70, 50]], np.float32)
+    middle, corner, end = crops(pixels, boxes, 16)
+    assert np.array_equal(middle, pixels[12:28, 22:38])
+    assert np.array_equal(corner[6:, 6:], pixels[:10, :10])
+    assert np.array_equal(corner[:6, 6:], pixels[:6, :10][::-1])  # row -1 shows row 0
+    assert np.array_equal(end[:10, :10], pixels[40:, 60:])
+    assert crops(pixels, np.zeros((0, 4), np.float32), 16).shape == (0, 16, 16, 3)
+
+
+class OneSided:
+    """A network that sees a sickle where the upper left quarter is brightest: its answer hangs on how a cell lies."""
+
+    def __init__(self, second_look: float) -> None:
+        thresholds = {"sickle": 0.5, "abstain": 0.3, "second_look": second_look}
+        self.contract = SimpleNamespace(size=16, thresholds=thresholds)
+        self.seen = 0
+
+    def __call__(self, batch: Pixels) -> dict[str, np.ndarray]:
+        self.seen += len(batch)
+        out = np.zeros((len(batch), len(CLASSES)), np.float32)
+        out[:, SICKLE] = batch[:, :8, :8].mean((1, 2, 3)) / 255
+        out[:, NORMAL] = 1 - out[:, SICKLE]
+        return {"prob": out}
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_suspect_is_judged_alike_whichever_way_it_lies(seed: int) -> None:
+    picture = np.random.default_rng(seed).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
+    ways = [np.rot90(p, k, (1, 2)) for p in (picture, picture[:, :, ::-1]) for k in range(4)]
+    network = OneSided(second_look=0.0)
+    found, label = CellClassifier(network).name(np.concatenate(ways))  # type: ignore[arg-type]
+    assert np.allclose(found, found[0], atol=1e-6)
+    assert len(set(label.tolist())) == 1
+    assert found.sum(1) == pytest.approx(1, abs=1e-5)
+
+
+def test_only_suspects_are_looked_at_again() -> None:
+    pictures = np.zeros((50, 16, 16, 3), np.uint8)
+    pictures[[3, 41], :8, :8] = 200
+    network = OneSided(second_look=0.3)
+    found, label = CellClassifier(network).name(pictures)  # type: ignore[arg-type]
+    assert network.seen == 50 + 2 * 7
+    # The bright quarter is in the upper left in two of the eight views.
+    assert found[[3, 41], SICKLE] == pytest.approx(200 / 255 / 4, abs=1e-5)
+    assert (label == NORMAL).all()
+    assert (found[np.delete(np.arange(50), [3, 41]), SICKLE] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    opened = open_network("classifier", ModelsConfig(threads=1))
+    yield opened
+    opened.close()
+
+
+def test_a_cell_is_called_the_same_alone_and_in_a_crowd(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide = Slide(SlideSpec(seed=4))
+    boxes = np.array([cell.box for cell in slide.truth(0)], np.float32)[:40]
+    field = Field(slide.render(0), None, (0.0, 0.0), 1.0)
+    classifier = CellClassifier(network)
+    together, _ = classifier(field, boxes)
+    monkeypatch.setattr(classify, "BATCH", 1)
+    alone, _ = classifier(field, boxes)
+    assert np.allclose(together, alone, atol=1e-4)
+    assert together.sum(1) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_field_without_cells_is_classified(network: Network) -> None:
+    field = Field(np.zeros((64, 64, 3), np.uint8), None, (0.0, 0.0), 1.0)
+    found, label = CellClassifier(network)(field, np.zeros((0, 4), np.float32))
+    assert found.shape == (0, len(CLASSES))
+    assert len(label) == 0

@@ -1,0 +1,95 @@
+"""Micrometres per pixel, found from the red cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.camera.slide import SlideSpec
+from edge.camera.virtual import Slide
+from edge.config import ModelsConfig
+from edge.runtime.base import open_network
+from edge.vision.scale import ScaleEstimator, canonical_shape, mode_of, to_canonical
+
+
+@pytest.fixture(scope="module")
+def estimate() -> Iterator[ScaleEstimator]:
+    network = open_network("detector", ModelsConfig(threads=1))
+    yield ScaleEstimator(network)
+    network.close()
+
+
+@pytest.fixture(scope="module")
+def at_canonical(estimate: ScaleEstimator) -> float:
+    """Estimate a rendered slide at 0.25 µm/px: rendered cells may look a little larger or smaller than real ones."""
+    scale, _ = estimate(Slide(SlideSpec(seed=11, width=560, height=560)).render(0), 2)
+    assert scale is not None
+    assert scale.um_per_px == pytest.approx(0.25, rel=0.2)
+    return scale.um_per_px
+
+
+@pytest.mark.parametrize("um_per_px", [0.06, 0.09, 0.14, 0.4, 0.58])
+def test_a_slide_seen_at_another_magnification_has_another_scale(
+    estimate: ScaleEstimator, at_canonical: float, um_per_px: float
+) -> None:
+    side = round(110 / um_per_px)
+    scale, cells = estimate(Slide(SlideSpec(seed=11, width=side, height=side, um_per_px=um_per_px)).render(0), 2)
+    assert scale is not None
+    assert scale.um_per_px / at_canonical == pytest.approx(um_per_px / 0.25, rel=0.1)
+    assert scale.source == "estimated"
+    assert 0 <= scale.spread < 0.4
+    assert cells > 10
+
+
+def picture_of(name: str) -> np.ndarray:
+    if name == "plain":
+        return np.full((480, 640, 3), 210, np.uint8)
+    if name == "noise":
+        return np.random.default_rng(0).normal(210, 4, (480, 640, 3)).astype(np.uint8)
+    if name == "slope":
+        return np.broadcast_to(np.linspace(150, 230, 640)[None, :, None], (480, 640, 3)).astype(np.uint8)
+    bare = SlideSpec(seed=2, cells_per_mm2=0, white_cells_per_mm2=0, platelets_per_mm2=0)
+    return Slide(bare).render(0)
+
+
+@pytest.mark.parametrize("name", ["plain", "noise", "slope", "bare glass"])
+def test_where_there_are_no_cells_there_is_no_scale(estimate: ScaleEstimator, name: str) -> None:
+    assert estimate(picture_of(name), 2) == (None, 0)
+
+
+@given(st.integers(20, 3000), st.integers(20, 3000), st.floats(0.05, 0.6))
+def test_the_canonical_picture_has_the_size_that_was_foretold(h: int, w: int, um_per_px: float) -> None:
+    pixels = np.broadcast_to(np.uint8(7), (h, w, 3))
+    height, width = canonical_shape(pixels, um_per_px)
+    assert height == pytest.approx(h * um_per_px / 0.25, abs=0.51)
+    assert width == pytest.approx(w * um_per_px / 0.25, abs=0.51)
+    if height * width < 300_000:
+        assert to_canonical(np.ascontiguousarray(pixels), um_per_px).shape == (height, width, 3)
+
+
+def test_a_disc_has_its_true_size_in_the_canonical_picture() -> None:
+    pixels = cv2.circle(np.zeros((900, 900, 3), np.uint8), (450, 450), 300, (255, 255, 255), -1)
+    area = float((to_canonical(pixels, 0.1)[..., 0] > 127).sum())
+    assert np.sqrt(area / np.pi) * 2 == pytest.approx(600 * 0.1 / 0.25, rel=0.01)
+
+
+sizes = st.lists(st.floats(5, 80), min_size=1, max_size=60).map(lambda values: np.array(values, np.float32))
+
+
+@given(sizes, st.floats(0.2, 5))
+def test_the_mode_lies_among_the_sizes_and_grows_with_them(values: np.ndarray, factor: float) -> None:
+    mode = mode_of(values)
+    assert values.min() <= mode <= values.max()
+    assert mode_of(values[::-1].copy()) == mode
+    assert values.min() * factor * 0.999 <= mode_of(values * np.float32(factor)) <= values.max() * factor * 1.001
+
+
+def test_the_mode_is_the_common_size_whatever_the_rare_ones_are() -> None:
+    common = np.random.default_rng(0).normal(30, 1, 60)
+    rare = np.concatenate([np.full(20, 9), np.full(15, 55)])
+    assert mode_of(np.concatenate([common, rare]).astype(np.float32)) == pytest.approx(30, abs=1)
