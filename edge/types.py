@@ -108,8 +108,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What the detector found in a field: boxes float32 (N, 4) as x0, y0, x1, y1 in canonical pixels, score (N,) in
-    0–1, and border bool (N,), True where the cell is cut by the edge of the image or of the eyepiece's disc.
+    """What the detector found in a field.
+
+    boxes: float32 (N, 4) as x0, y0, x1, y1 in canonical pixels; score: float32 (N,) in 0–1; border: bool (N,), True
+    where the cell is cut by the edge of the image or of the eyepiece's disc.
     """
 
     boxes: Floats
@@ -193,9 +195,9 @@ class Counts:
 class Verdict:
     """What the counts say. Fractions are of red cells, 0–1; None where there is no red cell to divide by.
 
-    low, high: Wilson 95 % interval, of sampling only. fraction_if_none, fraction_if_all: the fraction if no abstained cell were
-    sickle, and if all were (abstained cells then join the denominator). above_blank: whether `low` is above the limit
-    of blank; None where the model has no limit of blank or the count is insufficient.
+    low, high: Wilson 95 % interval, of sampling only. fraction_if_none, fraction_if_all: the fraction if no abstained
+    cell were sickle, and if all were (abstained cells then join the denominator). above_blank: whether `low` is above
+    the limit of blank; None where the model has no limit of blank or the count is insufficient.
     """
 
     status: Literal["insufficient", "reported"]

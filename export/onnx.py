@@ -54,8 +54,10 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
         onnx.checker.check_model(model, full_check=True)
         difference = parity(network, model, samples)
         if difference > PARITY_MAX:
-            raise ModelError(f"{target} differs from the trained network by {difference:.2g}; at most {PARITY_MAX:g} is "
-                             "allowed. Nothing was written")  # fmt: skip
+            raise ModelError(
+                f"{target} differs from the trained network by {difference:.2g}; at most {PARITY_MAX:g} is allowed. "
+                "Nothing was written"
+            )
         sealed = contract.model_copy(update={"graph_sha256": graph_sha256(model)})
         onnx.helper.set_model_props(model, {METADATA_KEY: sealed.model_dump_json()})
         onnx.save(model, str(aside))

@@ -113,8 +113,10 @@ def test_100_megapixels_are_refused_before_they_are_allocated(tmp_path: Path) ->
     assert peak < 1e6
 
 
-GOOD = {suffix: encode(suffix, np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
-        for suffix in (".jpg", ".png", ".bmp", ".tif", ".webp")}
+GOOD = {
+    suffix: encode(suffix, np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
+    for suffix in (".jpg", ".png", ".bmp", ".tif", ".webp")
+}
 
 
 @pytest.mark.parametrize("suffix", GOOD)

@@ -72,9 +72,7 @@ class OpenCVCamera:
 
     live = True
 
-    def __init__(
-        self, config: CameraConfig, open_capture: Callable[[str], cv2.VideoCapture] = open_capture
-    ) -> None:
+    def __init__(self, config: CameraConfig, open_capture: Callable[[str], cv2.VideoCapture] = open_capture) -> None:
         self.name = f"camera {config.device}"
         self._config = config
         self._open_capture = open_capture
