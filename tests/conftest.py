@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from mosquitto import MOSQUITTO, Mosquitto
 
 from benchmarks.realdata import data_folder, some_fields
 
-settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
 
