@@ -18,8 +18,8 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "c85d6be6b57d59b48193b6322a77fd1456437302cdc7d056c59d867b59dae8c4",
-    "classifier": "55e7a4740a22c3379254de252a3d0af48f4375d983a128b938805063f33f1301",
+    "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
+    "classifier": "e21ff3ea044d9dc069300903c5bf23b256cda0b92042933cd5f053ba2a94770f",
 }
 """Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
 
@@ -38,9 +38,9 @@ class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
     thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
-    which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the detector's stride, or the side of the classifier's crop, in
-    canonical pixels. limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile.
-    graph_sha256: digest of the graph without its metadata.
+    which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the
+    detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red cells
+    called sickle on smears without any, 95th percentile. graph_sha256: digest of the graph without its metadata.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
