@@ -99,9 +99,12 @@ def test_what_is_measured_is_written_with_its_interval_and_command(finished: Run
     assert figures["sickle"]["recall"]["counted"].startswith("0 of ")
     assert set(content["thresholds"]) == {"0", "1", "2", "3", "shipped"}
     assert figures["look"]["recall_elongated"]["counted"].endswith("of 1")
-    page = (finished.path / "evaluation.md").read_text()
-    assert "| recall |" in page
-    assert "sicklescope-train evaluate" in page
+    page = finished.path / "accuracy.md"
+    assert run(finished.path, "report", finished.path, "--page", page).exit_code == 0
+    assert (
+        f"| recall | 0.000 | 0.000 to 0.000 | ≥ 0.90 | {figures['sickle']['recall']['counted']} |" in page.read_text()
+    )
+    assert "sicklescope-train evaluate" in page.read_text()
     assert (finished.path / "looks.md").read_text().count("recall elongated") == 1
 
 

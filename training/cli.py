@@ -129,6 +129,19 @@ def evaluate(
         out.print(f"{path}; release: {run.release}")
 
 
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a run that was measured.")],
+    page: Annotated[Path, typer.Option(metavar="PAGE", help="Markdown file to write.")],
+) -> None:
+    """Write the page of figures from what `evaluate` measured."""
+    with answering():
+        from training.report import markdown
+
+        write_text(page, markdown(RunDir(run_dir).path / "evaluation.json"))
+        out.print(f"{page} written")
+
+
 def main() -> None:
     """Run the command."""
     app()

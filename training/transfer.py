@@ -95,7 +95,7 @@ def exchanged_looks(
     figures = {
         "recall_as_taken": sickling.recall(positive, thresholds),
         "recall_with_chula_look": sickling.recall(as_chula, thresholds),
-        "recall_change": _change(positive, as_chula, thresholds),
+        "recall_lost": _lost(positive, as_chula, thresholds),
     }
     for name, seen in (("as_taken", chula), ("with_uganda_look", as_uganda)):
         figures[f"normal_calls_{name}"] = sickling.normal_calls(seen, thresholds)
@@ -103,12 +103,12 @@ def exchanged_looks(
     return figures
 
 
-def _change(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figure:
-    """Return by how much recall changes on the same boxes."""
+def _lost(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figure:
+    """Return by how much recall falls on the same boxes."""
     later = {s.reading.key: s for s in after}
     rows = [(sickling.found_boxes(s, thresholds[s.field.fold]),
              sickling.found_boxes(later[s.reading.key], thresholds[s.field.fold])) for s in before]  # fmt: skip
-    return Figure.ratio([b[0] - a[0] for a, b in rows], [a[1] for a, _ in rows], [s.field.group for s in before])
+    return Figure.ratio([a[0] - b[0] for a, b in rows], [a[1] for a, _ in rows], [s.field.group for s in before])
 
 
 def pasted_cells(run: RunDir, uganda: list[Seen], thresholds: Thresholds, progress: Progress) -> dict[str, Figure]:
