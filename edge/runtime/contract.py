@@ -19,7 +19,7 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
-    "classifier": "e21ff3ea044d9dc069300903c5bf23b256cda0b92042933cd5f053ba2a94770f",
+    "classifier": "be1f8fb06fa7e37f7de342d785eedacb12f36198d3094c85a7d02481a3c323ca",
 }
 """Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
 

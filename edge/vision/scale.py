@@ -16,8 +16,8 @@ RED_CELL_UM = 7.5
 
 RED_CELL_PX = RED_CELL_UM / CANONICAL_UM_PER_PX
 
-CANDIDATES = tuple(0.045 * 1.25**i for i in range(13))
-"""Scales that are tried, in µm/px, 0.045 to 0.65: near enough to each other for the detector to see cells at one."""
+CANDIDATES = tuple(0.036 * 1.25**i for i in range(14))
+"""Scales that are tried, in µm/px, 0.036 to 0.65: near enough to each other for the detector to see cells at one."""
 
 LOOK_PX = 320
 """Side of the middle part, in canonical pixels, that is looked at for each candidate: some 60 cells."""
@@ -29,6 +29,9 @@ CONTRAST_MIN = 3.0
 """A picture with a smaller standard deviation of grey shows glass and the camera's noise, which, enlarged, looks like
 cells; the faintest of 400 real fields has 4.9.
 """
+
+SURE = 0.45
+"""Score from which a red cell has a say: what the detector barely takes for a cell may be grain."""
 
 SPREAD_LIKELY = 0.25
 """How far, as a natural logarithm, the cells' size at a candidate scale may lie from a red cell's."""
@@ -53,7 +56,7 @@ class ScaleEstimator:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._threshold = network.contract.thresholds["score"]
+        self._threshold = max(SURE, network.contract.thresholds["score"])
 
     def __call__(self, pixels: Pixels, cells_min: int) -> tuple[Scale | None, int]:
         """Estimate the scale of uint8 (H, W, 3); returns None where too few red cells are seen, and their number."""
