@@ -154,6 +154,14 @@ def test_a_field_with_no_cells_or_cells_on_cells_is_refused_as_such(boxes: np.nd
     assert 0 <= covered <= 1
 
 
+def test_what_touches_the_edge_alone_does_not_make_a_field_of_cells() -> None:
+    field = Field(np.zeros((480, 640, 3), np.uint8), None, (0.0, 0.0), 1.0)
+    cells = cells_at(packed(60))
+    bad = quality.density(field, replace(cells, border=np.ones(len(cells), bool)), LIMITS)
+    assert bad is not None
+    assert bad.reason is Reason.EMPTY
+
+
 def test_covered_is_the_area_of_discs_each_place_counted_once() -> None:
     field = Field(np.zeros((480, 640, 3), np.uint8), None, (0.0, 0.0), 1.0)
     boxes = packed(60)

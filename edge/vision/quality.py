@@ -118,16 +118,18 @@ def sharpness(field: Field, limits: QualityConfig) -> Rejection | None:
 
 
 def crowding(field: Field, cells: Cells) -> tuple[float, float]:
-    """Return the number of cells for each mm² of slide, and the share of the slide that lies under cells, 0–1.
+    """Return the number of whole cells for each mm² of slide, and the share of the slide under cells, 0–1.
 
-    A cell is taken to fill the ellipse in its box; what lies under two of them counts once.
+    What touches the edge may be the edge itself, and does not make a blank field a field of cells. A cell is taken to
+    fill the ellipse in its box; what lies under two of them counts once.
     """
     h, w = field.pixels.shape[:2]
     covered = np.zeros((h // 2 + 1, w // 2 + 1), np.uint8)
     for x0, y0, x1, y1 in (cells.boxes / 2).tolist():
         cv2.ellipse(covered, (((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0), 0.0), 1, -1)
     slide_px = h * w if field.visible is None else int(np.count_nonzero(field.visible))
-    return len(cells) / max(field.area_mm2, 1e-9), min(1.0, 4 * cv2.countNonZero(covered) / max(slide_px, 1))
+    per_mm2 = int((~cells.border).sum()) / max(field.area_mm2, 1e-9)
+    return per_mm2, min(1.0, 4 * cv2.countNonZero(covered) / max(slide_px, 1))
 
 
 def density(field: Field, cells: Cells, limits: QualityConfig) -> Rejection | None:
