@@ -15,7 +15,7 @@ from benchmarks.quality_limits import blurred, brightened, smeared
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
 from edge.config import Config, ModelsConfig
-from edge.pipeline import Pipeline
+from edge.pipeline import CELLS_TO_LOCK, Pipeline
 from edge.types import FieldReading, Pixels, Reason
 from edge.vision.eyepiece import visible_part
 
@@ -127,7 +127,10 @@ def test_the_same_field_at_another_magnification_has_the_same_scale(
         ratio = scale.um_per_px / um_per_px
         pipeline.new_sample()
         found = pipeline.read(stamped(resized(pixels, ratio), 0, path.name)).scale
-        if found is not None and abs(found.um_per_px * ratio / scale.um_per_px - 1) <= 0.1:
+        # Fewer cells than lock a sample's scale measure it less well: such a picture holds a white cell and neighbours.
+        reading = first_reading(path)
+        within = 0.1 if len(reading.boxes) + reading.border >= CELLS_TO_LOCK else 0.25
+        if found is not None and abs(found.um_per_px * ratio / scale.um_per_px - 1) <= within:
             right += 1
         else:
             off.append((path.name, scale, found and found.um_per_px * ratio))
