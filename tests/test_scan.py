@@ -110,7 +110,7 @@ def test_boxes_are_in_pixels_of_the_given_image(tmp_path: Path) -> None:
     scan([large], tmp_path / "b", Config(), no_quality_gate=True, um_per_px=0.125)
     a, b = lines(tmp_path / "a")[0], lines(tmp_path / "b")[0]
     assert (a["scale_source"], a["um_per_px"], b["um_per_px"]) == ("configured", 0.25, 0.125)
-    assert len(b["cells"]) == pytest.approx(len(a["cells"]), abs=2)
+    assert len(b["cells"]) == pytest.approx(len(a["cells"]), rel=0.15)  # drawn discs are no cells: a few are unsure
     widths = [np.median([cell["box"][2] - cell["box"][0] for cell in line["cells"]]) for line in (a, b)]
     assert widths[1] == pytest.approx(2 * widths[0], rel=0.1)
 
@@ -296,7 +296,7 @@ def test_rejected_fields_are_read_when_the_gate_is_off(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "dark.png"), (smear() * 0.05).astype(np.uint8))
     gated = scan([tmp_path / "dark.png"], tmp_path / "a", Config(), um_per_px=0.25)
     assert (gated.fields_read, gated.rejected["under_exposed"]) == (0, 1)
-    assert lines(tmp_path / "a")[0]["rejected"]["value"] > lines(tmp_path / "a")[0]["rejected"]["limit"]
+    assert lines(tmp_path / "a")[0]["rejected"]["value"] < lines(tmp_path / "a")[0]["rejected"]["limit"]
     ungated = scan([tmp_path / "dark.png"], tmp_path / "b", Config(), um_per_px=0.25, no_quality_gate=True)
     assert ungated.fields_read == 1
 
