@@ -39,13 +39,13 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
     samples: uint8 (N, H, W, 3), real pictures. The contract's graph_sha256 is filled in. Raises ModelError when the
     difference exceeds PARITY_MAX; then nothing is written.
     """
-    network = torch.jit.load(str(traced)).eval()
     aside = target.with_suffix(".part")
     try:
         with warnings.catch_warnings():
             # The TorchScript exporter is the only one that writes opset 17: the newer one starts at 18, and ONNX's
             # converter cannot bring its graphs back (docs/decisions).
             warnings.simplefilter("ignore")
+            network = torch.jit.load(str(traced)).eval()
             torch.onnx.export(network, (torch.from_numpy(samples[:1]),), str(aside), opset_version=OPSET, dynamo=False,
                               input_names=["pixels"], output_names=list(OUTPUTS[contract.role]),
                               dynamic_axes=AXES[contract.role])  # fmt: skip
