@@ -110,6 +110,12 @@ def test_what_is_measured_is_written_with_its_interval_and_command(finished: Run
     assert (finished.path / "looks.md").read_text().count("recall elongated") == 1
 
 
+def test_a_look_with_a_threshold_that_is_not_the_frozen_one_is_refused(data: Path, tmp_path: Path) -> None:
+    result = run(data, "evaluate", tmp_path, "--fields", "2", "--look", tmp_path / "looks.md")
+    assert result.exit_code == 2
+    assert not (tmp_path / "looks.md").exists()
+
+
 def test_a_fold_is_judged_by_networks_that_have_not_seen_it(finished: RunDir) -> None:
     for fold in range(4):
         name = "b" if fold < 2 else "a"  # a is trained on folds 0 and 1

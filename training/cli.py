@@ -108,6 +108,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run out of fold; write evaluation.json and .md, and what `sicklescope-export onnx` reads."""
+    if look is not None and fields is not None:
+        raise typer.BadParameter("a look is for the frozen threshold, which is chosen on all fields; drop --fields")
     with answering():
         from training.data import data_root
         from training.evaluate import SHIPPED, write_evaluation
