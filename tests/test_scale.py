@@ -84,8 +84,8 @@ sizes = st.lists(st.floats(5, 80), min_size=1, max_size=60).map(lambda values: n
 @given(sizes, st.floats(0.2, 5))
 def test_the_mode_lies_among_the_sizes_and_grows_with_them(values: np.ndarray, factor: float) -> None:
     mode = mode_of(values)
-    assert values.min() <= mode <= values.max()
-    assert mode_of(values[::-1].copy()) == mode
+    assert values.min() * 0.999 <= mode <= values.max() * 1.001
+    assert mode_of(values[::-1].copy()) == pytest.approx(mode, rel=1e-6)
     assert values.min() * factor * 0.999 <= mode_of(values * np.float32(factor)) <= values.max() * factor * 1.001
 
 

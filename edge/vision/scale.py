@@ -33,6 +33,9 @@ cells; the faintest of 400 real fields has 4.9.
 SURE = 0.45
 """Score from which a red cell has a say: what the detector barely takes for a cell may be grain."""
 
+MODE_WIDTH = 0.1
+"""Standard deviation of the kernel, as a natural logarithm: about that of red cells' diameters."""
+
 SPREAD_LIKELY = 0.25
 """How far, as a natural logarithm, the cells' size at a candidate scale may lie from a red cell's."""
 
@@ -117,9 +120,11 @@ def contrast_of(pixels: Pixels) -> float:
 
 
 def mode_of(sizes: Floats) -> float:
-    """Return the modal size: the middle of the shortest interval that holds half of them (Robertson & Cryer 1974)."""
-    ordered = np.sort(sizes)
-    half = (len(ordered) + 1) // 2
-    widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
-    start = int(np.argmin(widths))
-    return float(np.median(ordered[start : start + half]))
+    """Return the modal size: where a Gaussian kernel density of the sizes' logarithms is highest (Parzen 1962).
+
+    Steadier than a mode by intervals where a field has only some 15 cells.
+    """
+    logs = np.log(sizes.astype(np.float64))
+    where = np.linspace(logs.min(), logs.max(), 200)
+    density = np.exp(-0.5 * ((where[:, None] - logs) / MODE_WIDTH) ** 2).sum(axis=1)
+    return float(np.exp(where[density.argmax()]))
