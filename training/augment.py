@@ -19,14 +19,17 @@ def _chance(n: int, p: float, g: torch.Generator) -> Tensor:
 
 
 def stain(x: Tensor, g: torch.Generator) -> Tensor:
-    """Another dye, white balance, gamma and contrast; some pictures lose their colour altogether."""
+    """Another dye, lamp, white balance, gamma and contrast; some pictures lose their colour altogether."""
     n = len(x)
-    # Dye: absorbance (Beer–Lambert) through a random mixing matrix and strength.
-    absorbance = -torch.log(x.clamp(1 / 255, 1))
+    # Dye: absorbance over that of the glass (Beer–Lambert) through a random mixing matrix, weaker or stronger.
+    glass = F.avg_pool2d(x, 4).amax((2, 3), keepdim=True).clamp(0.2, 1)
+    absorbance = -torch.log((x / glass).clamp(1 / 255, 1.2))
     mix = torch.eye(3).repeat(n, 1, 1) + torch.randn(n, 3, 3, generator=g) * 0.10
-    mix = mix * torch.exp(torch.randn(n, 1, 1, generator=g) * 0.25)
-    mixed = torch.einsum("nij,njhw->nihw", mix.clamp_min(0), absorbance)
-    x = torch.exp(-mixed)
+    strength = torch.randn(n, 1, 1, generator=g) * 0.35 + torch.randn(n, 3, 1, generator=g) * 0.25 + 0.1
+    mixed = torch.einsum("nij,njhw->nihw", (mix * torch.exp(strength)).clamp_min(0), absorbance)
+    # Lamp: from half as bright to full, nearly white.
+    lamp = _uniform(n, 0.45, 1.0, g)[:, None] * torch.exp(torch.randn(n, 3, generator=g) * 0.07)
+    x = torch.exp(-mixed) * lamp.clamp_max(1)[:, :, None, None]
     # Hue: part of the pictures get their channels in another order, so that no colour can name a data set.
     order = torch.stack([torch.randperm(3, generator=g) for _ in range(n)])
     shuffled = torch.gather(x, 1, order[:, :, None, None].expand_as(x))
@@ -34,10 +37,8 @@ def stain(x: Tensor, g: torch.Generator) -> Tensor:
     grey = x.mean(1, keepdim=True)
     keep = torch.where(_chance(n, 0.15, g), torch.zeros(n), _uniform(n, 0.4, 1.3, g))
     x = grey + (x - grey) * keep[:, None, None, None]
-    # Camera: gain of each channel, gamma.
-    gain = torch.exp(torch.randn(n, 3, 1, 1, generator=g) * 0.07 + torch.randn(n, 1, 1, 1, generator=g) * 0.10 - 0.03)
-    gamma = torch.exp(torch.randn(n, 1, 1, 1, generator=g) * 0.25)
-    return (x.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
+    gamma = torch.exp(torch.randn(n, 1, 1, 1, generator=g) * 0.2)
+    return x.clamp(1e-3, 1) ** gamma
 
 
 def light(x: Tensor, g: torch.Generator) -> Tensor:
@@ -83,15 +84,22 @@ def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tenso
     return torch.where(_chance(len(x), unchanged, g)[:, None, None, None], x, changed)
 
 
-def turned(x: Tensor, size: int, g: torch.Generator, scale: float = 0.18, shift_px: float = 4.0) -> Tensor:
-    """Rotate by any angle, mirror, magnify by up to ±`scale`, shift, and cut the middle `size` pixels."""
+def turned(
+    x: Tensor, size: int, g: torch.Generator, squeeze: Tensor | None = None, scale: float = 0.18, shift_px: float = 4.0
+) -> Tensor:
+    """Rotate by any angle, mirror, magnify by up to ±`scale`, shift, and cut the middle `size` pixels.
+
+    squeeze (N,): how many times longer than before, against its width, a cell becomes; 1 leaves its shape.
+    """
     n, _, _, side = x.shape
     angle, mirror = _uniform(n, -torch.pi, torch.pi, g), torch.where(_chance(n, 0.5, g), -1.0, 1.0)
     zoom = torch.exp(torch.randn(n, generator=g).clamp(-2, 2) * scale / 2) * size / side
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     shift = torch.randn(n, 2, generator=g).clamp(-2, 2) * shift_px / side
-    matrix = torch.stack([torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
-                          torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)  # fmt: skip
+    # Two thirds of the change make the cell narrower, a third makes it longer, as an oval cell is.
+    narrow, long = (1.0, 1.0) if squeeze is None else (squeeze ** (2 / 3), squeeze ** (-1 / 3))
+    matrix = torch.stack([torch.stack([cos * mirror * narrow, -sin * long, shift[:, 0]], 1),
+                          torch.stack([sin * mirror * narrow, cos * long, shift[:, 1]], 1)], 1)  # fmt: skip
     grid = F.affine_grid(matrix, [n, 3, size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from edge.types import CLASSES, Pixels
 from training.augment import another_microscope, exchanged, turned
-from training.crops import SHARES, STREAMS, Patches
+from training.crops import SHARES, STREAMS, Patches, allowed
 from training.networks import CROP_PX, Classifier, ClassifierGraph
 from training.rundir import load_weights, save_weights
 
-SICKLE = CLASSES.index("sickle")
+NORMAL, SICKLE, OTHER = (CLASSES.index(name) for name in ("normal", "sickle", "other"))
 
 BELIEVED_FROM = 0.25
 """Part of the training after which the network is asked whether an unboxed cell of a positive field is sickle."""
@@ -26,6 +26,13 @@ NOT_SICKLE_BELOW = 0.3
 every round cell that was learnt would come from another slide than every sickle cell."""
 
 
+OVAL_SHARE = 0.08
+"""Share of the round cells that are drawn out to smooth ovals, which are not sickle cells: of real ones there is one
+slide."""
+
+OVAL = (1.5, 2.4)
+"""Length over width, times what it was, of a cell so drawn out."""
+
 MINED_EVERY = 25
 """Steps between two drawings of the odds at which hard cells are drawn."""
 
@@ -34,21 +41,28 @@ MINED_BY = 6.0
 
 
 def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor:
-    """Return the mean of −log of the probability of all classes that a label leaves open."""
+    """Return the mean of −log of the weighted probability of all classes that a label leaves open, `may` (N, 6)."""
     logp = torch.log_softmax(logits, 1)
     if believed:
         doubted = unboxed & (logp[:, SICKLE].detach().exp() < NOT_SICKLE_BELOW)
         may = may.clone()
-        may[doubted, SICKLE] = False
-    return -torch.logsumexp(logp.masked_fill(~may, -1e9), 1).mean()
+        may[doubted, SICKLE] = 0
+    return -torch.logsumexp(logp + may.clamp_min(1e-9).log(), 1).mean()
 
 
-def batch_of(data: Patches, chosen: np.ndarray, seed: int) -> Tensor:
-    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them."""
+def batch_of(data: Patches, chosen: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
+    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them, and their `may`."""
     g = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255
-    x = exchanged(turned(x, CROP_PX, g), g)
-    return another_microscope(x, g, unchanged=0.3) * 2 - 1
+    x, may = (
+        torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255,
+        torch.from_numpy(data.may[chosen]),
+    )
+    red = (may[:, NORMAL] + may[:, OTHER] > 0) & (may[:, SICKLE] == 0)
+    oval = red & (torch.rand(len(x), generator=g) < OVAL_SHARE)
+    squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)
+    may[oval] = torch.from_numpy(allowed("other"))
+    x = exchanged(turned(x, CROP_PX, g, squeeze), g)
+    return another_microscope(x, g, unchanged=0.3) * 2 - 1, may
 
 
 def train(
@@ -83,8 +97,7 @@ def train(
         rows = chosen()
         coming = ahead.submit(batch_of, data, rows, seed * 1_000_003)
         for step in range(steps):
-            x = coming.result()
-            may = torch.from_numpy(data.may[rows])
+            x, may = coming.result()
             unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
             shown, rows = rows, chosen()
             coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1)
@@ -96,7 +109,7 @@ def train(
             optimiser.step()
             schedule.step()
             p_sickle = torch.softmax(logits.detach(), 1)[:, SICKLE].numpy()
-            wrong[shown] = np.where(data.may[shown, SICKLE], 0, p_sickle)
+            wrong[shown] = np.where(data.may[shown, SICKLE] > 0, 0, p_sickle)
             if step % MINED_EVERY == 0:
                 mine()
             progress(step + 1, float(value.detach()))

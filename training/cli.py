@@ -67,8 +67,8 @@ def bars() -> Iterator[Progress]:
 @app.command()
 def detector(
     out_dir: Out,
-    steps_base: Annotated[int, Steps] = 1100,
-    steps_fold: Annotated[int, Steps] = 550,
+    steps_base: Annotated[int, Steps] = 1400,
+    steps_fold: Annotated[int, Steps] = 900,
     steps: Annotated[int, Steps] = 900,
     seed: Seed = 0,
 ) -> None:
@@ -83,8 +83,8 @@ def detector(
 @app.command()
 def classifier(
     out_dir: Out,
-    steps_fold: Annotated[int, Steps] = 700,
-    steps: Annotated[int, Steps] = 700,
+    steps_fold: Annotated[int, Steps] = 1700,
+    steps: Annotated[int, Steps] = 1700,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one on each half of the folds, and the shipped one. After `detector`."""

@@ -19,21 +19,33 @@ PATCH_PX = 96
 STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background")
 """Where a cell comes from, which decides how often it is drawn."""
 
-SHARES = {"sickle": 48, "negative": 52, "unboxed": 24, "chula": 44, "txl": 12, "background": 12}
+SHARES = {"sickle": 46, "negative": 50, "unboxed": 24, "chula": 42, "txl": 18, "background": 12}
 """Cells of each stream in a batch."""
 
 
-def allowed(*names: str) -> np.ndarray:
-    """Return bool (6,): the classes that a label leaves open."""
-    return np.isin(CLASSES, names)
+HEALTHY_OTHER = 0.3
+"""Weight of `other` against `normal` for a cell known only not to be sickle: most such cells are healthy discs."""
+
+
+def allowed(*names: str) -> Floats:
+    """Return float32 (6,): 1 for each class that a label leaves open, else 0."""
+    return np.isin(CLASSES, names).astype(np.float32)
+
+
+def not_sickle() -> Floats:
+    """Return float32 (6,): normal, or, less likely, another abnormal red cell."""
+    weight = allowed("normal", "other")
+    weight[CLASSES.index("other")] = HEALTHY_OTHER
+    return weight
 
 
 @dataclass(frozen=True, slots=True)
 class Patches:
     """Single cells and what is known of them.
 
-    patches: uint8 (N, 96, 96, 3) at the canonical scale; may: bool (N, 6) classes it may be; stream: int (N,) into
-    STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all may use it.
+    patches: uint8 (N, 96, 96, 3) at the canonical scale; may: float32 (N, 6) weight of each class it may be; stream:
+    int (N,) into STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all
+    may use it.
     """
 
     patches: Pixels
@@ -78,20 +90,20 @@ def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tupl
 def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
     source, n = field.source, len(field.boxes)
     by_kind = np.stack([allowed("normal", "sickle", "other"), allowed("wbc"), allowed("platelet")])
-    may = by_kind[field.kinds] if n else np.zeros((0, 6), bool)
+    may = by_kind[field.kinds] if n else np.zeros((0, 6), np.float32)
     weight = np.ones(n)
     if source.dataset == "txl_pbc":
         weight = np.where(field.kinds == 0, 0.25, 1.0)  # one white cell to some twelve red ones in a picture
         return field.boxes, may, np.full(n, STREAMS.index("txl")), weight
     # A teacher's white cells and platelets in another clinic's pictures may be dirt.
-    may[field.kinds > 0, CLASSES.index("artefact")] = True
+    may[field.kinds > 0, CLASSES.index("artefact")] = 1
     red = field.kinds == 0
     if source.dataset == "chula_rbc12":
         may[red] = allowed("normal", "other")
         _name_points(field, source, may, weight)
         return field.boxes, may, np.full(n, STREAMS.index("chula")), weight
     if source.label == "negative":
-        may[red] = allowed("normal", "other")
+        may[red] = not_sickle()
         return field.boxes, may, np.full(n, STREAMS.index("negative")), weight
     boxed = np.zeros(n, bool)
     if len(source.boxes):

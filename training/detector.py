@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from edge.types import Floats, Pixels
-from edge.vision.detect import decoded, padded
 from training.augment import another_microscope
 from training.data import KINDS
 from training.fields import TrainingField, centres
-from training.networks import STRIDE, Detector, DetectorGraph
+from training.networks import STRIDE, Detector
 from training.rundir import load_weights, save_weights
 
 CROP = 256
@@ -188,14 +187,6 @@ def train(
             progress(step + 1, float(value.detach()))
     trained: Detector = net.eval()
     return trained
-
-
-def detect_with(net: Detector, pixels: Pixels, floor: float = 0.1) -> tuple[Floats, Floats, np.ndarray]:
-    """Run a trained detector on canonical pixels: boxes (N, 4), score (N,), kind (N,) down to score `floor`."""
-    h, w = pixels.shape[:2]
-    with torch.inference_mode():
-        peaks, sides = DetectorGraph(net).eval()(torch.from_numpy(padded(pixels)[None]))
-    return decoded(peaks[0].numpy(), sides[0].numpy(), (h, w), floor)
 
 
 def save(net: Detector, path: Path) -> None:

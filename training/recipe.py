@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
 from edge.errors import ModelError
 from edge.types import CANONICAL_UM_PER_PX
+from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
 from training import classifier, detector
 from training.crops import of_fields
 from training.data import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
-from training.networks import Detector
 from training.readings import TorchNetwork
 from training.rundir import TRAINED_ON, Progress, RunDir, quiet, write_text
 
@@ -29,6 +31,9 @@ LIKELY_UM_PER_PX = 0.177
 BELIEVED_UM_PER_PX = (0.10, 0.33)
 """Estimates outside this are taken as failed: no picture of the two sets is so far from the usual."""
 
+WORKERS = 2
+"""Fields whose labels are completed at a time."""
+
 FLOOR = 0.1
 """Score down to which the base detector's boxes are looked at to complete labels."""
 
@@ -40,8 +45,8 @@ SHARES = (4, 2, 1, 1)
 class DetectorSteps:
     """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one."""
 
-    base: int = 1100
-    fold: int = 550
+    base: int = 1400
+    fold: int = 900
     shipped: int = 900
 
 
@@ -49,8 +54,8 @@ class DetectorSteps:
 class ClassifierSteps:
     """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one."""
 
-    fold: int = 700
-    shipped: int = 700
+    fold: int = 1700
+    shipped: int = 1700
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
@@ -101,20 +106,38 @@ def train_classifiers(
 
 def complete_labels(run: RunDir, root: Path, progress: Progress = quiet) -> None:
     """Write boxes of every cell of `uganda_scd` and `chula_rbc12`, as the base detector and the labels give them."""
-    net = detector.restored(run.base)
-    network = TorchNetwork(net)
-    estimate = ScaleEstimator(network)
     fields = [*read_uganda(root), *read_chula(root)]
+    networks: SimpleQueue[TorchNetwork] = SimpleQueue()
+    for _ in range(WORKERS):
+        networks.put(TorchNetwork(detector.restored(run.base)))
+
+    def line_of(field: LabelledField) -> str:
+        network = networks.get()
+        try:
+            return _to_json(_taught(field, network), root)
+        finally:
+            networks.put(network)
+
     lines = []
-    for i, field in enumerate(fields):
-        network.forget()
-        scale, _ = estimate(read_pixels(field.path), CELLS_MIN)
-        low, high = BELIEVED_UM_PER_PX
-        um_per_px = scale.um_per_px if scale is not None and low < scale.um_per_px < high else LIKELY_UM_PER_PX
-        taught = taught_by_detector(field, CANONICAL_UM_PER_PX / um_per_px, lambda p: _detect(net, p))
-        lines.append(_to_json(taught, root))
-        progress("completing labels", i + 1, len(fields))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for line in pool.map(line_of, fields):
+            lines.append(line)
+            progress("completing labels", len(lines), len(fields))
     write_text(run.taught, "\n".join(lines) + "\n")
+
+
+def _taught(field: LabelledField, network: TorchNetwork) -> TrainingField:
+    network.forget()
+    scale, _ = ScaleEstimator(network)(read_pixels(field.path), CELLS_MIN)
+    low, high = BELIEVED_UM_PER_PX
+    um_per_px = scale.um_per_px if scale is not None and low < scale.um_per_px < high else LIKELY_UM_PER_PX
+
+    def detect(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        maps = network(padded(pixels)[None])
+        h, w = pixels.shape[:2]
+        return decoded(maps["peaks"][0], maps["sides"][0], (h, w), FLOOR)
+
+    return taught_by_detector(field, CANONICAL_UM_PER_PX / um_per_px, detect)
 
 
 def taught_fields(run: RunDir, root: Path) -> list[TrainingField]:
@@ -127,10 +150,6 @@ def taught_fields(run: RunDir, root: Path) -> list[TrainingField]:
         return [_from_row(row, source) for row, source in zip(rows, sources, strict=True)]
     except (ValueError, KeyError) as error:
         raise ModelError(f"{run.taught} cannot be used: {error}. Delete it, and it is made anew") from error
-
-
-def _detect(net: Detector, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return detector.detect_with(net, pixels, FLOOR)
 
 
 def _to_json(field: TrainingField, root: Path) -> str:
