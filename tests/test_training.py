@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from training_parts import lay_out, rendered
@@ -20,6 +21,7 @@ from edge.types import CLASSES  # noqa: E402
 from edge.vision.detect import decoded  # noqa: E402
 from training import classifier, crops, detector, transfer  # noqa: E402
 from training.alter import foreground  # noqa: E402
+from training.augment import stain, turned  # noqa: E402
 from training.cli import app  # noqa: E402
 from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
 from training.fields import TrainingField, scaled_by_labels, taught_by_detector  # noqa: E402
@@ -260,8 +262,49 @@ def test_only_boxed_cells_teach_sickle_and_no_cell_of_a_negative_field_does(data
     assert cells.may[names == "sickle"].sum(1).max() == 1
     assert cells.may[names == "sickle", sickle].all()
     assert not cells.may[names == "negative", sickle].any()
-    red = cells.may[:, CLASSES.index("normal")]
+    red = cells.may[:, CLASSES.index("normal")] > 0
     assert cells.may[(names == "unboxed") & red, sickle].all()
+    other = cells.may[(names == "negative") & red, CLASSES.index("other")]
+    assert set(other.tolist()) == {np.float32(crops.HEALTHY_OTHER)}
+
+
+def test_ovals_are_drawn_from_cells_that_are_not_sickle_and_teach_other(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "OVAL_SHARE", 1.0)
+    cells = crops.of_fields([_complete(f) for f in read_uganda(data)], seed=0)
+    rows = np.arange(len(cells.patches))
+    _, may = classifier.batch_of(cells, rows, seed=0)
+    names = np.array(crops.STREAMS)[cells.stream]
+    other = CLASSES.index("other")
+    red = cells.may[:, CLASSES.index("normal")] > 0
+    drawn = may.numpy()[(names == "negative") & red]
+    assert drawn[:, other].all()
+    assert drawn.sum() == len(drawn)
+    kept = names != "negative"
+    assert (may.numpy()[kept] == cells.may[kept]).all()
+
+
+def test_a_squeezed_disc_is_that_many_times_longer_than_wide() -> None:
+    disc = np.zeros((96, 96), np.float32)
+    cv2.circle(disc, (48, 48), 14, 1.0, -1)
+    x = torch.from_numpy(disc)[None, None].expand(1, 3, 96, 96)
+    oval = turned(x, 64, torch.Generator().manual_seed(0), torch.tensor([2.0]), scale=0.0, shift_px=0.0)
+    contours, _ = cv2.findContours(
+        (oval[0, 0].numpy() > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    _, sides, _ = cv2.fitEllipse(contours[0])
+    assert max(sides) / min(sides) == pytest.approx(2.0, rel=0.1)
+
+
+def test_another_stain_keeps_the_cell_and_changes_what_it_is_seen_in() -> None:
+    cell = torch.full((64, 3, 64, 64), 0.85)
+    cell[:, :, 20:44, 20:44] = 0.6
+    seen = stain(cell, torch.Generator().manual_seed(0))
+    glass, red_cell = seen[:, :, 4, 4].mean(1), seen[:, :, 32, 32].mean(1)
+    assert (red_cell < glass - 0.01).float().mean() > 0.95
+    assert glass.std() > 0.08
+    assert (glass - red_cell).std() > 0.05
 
 
 def test_a_loose_box_round_two_cells_stays_two_cells(tmp_path: Path, data: Path) -> None:

@@ -83,8 +83,8 @@ def detector(
 @app.command()
 def classifier(
     out_dir: Out,
-    steps_fold: Annotated[int, Steps] = 1700,
-    steps: Annotated[int, Steps] = 1700,
+    steps_fold: Annotated[int, Steps] = 1500,
+    steps: Annotated[int, Steps] = 1500,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one on each half of the folds, and the shipped one. After `detector`."""

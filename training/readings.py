@@ -28,7 +28,7 @@ from training.data import KINDS, LabelledField, read_pixels
 from training.detector import restored as restored_detector
 from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.rundir import Progress, digest, quiet, write_text
-from training.seen import ABSTAIN, SCORE, SECOND_LOOK, Reading, Seen
+from training.seen import ABSTAIN, FLOOR, SCORE, SECOND_LOOK, Reading, Seen
 
 
 class TorchNetwork:
@@ -42,7 +42,7 @@ class TorchNetwork:
         self._outputs: tuple[str, ...]
         self._graph: nn.Module
         if isinstance(net, Detector):
-            role, size, thresholds = "detector", STRIDE, {"score": SCORE}
+            role, size, thresholds = "detector", STRIDE, {"score": FLOOR}
             classes: tuple[str, ...] = KINDS
             self._graph, self._outputs = DetectorGraph(net).eval(), ("peaks", "sides")
         else:
@@ -145,6 +145,7 @@ def read_fields(
 ) -> list[Seen]:
     """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
 
+    Boxes from FLOOR are kept in the cache, those from SCORE returned.
     A cache made with other weights, of other fields, or by other code of the device is made anew.
     Raises ModelError, DataError, StorageError.
     """
@@ -157,7 +158,7 @@ def read_fields(
         lines = [reading.to_json() for reading in read]
         write_text(cache, "\n".join([head, *lines]) + "\n")
         readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
-    return [Seen(f, r) for f, r in zip(fields, readings, strict=True)]
+    return [Seen(f, r.above(SCORE)) for f, r in zip(fields, readings, strict=True)]
 
 
 def _code_digest(picture: Picture) -> str:

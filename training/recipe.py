@@ -54,8 +54,8 @@ class DetectorSteps:
 class ClassifierSteps:
     """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one."""
 
-    fold: int = 1700
-    shipped: int = 1700
+    fold: int = 1500
+    shipped: int = 1500
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from training.data import LabelledField
 
 SCORE, ABSTAIN, SECOND_LOOK = 0.25, 0.5, 0.05
 """Thresholds of the shipped contracts but for `sickle`, which evaluation chooses."""
+
+FLOOR = 0.2
+"""Score down to which a reading is kept on disk, so that SCORE can be changed without reading again."""
 
 SICKLE = CLASSES.index("sickle")
 RED = [CLASSES.index(name) for name in RED_CELLS]
@@ -41,6 +44,12 @@ class Reading:
     def labels(self, sickle: float) -> Labels:
         """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
         return called(self.prob, sickle, ABSTAIN)
+
+    def above(self, score: float) -> Reading:
+        """Return the reading as a detector of a higher score threshold gives it: no box hides a better one."""
+        kept = self.score >= score
+        return replace(self, boxes=self.boxes[kept], score=self.score[kept], prob=self.prob[kept],
+                       border=self.border[kept])  # fmt: skip
 
     @property
     def centres(self) -> Floats:
