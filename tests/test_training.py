@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from typer.testing import CliRunner, Result
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
 
 from edge.errors import StorageError  # noqa: E402
-from edge.types import CLASSES  # noqa: E402
+from edge.types import CLASSES, RED_CELLS  # noqa: E402
 from edge.vision.detect import decoded  # noqa: E402
 from training import classifier, crops, detector, transfer  # noqa: E402
 from training.alter import foreground  # noqa: E402
@@ -266,6 +267,25 @@ def test_only_boxed_cells_teach_sickle_and_no_cell_of_a_negative_field_does(data
     assert cells.may[(names == "unboxed") & red, sickle].all()
     other = cells.may[(names == "negative") & red, CLASSES.index("other")]
     assert set(other.tolist()) == {np.float32(crops.HEALTHY_OTHER)}
+
+
+def test_what_was_barely_taken_for_a_cell_is_no_sickle_cell_where_there_is_none(data: Path) -> None:
+    doubtful = np.array([[100, 100, 130, 130]], np.float32)
+    fields = [replace(_complete(f), boxes=doubtful[:0], kinds=np.zeros(0, int), ignore=doubtful)
+              for f in [*read_uganda(data), *read_chula(data)]]  # fmt: skip
+    sickle, red = CLASSES.index("sickle"), [CLASSES.index(name) for name in RED_CELLS]
+    for field in fields:
+        cells = crops.of_fields([field], seed=0)
+        taught = cells.may[cells.stream != crops.STREAMS.index("background")]
+        assert not taught[:, sickle].any()
+        if field.source.label == "negative":
+            assert len(taught) == 1
+        elif field.source.dataset == "chula_rbc12":
+            labelled = crops.holds(doubtful, field.source.points[:, :2] / field.zoom).any()
+            assert len(taught) == (0 if labelled else 1)
+            assert not taught[:, red].any()
+        else:
+            assert not len(taught)
 
 
 def test_ovals_are_drawn_from_cells_that_are_not_sickle_and_teach_other(

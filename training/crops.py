@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.types import CLASSES, Floats, Pixels
 from edge.vision.classify import crops
-from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LabelledField
+from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
 from training.fields import TrainingField, centres, holds
 
 PATCH_PX = 96
@@ -22,6 +22,9 @@ STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background")
 SHARES = {"sickle": 46, "negative": 50, "unboxed": 24, "chula": 42, "txl": 18, "background": 12}
 """Cells of each stream in a batch."""
 
+
+DOUBTFUL_OFTEN = 3.0
+"""How many times as often as a cell what was barely taken for one is drawn."""
 
 HEALTHY_OTHER = 0.3
 """Weight of `other` against `normal` for a cell known only not to be sickle: most such cells are healthy discs."""
@@ -75,16 +78,35 @@ def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tupl
     boxes, may, stream, weight = _labelled(field)
     drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
-    spots = _spots(field, rng, 8)
-    boxes = np.concatenate([boxes[keep], spots])
-    n = len(spots)
+    parts = [(boxes[keep], may[keep], stream[keep], weight[keep])]
+    for name, more, classes in (_doubtful(field), ("background", _spots(field, rng, 8), allowed("artefact"))):
+        n, often = len(more), 1.0 if name == "background" else DOUBTFUL_OFTEN
+        parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
+    boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
     return (
         crops(field.pixels, boxes, PATCH_PX),
-        np.concatenate([may[keep], np.tile(allowed("artefact"), (n, 1))]),
-        np.concatenate([stream[keep], np.full(n, STREAMS.index("background"))]),
-        np.concatenate([weight[keep], np.ones(n)]).astype(np.float32),
+        may,
+        stream,
+        weight.astype(np.float32),
         np.full(len(boxes), field.source.fold),
     )
+
+
+def _doubtful(field: TrainingField) -> tuple[str, Floats, Floats]:
+    """Return what a detector barely took for a cell, its stream, and what it may be.
+
+    Clumps, rests and dirt, which the device's low score threshold lets through, are most of all false calls. In a
+    negative field they are anything but sickle; in a well labelled one of `chula_rbc12`, where no label lies in them,
+    no red cell.
+    """
+    source = field.source
+    if source.dataset == "uganda_scd" and source.label == "negative":
+        return "negative", field.ignore, 1 - allowed("sickle")
+    if source.dataset == "chula_rbc12" and source.fraction_unlabelled < LABELLED_ENOUGH:
+        points = source.points[:, :2] / field.zoom
+        empty = ~holds(field.ignore, points).any(1)
+        return "chula", field.ignore[empty], allowed("wbc", "platelet", "artefact")
+    return "background", field.ignore[:0], allowed("artefact")
 
 
 def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:

@@ -23,6 +23,8 @@ KINDS = ("rbc", "wbc", "platelet")
 CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10
 CHULA_SIZES = (1, 2)
 """Macrocytes and microcytes: an estimated scale cannot see them, so normal and other are both right."""
+LABELLED_ENOUGH = 0.1
+"""Largest part of cells without a label, of a field of `chula_rbc12` in which what has no label is no red cell."""
 CHULA_NAMES = (
     "normal", "macrocyte", "microcyte", "spherocyte", "target", "stomatocyte", "ovalocyte",
     "teardrop", "burr", "schistocyte", "uncategorised", "hypochromic", "elliptocyte",

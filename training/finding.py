@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.types import ABSTAINED, CLASSES, Floats, Labels, Mask
-from training.data import CHULA_UNCATEGORISED, KINDS
+from training.data import CHULA_UNCATEGORISED, KINDS, LABELLED_ENOUGH
 from training.figures import Figure, Thresholds, red
 from training.metrics import greedy, iou
 from training.seen import RED, Reading, Seen
@@ -18,9 +18,6 @@ IOU_MIN = 0.5
 
 EDGE_PX = 20
 """Cells of `chula_rbc12` with a centre nearer to the border than this are not compared: they are not all labelled."""
-
-LABELLED_ENOUGH = 0.1
-"""Largest part of cells without a label, of a field that is counted."""
 
 
 def kinds_of(reading: Reading, labels: Labels) -> np.ndarray:
