@@ -13,7 +13,7 @@ from edge.types import Floats, Pixels
 from edge.vision.eyepiece import visible_part
 
 WORKING_PX = 1400
-"""Longest side of the picture in which lines are looked for: a twentieth of a pixel there is far below 1 % of a field."""
+"""Longest side of the picture in which lines are looked for; it tells spacings to 0.1 %."""
 
 LINES_MIN = 4
 """Fewer lines than this might be scratches."""
