@@ -57,9 +57,7 @@ def list_(config: ConfigPath = None) -> None:
 
 @app.command()
 def use(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name, first digits of the digest, or `shipped`.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name, first digits of the digest, or `shipped`.")],
     role: Annotated[RoleName | None, typer.Option("--role", help="Needed for `shipped`.")] = None,
     config: ConfigPath = None,
 ) -> None:

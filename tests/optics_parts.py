@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.camera.slide import SlideSpec
+from edge.camera.virtual import Slide
 from edge.types import Pixels
 
 
@@ -54,3 +56,22 @@ def write(folder: Path, pictures: list[Pixels], name: str = "field") -> Path:
     for index, picture in enumerate(pictures):
         assert cv2.imwrite(str(folder / f"{name}{index}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return folder
+
+
+BARE = {"cells_per_mm2": 0.0, "white_cells_per_mm2": 0.0, "platelets_per_mm2": 0.0}
+"""A slide without cells."""
+
+
+def fields(count: int, *, first: int = 0, light: float = 0.0, **spec: object) -> list[Pixels]:
+    """Render fields of a slide; `light` adds a fall of the light to one corner of so much, beside the slide's own."""
+    slide = Slide(SlideSpec(**{"seed": 3, "stain": "leishman", **spec}))  # type: ignore[arg-type]
+    height, width = slide.spec.height, slide.spec.width
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    fall = (1 - light * (x**2 + y) / 2)[..., None]
+    return [np.round(slide.render(first + i) * fall).astype(np.uint8) for i in range(count)]
+
+
+def unevenness(picture: Pixels) -> float:
+    """Return how far the glass's brightness strays over an empty field: standard deviation, part of the mean."""
+    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 8).mean(axis=2)
+    return float(smooth.std() / smooth.mean())
