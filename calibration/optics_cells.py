@@ -27,12 +27,17 @@ APART_MAX = 0.15
 RED_CELL_UM_UNCERTAINTY = 0.3
 """Standard uncertainty of a person's usual red-cell diameter on a dried smear: most people's lies in 7.2–7.8 µm."""
 
+BOXES_UNCERTAINTY = 0.13
+"""Relative: how far off the detector's boxes are on rendered smears, whose truth is known (root mean square); on real
+ones nobody has measured it against a ruler.
+"""
+
 
 def from_red_cells(frames: Sequence[Pixels], config: Config) -> PixelSize:
     """Estimate the size of a pixel in each uint8 (H, W, 3) and take the median; raises InputError with the reason.
 
-    The uncertainty is that of the median over the fields together with that of the red cells' own size, which is
-    larger and does not shrink with more fields of one person.
+    The uncertainty is that of the median over the fields together with that of the detector's boxes and that of the
+    red cells' own size, which are larger and do not shrink with more fields.
     """
     with closing(open_network("detector", config.models, config.device.state_dir)) as network:
         estimate = ScaleEstimator(network)
@@ -51,7 +56,8 @@ def from_red_cells(frames: Sequence[Pixels], config: Config) -> PixelSize:
         )
     um_per_px = float(np.median(sizes))
     # The median of n normal values is 1.25 times as uncertain as their mean (Kendall and Stuart).
-    relative = math.hypot(1.25 * scatter / math.sqrt(len(sizes)), RED_CELL_UM_UNCERTAINTY / RED_CELL_UM)
+    of_fields = 1.25 * scatter / math.sqrt(len(sizes))
+    relative = math.hypot(of_fields, BOXES_UNCERTAINTY, RED_CELL_UM_UNCERTAINTY / RED_CELL_UM)
     return PixelSize(
         made_at=utc_now(),
         method="red_cells",
