@@ -1,7 +1,7 @@
 """Applies the optics calibration to frames: even light and grey glass in one multiplication, and the known pixel size.
 
 Gains act on the camera's values as they are: where a camera applies a curve of its own (gamma), they hold for what
-is about as bright as the glass. `python -m benchmarks.optics` measures the cost.
+is about as bright as the glass.
 """
 
 from __future__ import annotations
