@@ -21,13 +21,13 @@ LINES_MIN = 4
 PITCH_MIN_PX = 4.0
 """Lines nearer to each other run into one."""
 
-PERIODIC_MIN = 0.25
+PERIODIC_MIN = 0.3
 """Correlation of the lines' profile with itself one line on; a smear or bare glass has less."""
 
 CONTRAST_MIN = 0.004
 """Standard deviation of the profile across the lines, as a part of the light, below which there is nothing to see."""
 
-MISPLACED_MAX = 0.06
+MISPLACED_MAX = 0.02
 """Standard deviation, in spacings, of the lines from where even spacing has them; more are no lines of a ruler."""
 
 MISSING_MAX = 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,19 @@ def test_what_is_no_ruler_gives_no_size(name: str) -> None:
         picture = np.full((240, 320, 3), 200, np.uint8)
     with pytest.raises(InputError, match=r"no structure|nothing repeats|not evenly spaced|lines were found"):
         find_lines(picture)
+
+
+@pytest.mark.parametrize("dataset", ["uganda_scd", "chula_rbc12", "txl_pbc"])
+def test_no_real_smear_is_taken_for_a_ruler(real_fields: Callable[[str, int], list[Path]], dataset: str) -> None:
+    for path in real_fields(dataset, 5):
+        with pytest.raises(InputError):
+            find_lines(read_image(path, 64))
+
+
+def test_real_fields_of_one_microscope_give_its_light(real_fields: Callable[[str, int], list[Path]]) -> None:
+    given = [read_image(path, 64) for path in real_fields("chula_rbc12", 14)]
+    gain = np.array(find_flat_field(given).gain)
+    assert 0.8 < gain.min() < 1 < gain.max() < 1.25
 
 
 def test_pixel_size_writes_the_calibration_and_shows_the_lines(tmp_path: Path) -> None:
