@@ -51,12 +51,13 @@ def _captioned(caption: str, pixels: Pixels) -> Pixels:
 def exaggerated(pixels: Pixels) -> Pixels:
     """Return a picture whose differences from its usual brightness are STRETCH times as large."""
     smooth = cv2.GaussianBlur(pixels, (0, 0), max(1.0, max(pixels.shape[:2]) / 100)).astype(np.float32)
-    return np.clip(128 + STRETCH * (smooth - np.median(smooth, axis=(0, 1))), 0, 255).astype(np.uint8)
+    stretched = 128 + STRETCH * (smooth - np.median(smooth, axis=(0, 1)))
+    return np.asarray(np.clip(stretched, 0, 255), np.uint8)
 
 
 def with_lines(pixels: Pixels, lines: Lines) -> Pixels:
     """Return the picture with the found lines drawn over it."""
-    drawn = pixels.copy()
+    drawn: Pixels = pixels.copy()
     along = math.radians(lines.angle_deg)
     step = np.array([math.cos(along), math.sin(along)])
     reach = np.array([-step[1], step[0]]) * max(pixels.shape[:2])
