@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.configfile import load, rendered
-from edge.errors import BrokerError, ConfigError, EdgeError
-
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended (128 + SIGINT)."""
+from edge.errors import BrokerError, ConfigError
+from edge.modelcli import app as model_app
+from edge.terminal import INTERRUPTED, ConfigPath, answering, err, out
 
 app = typer.Typer(
     help="Finds, classifies and counts sickle-like red cells in blood smears. Research use only; not a diagnosis.",
@@ -27,32 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
-
-ConfigPath = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="Else SICKLESCOPE_CONFIG, ./sicklescope.toml or /etc."),
-]
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_time=False, show_path=False, markup=False, highlighter=None)],
-        force=True,
-    )
-    try:
-        yield
-    except EdgeError as error:
-        err.print(f"sicklescope: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        err.print("stopped", style="red")
-        raise typer.Exit(INTERRUPTED) from error
+app.add_typer(model_app, name="model")
 
 
 def _show_version(wanted: bool) -> None:

@@ -71,7 +71,19 @@ class OpticsConfig(Section):
     """The microscope."""
 
     um_per_px: Annotated[float, Field(ge=0.02, le=2.0)] | Literal["auto"] = "auto"
-    """Size of a camera pixel on the slide, µm; auto estimates it from the red cells, once for a sample."""
+    """Size of a camera pixel on the slide, µm; auto: the calibration's, else estimated from a sample's red cells."""
+    calibration: UserPath | None = None
+    """File that sicklescope-calibrate wrote: pixel size, flat field, white balance of one objective on one camera."""
+    objective: str | None = Field(default=None, min_length=1, max_length=64)
+    """The objective in use, as you call it, such as 100x; a calibration of another one is flagged and not applied."""
+    calibration_days: int = Field(default=180, ge=1)
+    """After so many days a calibration is flagged on every result."""
+
+    @model_validator(mode="after")
+    def _objective_is_named(self) -> OpticsConfig:
+        if self.calibration is not None and self.objective is None:
+            raise ValueError("a calibration is of one objective: set optics.objective too, as it was named there")
+        return self
 
 
 class QualityConfig(Section):

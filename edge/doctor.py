@@ -21,9 +21,11 @@ from edge.camera.base import open_camera
 from edge.camera.opencv import has_gstreamer, present_devices
 from edge.config import Config
 from edge.errors import EdgeError
+from edge.optics import misfits, read_calibration, utc_now
 from edge.publish.clock import clock_synchronised
 from edge.publish.connection import check_broker
 from edge.runtime.base import RUNTIMES, open_network
+from edge.runtime.contract import ROLES, Role
 
 BROKER_TIMEOUT_S = 3.0
 
@@ -33,10 +35,13 @@ DISK_NEEDED_MB = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row: `missing` when the configuration needs it and it is not there, `unknown` when nobody can tell."""
+    """One row: `missing` when the configuration needs it and it is not there, `unknown` when nobody can tell.
+
+    `warning`: it is there, and every result will carry a flag for it.
+    """
 
     what: str
-    state: Literal["ok", "missing", "absent", "unknown"]
+    state: Literal["ok", "missing", "absent", "unknown", "warning"]
     text: str
 
     @property
@@ -50,6 +55,7 @@ def examine(config: Config) -> list[Finding]:
     return [
         Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
         *_cameras(config),
+        _optics(config),
         *_runtimes(config),
         *_models(config),
         _broker(config),
@@ -60,7 +66,7 @@ def examine(config: Config) -> list[Finding]:
 
 def table(findings: list[Finding]) -> Table:
     """Return the findings to be printed."""
-    styles = {"ok": "green", "missing": "bold red", "absent": "dim", "unknown": "yellow"}
+    styles = {"ok": "green", "missing": "bold red", "absent": "dim", "unknown": "yellow", "warning": "yellow"}
     drawn = Table("", "state", "", show_header=False, box=None, pad_edge=False)
     for finding in findings:
         # Text, for a file name may hold what rich would take for a style.
@@ -88,6 +94,21 @@ def _opened(config: Config) -> str:
         return camera.name
 
 
+def _optics(config: Config) -> Finding:
+    what, path = "optics calibration", config.optics.calibration
+    if path is None:
+        return Finding(what, "absent", "none is configured (optics.calibration); make one with sicklescope-calibrate")
+    try:
+        calibration = read_calibration(path)
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+    found = [misfit.text for misfit in misfits(calibration, config, utc_now())]
+    asked, made = config.camera, calibration.camera
+    if (asked.width or made.width, asked.height or made.height) != (made.width, made.height):
+        found += [f"it is of frames {made.width}x{made.height}; asked of the camera is {asked.width}x{asked.height}"]
+    return Finding(what, "warning" if found else "ok", "; ".join([calibration.in_words(), *found]))
+
+
 def _runtimes(config: Config) -> Iterator[Finding]:
     for name in dict.fromkeys((*RUNTIMES, "tensorrt")):
         wanted = config.models.runtime == name
@@ -112,12 +133,12 @@ def _version(package: str) -> str | None:
 
 
 def _models(config: Config) -> Iterator[Finding]:
-    for role in ("detector", "classifier"):
+    for role in ROLES:
         yield _tried(f"model {role}", partial(_loaded, role, config))
 
 
-def _loaded(role: str, config: Config) -> str:
-    network = open_network(role, config.models)
+def _loaded(role: Role, config: Config) -> str:
+    network = open_network(role, config.models, config.device.state_dir)
     try:
         contract = network.contract
         return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, {network.runtime}"

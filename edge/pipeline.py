@@ -31,6 +31,7 @@ from edge.vision import quality
 from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
+from edge.vision.optics import Optics
 from edge.vision.scale import ScaleEstimator, canonical_shape, to_canonical
 
 CELLS_TO_ESTIMATE = 2
@@ -46,9 +47,10 @@ class Pipeline:
     def __init__(self, config: Config, networks: tuple[Network, Network] | None = None) -> None:
         """networks: detector and classifier to read with in place of the configured files, as in evaluation."""
         self.config = config
+        self.optics = Optics(config)
         self.detector, self.classifier = networks or (
-            open_network("detector", config.models),
-            open_network("classifier", config.models),
+            open_network("detector", config.models, config.device.state_dir),
+            open_network("classifier", config.models, config.device.state_dir),
         )
         self._detect = CellDetector(self.detector)
         self._classify = CellClassifier(self.classifier)
@@ -64,6 +66,13 @@ class Pipeline:
         self.detector.close()
         self.classifier.close()
 
+    @property
+    def known_um_per_px(self) -> float | None:
+        """Size of a pixel as configured or calibrated, µm; None when it is estimated."""
+        if self.config.optics.um_per_px != "auto":
+            return self.config.optics.um_per_px
+        return self.optics.scale.um_per_px if self.optics.scale is not None else None
+
     def new_sample(self) -> None:
         """Forget the locked scale: the next frame begins another sample."""
         self._locked = None
@@ -71,7 +80,7 @@ class Pipeline:
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
         limits, gate = self.config.quality, self.config.quality.gate
-        report = _Report(frame)
+        report = _Report(frame, self.optics.flags_of(frame.pixels))
 
         with report.stage("quality"):
             bad = quality.size(frame.pixels.shape, limits)
@@ -82,8 +91,11 @@ class Pipeline:
             if bad and gate:
                 return report.rejected(bad)
 
+        with report.stage("optics"):  # after exposure, which asks what the sensor saw
+            pixels = self.optics.corrected(frame.pixels)
+
         with report.stage("scale"):
-            slide, visible, corner = bounded(frame.pixels, visible)
+            slide, visible, corner = bounded(pixels, visible)
             scale, cells_seen = self._scale(frame, slide)
             if scale is None and not cells_seen:
                 return report.rejected(Rejection(Reason.EMPTY, 0.0, limits.cells_per_mm2_min))
@@ -136,8 +148,9 @@ class Pipeline:
         given = self.config.optics.um_per_px if frame.um_per_px is None else frame.um_per_px
         if given != "auto":
             return Scale(given, "configured"), 0
-        if self._locked is not None:
-            return self._locked, 0
+        known = self.optics.scale_of(frame.pixels) or self._locked
+        if known is not None:
+            return known, 0
         scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE)
         if scale is not None and cells_seen >= CELLS_TO_LOCK:
             self._locked = Scale(scale.um_per_px, "locked", scale.spread)
@@ -147,8 +160,9 @@ class Pipeline:
 class _Report:
     """Gathers what is known of a frame on its way, so that each exit gives a whole reading."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, flags: tuple[str, ...] = ()) -> None:
         self._frame = frame
+        self._flags = flags
         self._stage_ms: dict[str, float] = {}
         self.scale: Scale | None = None
 
@@ -198,6 +212,7 @@ class _Report:
             border=border,
             area_mm2=area_mm2,
             stage_ms=self._stage_ms,
+            flags=self._flags,
         )
 
 

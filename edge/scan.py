@@ -105,11 +105,12 @@ def _effective(
         changes["quality"] = config.quality.model_copy(update={"gate": False})
     if um_per_px is not None:
         try:
-            changes["optics"] = OpticsConfig(um_per_px=um_per_px)
+            given = OpticsConfig(um_per_px=um_per_px).um_per_px
         except ValidationError as error:
             raise ConfigError(
                 f"um_per_px is {um_per_px}; expected 'auto' or micrometres per pixel between 0.02 and 2"
             ) from error
+        changes["optics"] = config.optics.model_copy(update={"um_per_px": given})
     return config.model_copy(update=changes)
 
 
@@ -203,7 +204,8 @@ def _counted(book: Book, pipeline: Pipeline, has_video: bool) -> dict[str, Any]:
         min_red_cells=screening.min_red_cells,
         target_red_cells=screening.target_red_cells,
         limit_of_blank=pipeline.classifier.contract.limit_of_blank,
-        scale_estimated=scale is not None and scale.sources != ["configured"],
+        scale_estimated=scale is not None and not {"estimated", "locked"}.isdisjoint(scale.sources),
+        optics_flags=book.optics_flags,
         cells_may_repeat=has_video,
     )
     return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}

@@ -107,7 +107,7 @@ class Service:
             outbox = stack.enter_context(Outbox(outbox_path(config)))
             camera = stack.enter_context(open_camera(config.camera, config.quality.megapixels_max))
             models = Models.of(pipeline.detector, pipeline.classifier)
-            um_per_px = None if config.optics.um_per_px == "auto" else config.optics.um_per_px
+            um_per_px = pipeline.known_um_per_px
             publisher = stack.enter_context(
                 Publisher(config.mqtt, composer, outbox, lambda: composer.birth(models, camera.name, um_per_px))
             )

@@ -27,7 +27,10 @@ ABSTAINED = -1
 CANONICAL_UM_PER_PX = 0.25
 """The scale at which every network sees the slide: a red cell of 7.5 µm is 30 pixels wide."""
 
-ScaleSource: TypeAlias = Literal["configured", "estimated", "locked"]
+ScaleSource: TypeAlias = Literal["configured", "calibrated", "estimated", "locked"]
+"""configured: in so many words. calibrated: with a stage micrometer. estimated: from the red cells of this field.
+locked: from red cells too, of an earlier field or a calibration.
+"""
 
 
 class Reason(str, Enum):
@@ -77,7 +80,8 @@ class Rejection:
 class Scale:
     """Size of a pixel of the given image, and where that is known from.
 
-    `spread` is the relative interquartile range of the red-cell diameters behind an estimate, 0 when configured.
+    `spread` is the relative interquartile range of the red-cell diameters behind an estimate, the relative standard
+    uncertainty of a calibration, 0 when configured.
     """
 
     um_per_px: float
@@ -129,6 +133,7 @@ class FieldReading:
     boxes: float32 (N, 4) x0, y0, x1, y1 in pixels of the given image; score: float32 (N,) of the detector;
     prob: float32 (N, 6) in the order of CLASSES; label: int8 (N,) index into CLASSES, or ABSTAINED.
     Border cells are in none of these arrays; `border` counts them. A rejected frame has N = 0.
+    flags: what is to be known of a result with this frame, by the names of the verdict's flags.
     """
 
     frame_index: int
@@ -144,6 +149,7 @@ class FieldReading:
     border: int
     area_mm2: float
     stage_ms: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Cells by class and by reason of exclusion; their sum is every cell that was seen."""

@@ -113,7 +113,7 @@ class Birth(Networks):
     camera: str
     """The source of the frames, with the size and rate it gives."""
     um_per_px: Annotated[float, Field(gt=0)] | None
-    """Configured size of a camera pixel on the slide, µm; null when it is estimated for each sample."""
+    """Configured or calibrated size of a camera pixel on the slide, µm; null when it is estimated for each sample."""
 
 
 class Counted(Message):
@@ -211,7 +211,8 @@ class Result(Counted, Rejections, Networks):
     scale_source: ScaleSource | None
     """Where `um_per_px` is known from."""
     scale_spread: Annotated[float, Field(ge=0)] | None
-    """Relative interquartile range of the cell diameters behind an estimate; 0 when configured."""
+    """Relative interquartile range of the cell diameters behind an estimate, the relative standard uncertainty of a
+    calibration, 0 when configured."""
     threshold_score: float
     """Detector: a cell is one from here."""
     threshold_sickle: float

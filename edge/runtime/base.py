@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import ModelsConfig
+from edge.config import ModelConfig, ModelsConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.contract import Contract, verified
+from edge.runtime.contract import Contract, Role, verified
+from edge.runtime.installed import ModelStore
 from edge.types import Pixels
 
 
@@ -40,8 +42,11 @@ RUNTIMES = {"onnxruntime": "edge.runtime.onnx:OnnxNetwork"}
 """Every backend there is; imported only when chosen. `auto` takes the first that can run here."""
 
 
-def open_network(role: str, config: ModelsConfig) -> Network:
-    """Verify and load the configured `detector` or `classifier` with the configured runtime.
+def open_network(role: Role, config: ModelsConfig, state_dir: Path | None = None) -> Network:
+    """Verify and load the `detector` or `classifier` with the configured runtime.
+
+    It is the one that the configuration names, else the one chosen of those installed below state_dir, else the
+    shipped one.
 
     Raises ModelError when the file is not what was pinned, RuntimeUnavailableError when the named runtime is absent:
     a named backend never falls back to another.
@@ -52,7 +57,10 @@ def open_network(role: str, config: ModelsConfig) -> Network:
             f"models.runtime {name!r} is not available in this version; present: {', '.join(RUNTIMES)}. "
             'Set models.runtime = "auto"'
         )
-    path, sha256 = verified(role, getattr(config, role))
+    model: ModelConfig = getattr(config, role)
+    if model.path is None and state_dir is not None:
+        model = ModelStore(state_dir).chosen(role) or model
+    path, sha256 = verified(role, model)
     module, _, cls = RUNTIMES[name].partition(":")
     network: Network = getattr(import_module(module), cls)(path, role, sha256, config.threads)
     return network

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config import ModelConfig
 from edge.errors import ModelError
 from edge.types import CANONICAL_UM_PER_PX, CLASSES
+
+Role: TypeAlias = Literal["detector", "classifier"]
+
+ROLES: tuple[Role, ...] = ("detector", "classifier")
 
 METADATA_KEY = "sicklescope.contract"
 """Name of the ONNX metadata property that holds the contract as JSON."""
@@ -46,7 +50,7 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    role: Literal["detector", "classifier"]
+    role: Role
     name: str
     version: str
     classes: tuple[str, ...]
@@ -85,15 +89,18 @@ def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
     return path, found
 
 
-def parse_contract(text: str | None, role: str, path: Path) -> Contract:
-    """Read the contract from an ONNX metadata property; raises ModelError when absent, wrong or of another role."""
+def parse_contract(text: str | None, role: str | None, path: Path) -> Contract:
+    """Read the contract from an ONNX metadata property; raises ModelError when absent, wrong or of another role.
+
+    role None takes either.
+    """
     if text is None:
         raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
     try:
         contract = Contract.model_validate_json(text)
     except ValueError as error:
         raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
-    if contract.role != role:
+    if role is not None and contract.role != role:
         raise ModelError(f"{path} is a {contract.role}; expected a {role}. Were the two paths swapped?")
     _check(contract, path)
     return contract

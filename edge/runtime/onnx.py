@@ -18,7 +18,8 @@ from edge.types import Pixels
 class OnnxNetwork:
     """A network run by ONNX Runtime's CPU provider; see edge.runtime.base.Network."""
 
-    def __init__(self, path: Path, role: str, sha256: str, threads: int) -> None:
+    def __init__(self, path: Path, role: str | None, sha256: str, threads: int) -> None:
+        """role: what the contract is to name; None takes either."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
@@ -28,13 +29,14 @@ class OnnxNetwork:
             self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
             name = f"onnxruntime {ort.__version__}"
-            raise ModelError(f"{role} model {path} cannot be loaded by {name}: {error}") from error
+            raise ModelError(f"{role or 'the'} model {path} cannot be loaded by {name}: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
         self.sha256 = sha256
         self.runtime = f"onnxruntime {ort.__version__} cpu"
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
+        role = self.contract.role
         if missing := set(OUTPUTS[role]) - set(self._outputs):
             raise ModelError(
                 f"{path} answers {', '.join(self._outputs)}; a {role} answers {', '.join(missing)} as well"

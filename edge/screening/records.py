@@ -133,7 +133,8 @@ class ScaleRecord(Record):
     lowest: float
     highest: float
     spread: float
-    """Median over the fields of the relative interquartile range of red-cell diameters; 0 when configured."""
+    """Median over the fields of how uncertain the scale is, relative: the interquartile range of the red-cell diameters
+    behind an estimate, the standard uncertainty of a calibration, 0 when configured."""
 
 
 class VerdictRecord(Record):

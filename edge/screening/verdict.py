@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import sqrt
 from statistics import NormalDist
 
@@ -23,6 +24,9 @@ FLAGS = {
     "many_abstained": "The classifier would not name many cells: see the fraction if none, or all, were sickle-like.",
     "scale_estimated": "The size of a pixel was estimated from the red cells themselves, taken as 7.5 µm wide: "
     "unusually small or large cells are measured wrongly.",
+    "calibration_expired": "The optics calibration is older than is allowed, or dated in the future: light and scale "
+    "may have changed since.",
+    "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",
     "cells_may_repeat": "Frames may overlap: a cell can have been counted more than once, and the interval is then too "
     "narrow.",
 }
@@ -57,11 +61,13 @@ def assess(
     limit_of_blank: float | None,
     scale_estimated: bool = False,
     cells_may_repeat: bool = False,
+    optics_flags: Collection[str] = (),
 ) -> Verdict:
     """Return what the counts allow to be said.
 
     limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
     scale_estimated, cells_may_repeat: what the caller knows of how the counts were made; they become flags.
+    optics_flags: those of FLAGS that the readings carry.
     """
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
@@ -75,6 +81,8 @@ def assess(
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
         "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),
         "scale_estimated": scale_estimated,
+        "calibration_expired": "calibration_expired" in optics_flags,
+        "calibration_foreign": "calibration_foreign" in optics_flags,
         "cells_may_repeat": cells_may_repeat,
     }
     return Verdict(

@@ -1,0 +1,21 @@
+"""The `sicklescope-calibrate` command: each module registers its own commands."""
+
+from __future__ import annotations
+
+import typer
+
+from calibration import optics_cli
+
+app = typer.Typer(
+    help="Find out what a device has to know before it reads: its optics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+optics_cli.register(app)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
