@@ -21,7 +21,7 @@ SHIPPED_SHA256: dict[str, str] = {
     "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
     "classifier": "be1f8fb06fa7e37f7de342d785eedacb12f36198d3094c85a7d02481a3c323ca",
 }
-"""Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
+"""Digests of the shipped files by role, and by role and precision (`detector.fp16`) where one is shipped."""
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
@@ -59,14 +59,22 @@ class Contract(BaseModel):
     graph_sha256: str
 
 
-def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
+def verified(role: str, config: ModelConfig, precision: str = "auto") -> tuple[Path, str]:
     """Return the path of the configured model and its sha256, after checking that it is the pinned file.
 
-    The shipped model is pinned in this module; any other needs its digest in the configuration.
+    The shipped model is pinned in this module; any other needs its digest in the configuration. precision: fp16 and
+    int8 have a shipped file of their own; a configured file is what it is.
     Raises ModelError when the file is missing, or its digest is not the pinned one.
     """
+    pinned: str | None
     if config.path is None:
-        path, pinned = SHIPPED_DIR / f"{role}.onnx", SHIPPED_SHA256.get(role)
+        name = f"{role}.{precision}" if precision in ("fp16", "int8") else role
+        if name not in SHIPPED_SHA256:
+            raise ModelError(
+                f"no {precision} {role} is shipped with this version; shipped: {', '.join(SHIPPED_SHA256)}. Make one "
+                f"with sicklescope-export or sicklescope-calibrate and set models.{role}.path and sha256"
+            )
+        path, pinned = SHIPPED_DIR / f"{name}.onnx", SHIPPED_SHA256[name]
         remedy = "Reinstall sicklescope: the shipped file was changed or cut short"
     else:
         path, pinned = config.path.expanduser(), config.sha256
