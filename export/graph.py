@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, Contract]:
     opset = opset_of(model)
     if opset > OPSET_HALF_QDQ:
         raise ModelError(
-            f"{path} is of opset {opset}; at most {OPSET_HALF_QDQ} is read by ONNX Runtime and TensorRT on the devices. "
+            f"{path} is of opset {opset}; at most {OPSET_HALF_QDQ} is read on the devices. "
             f"Export it again with sicklescope-export onnx, which writes opset {OPSET}"
         )
     text = next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)

@@ -12,6 +12,9 @@ from edge.files import aside, move
 from edge.runtime.golden import compared, golden_pictures
 from export.graph import halved, read, seal
 
+MADE_FROM = "sicklescope.made_from"
+"""Metadata: digest of the graph that this one was made from."""
+
 LIMITS = {"prob": 0.02, "peaks": 0.02, "sides": 0.25}
 """Largest difference from the full-precision file: probabilities, and sides of boxes in pixels."""
 
@@ -33,7 +36,8 @@ def write_half(source: Path, target: Path) -> dict[str, float]:
     wrong = {name: value for name, value in differences.items() if not value <= LIMITS[name]}
     if wrong:
         raise ModelError(f"{source} in half precision differs by {wrong}; at most {LIMITS}. Nothing was written")
-    seal(half, contract, {f"sicklescope.half_{name}": f"{value:.3g}" for name, value in differences.items()})
+    figures = {f"sicklescope.half_{name}": f"{value:.3g}" for name, value in differences.items()}
+    seal(half, contract, {MADE_FROM: contract.graph_sha256, **figures})
     with aside(target.parent) as unfinished:
         onnx.save(half, str(unfinished / target.name))
         move(unfinished / target.name, target)

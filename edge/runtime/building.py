@@ -6,6 +6,7 @@ strongly typed only, `IProgressMonitor` came later, `num_compute_capabilities` i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def logger_of(trt: Any) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             if int(severity) <= int(trt.ILogger.Severity.WARNING):
-                self.messages = [*self.messages[1 - KEPT_MESSAGES :], (severity, msg)]
+                self.messages = [*self.messages[1 - KEPT_MESSAGES :], (severity, " ".join(msg.split()))]
 
     return Messages()
 
@@ -136,8 +137,11 @@ def build(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"{name}: no engine could be built. {remedy(said(trt))}")
-    warnings = tuple(text for _, text in logger.messages)
-    return Built(bytes(plan), made, bytes(cache_in_use.serialize()) if cache_in_use else b"", warnings)
+    return Built(bytes(plan), made, bytes(cache_in_use.serialize()) if cache_in_use else b"", _texts(logger))
+
+
+def _texts(logger: Any) -> tuple[str, ...]:
+    return tuple(text for _, text in logger.messages)
 
 
 def types_of(trt: Any, network: Any) -> Precision:
@@ -168,7 +172,7 @@ def _network_flags(trt: Any) -> int:
 def _parse(trt: Any, network: Any, onnx: bytes, name: str) -> None:
     parser = trt.OnnxParser(network, logger_of(trt))
     if not parser.parse(onnx):
-        errors = [parser.get_error(i).desc().strip() for i in range(parser.num_errors)]
+        errors = [" ".join(parser.get_error(i).desc().split()) for i in range(parser.num_errors)]
         raise ModelError(
             f"{name} cannot be read by TensorRT {trt.__version__}: {'; '.join(errors) or said(trt)}. "
             "Export it again with sicklescope-export (opset 17), or update TensorRT"
@@ -229,7 +233,8 @@ def _aim(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
 def _use_timing_cache(config: Any, data: bytes) -> Any:
     """Give the builder what it measured before; a cache it will not have is replaced by an empty one."""
     for held in (data, b"") if data else (b"",):
-        with suppress(RuntimeError):
+        with suppress(RuntimeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TensorRT-RTX measures nothing, and says so
             made = config.create_timing_cache(held)
             if made is not None and config.set_timing_cache(made, False):
                 return made

@@ -18,8 +18,10 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
-    "classifier": "be1f8fb06fa7e37f7de342d785eedacb12f36198d3094c85a7d02481a3c323ca",
+    "detector": "d1888902774eff5008e8fea407d7654f57981e616271fd8c3beeb8176b750be7",
+    "classifier": "b272ef8132bc29e0062b775fdd58b34410a13877b503d3cf4d67b04c0c76337a",
+    "detector.fp16": "fa8487d786d499b0bcb3659bfe1a2f7a70895d2acc52e902e997866abf994f43",
+    "classifier.fp16": "e6aaf6b8d69f1b5809b333987972f774131df97525de70d28daa97c4cc1f2a06",
 }
 """Digests of the shipped files by role, and by role and precision (`detector.fp16`) where one is shipped."""
 
