@@ -50,12 +50,12 @@ def build_ahead(
     path: Path, output: Path, targets: tuple[str, ...], config: Path | None, progress: Callable[[str], None]
 ) -> None:
     """Build for other GPUs and write the plain engine file; nothing is run, so nothing is compared."""
-    settings = load(config).config.models
+    role, settings = role_of(path), load(config).config.models
     built = build(
         tensorrt_module(),
         path.name,
         path.read_bytes(),
-        PROFILES[role_of(path)],
+        PROFILES[role],
         settings.precision,
         settings.tensorrt,
         progress=progress,

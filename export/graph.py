@@ -22,6 +22,9 @@ OPSET_HALF_QDQ, IR_HALF_QDQ = 19, 9
 FULL_PRECISION = {"Resize": (1, 2)}
 """Inputs, by operator, that stay float32: region and scales of a Resize."""
 
+SMALLEST_STEP = float(np.finfo(np.float16).tiny)
+"""Below this a step of quantisation would lose bits in half precision, and with it every value it scales."""
+
 
 def read(path: Path) -> tuple[onnx.ModelProto, Contract]:
     """Read a model file and its contract; raises ModelError for what is no model, has none, or is too new."""
@@ -122,9 +125,10 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     fold(half)
     graph = half.graph
     kept = {node.input[i] for node in graph.node for i in FULL_PRECISION.get(node.op_type, ()) if i < len(node.input)}
+    steps = {node.input[1] for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in kept:
-            _halve(tensor)
+            _halve(tensor, SMALLEST_STEP if tensor.name in steps else 0.0)
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
@@ -143,8 +147,10 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     return half
 
 
-def _halve(tensor: TensorProto) -> None:
+def _halve(tensor: TensorProto, least: float) -> None:
     values = numpy_helper.to_array(tensor)
+    if np.abs(values).min(initial=np.inf) < least:
+        raise ModelError(f"{tensor.name} quantises in steps of {np.abs(values).min():g}, too small for half precision")
     with np.errstate(over="ignore"):
         small = values.astype(np.float16)
     if not np.isfinite(small).all():

@@ -191,7 +191,7 @@ def driver_of(gpu: FakeGpu) -> Any:
         init=lambda flags=0: gpu.fail.get("init", lambda: None)(),
         Device=Device, Context=Context, Stream=Stream, pagelocked_empty=pagelocked_empty, mem_alloc=Allocation,
         DeviceAllocation=Allocation, PagelockedHostAllocation=HostAllocation, HostPointer=HostAllocation,
-        memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async, 
+        memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async,
         mem_get_info=lambda: (1 << 30, 2 << 30),
         Error=CudaError, MemoryError=CudaMemoryError, LogicError=CudaLogicError, LaunchError=CudaLaunchError,
         device_attribute=Names, host_alloc_flags=SimpleNamespace(DEVICEMAP=2),
