@@ -1,8 +1,8 @@
 """Networks on this machine's GPU against ONNX Runtime: python -m benchmarks.runtime.
 
-For each role and precision: agreement, time to build and load, latency (p50, p95, p99) and throughput by batch size, GPU
-memory; then the share of a field's time spent outside the networks. Prints Markdown for docs/performance.md to standard
-output, with the machine named. Without a GPU it measures ONNX Runtime alone and says so: nothing is estimated.
+For each role and precision: agreement, time to build and load, latency (p50, p95, p99) and throughput by batch size,
+GPU memory; then the share of a field's time spent outside the networks. Prints Markdown for docs/performance.md, with
+the machine named. Without a GPU only ONNX Runtime is measured, and that is said.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def _field(models: ModelsConfig, folder: str, fields: int) -> str:
         whole = (time.perf_counter() - begun) * 1e3
     inside = sum(network.ms for network in networks)
     return (
-        f"whole field of 640×480, {networks[0].runtime}: {whole / fields:.1f} ms, of which {inside / fields:.1f} ms in the "
-        f"networks; {1 - inside / whole:.0%} outside, {whole / inside:.2f} times the networks' own time"
+        f"whole field of 640 by 480, {networks[0].runtime}: {whole / fields:.1f} ms, {inside / fields:.1f} ms of it in "
+        f"the networks; {1 - inside / whole:.0%} outside, {whole / inside:.2f} times the networks' own time"
     )
 
 
