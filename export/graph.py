@@ -92,19 +92,25 @@ def cast_first(model: onnx.ModelProto) -> None:
 
 
 def fold(model: onnx.ModelProto) -> None:
-    """Turn Constant nodes into initializers and drop what nobody reads, so that one graph is written in one way."""
+    """Turn Constant nodes into initializers; drop Identity nodes and what nobody reads: one way to write a graph."""
     graph = model.graph
     kept = []
+    answers = {output.name for output in graph.output}
+    same: dict[str, str] = {}
     for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = same.get(name, name)
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             tensor = node.attribute[0].t
             tensor.name = node.output[0]
             graph.initializer.append(tensor)
+        elif node.op_type == "Identity" and node.output[0] not in answers:
+            same[node.output[0]] = node.input[0]
         else:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
-    read_names = {name for node in kept for name in node.input} | {output.name for output in graph.output}
+    read_names = {name for node in kept for name in node.input} | answers
     used = [tensor for tensor in graph.initializer if tensor.name in read_names]
     del graph.initializer[:]
     graph.initializer.extend(used)
