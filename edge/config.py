@@ -108,13 +108,27 @@ class ModelConfig(Section):
     """Digest of the file; a path without it is refused."""
 
 
+class TensorRtConfig(Section):
+    """How engines are built, on NVIDIA GPUs."""
+
+    workspace_mb: int | None = Field(default=None, ge=16, le=65536)
+    """Memory the builder may use for a layer's scratch space; else all that is free."""
+    optimization_level: int = Field(default=3, ge=0, le=5)
+    """0 builds soonest, 5 searches longest for the fastest engine."""
+    dla_core: int | None = Field(default=None, ge=0, le=1)
+    """A Jetson's deep-learning accelerator, where it has one and TensorRT still supports it; else the GPU alone."""
+
+
 class ModelsConfig(Section):
     """Which networks read the slide, and what runs them."""
 
     runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
     """auto chooses; a named runtime is never replaced by another."""
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    """Of a TensorRT engine. auto: as the model file is typed. A shipped model's file of that precision is used."""
     threads: int = Field(default=0, ge=0)
     """0: one for each core."""
+    tensorrt: TensorRtConfig = TensorRtConfig()
     detector: ModelConfig = ModelConfig()
     classifier: ModelConfig = ModelConfig()
 

@@ -17,6 +17,7 @@ import cv2
 from rich.table import Table
 from rich.text import Text
 
+from edge import gpu_findings
 from edge.camera.base import open_camera
 from edge.camera.opencv import has_gstreamer, present_devices
 from edge.config import Config
@@ -24,8 +25,10 @@ from edge.errors import EdgeError
 from edge.optics import misfits, read_calibration, utc_now
 from edge.publish.clock import clock_synchronised
 from edge.publish.connection import check_broker
-from edge.runtime.base import RUNTIMES, open_network
+from edge.runtime.base import Source, chosen
 from edge.runtime.contract import ROLES, Role
+from edge.runtime.installed import located
+from edge.runtime.onnx import OnnxNetwork
 
 BROKER_TIMEOUT_S = 3.0
 
@@ -110,17 +113,29 @@ def _optics(config: Config) -> Finding:
 
 
 def _runtimes(config: Config) -> Iterator[Finding]:
-    for name in dict.fromkeys((*RUNTIMES, "tensorrt")):
-        wanted = config.models.runtime == name
-        found = _version(name)
-        if name not in RUNTIMES:
-            state: Literal["ok", "missing", "absent"] = "missing" if wanted else "absent"
-            yield Finding(f"runtime {name}", state, f"{found or 'not installed'}; not used by this version")
-        elif found is None:
-            needed = wanted or config.models.runtime == "auto"
-            yield Finding(f"runtime {name}", "missing" if needed else "absent", f"install the package {name}")
-        else:
-            yield Finding(f"runtime {name}", "ok", found)
+    models = config.models
+    found = _version("onnxruntime")
+    # TensorRT needs it too: engines are compared with it.
+    yield Finding("runtime onnxruntime", "ok" if found else "missing", found or "install the package onnxruntime")
+    jetson = gpu_findings.jetpack()
+    wanted = models.runtime == "tensorrt"
+    if jetson is None:
+        yield Finding("Jetson", "absent", "not a Jetson")
+    else:
+        yield Finding("Jetson", "ok" if jetson[0] else "missing" if wanted else "absent", jetson[1])
+    for what, known in (
+        ("CUDA toolkit", gpu_findings.cuda_toolkit()),
+        ("NVIDIA driver", gpu_findings.nvidia_driver()),
+    ):
+        yield Finding(what, "ok" if known else "absent", known or "none found")
+    yield _wanted("runtime tensorrt", lambda: gpu_findings.tensorrt(jetson is not None), wanted)
+    yield _wanted("GPU", gpu_findings.gpu, wanted)
+
+
+def _wanted(what: str, attempt: Callable[[], str], wanted: bool) -> Finding:
+    """Return what `attempt` says; a failure is `missing` only where the configuration names it."""
+    found = _tried(what, attempt)
+    return found if wanted or not found.missing else Finding(what, "absent", found.text)
 
 
 def _version(package: str) -> str | None:
@@ -138,10 +153,12 @@ def _models(config: Config) -> Iterator[Finding]:
 
 
 def _loaded(role: Role, config: Config) -> str:
-    network = open_network(role, config.models, config.device.state_dir)
+    """Read the model file, without building its engine, which takes minutes and is the service's to do."""
+    path, sha256 = located(role, config.models, config.device.state_dir)
+    network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
-        contract = network.contract
-        return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, {network.runtime}"
+        contract, runtime = network.contract, chosen(config.models)
+        return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
     finally:
         network.close()
 

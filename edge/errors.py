@@ -39,6 +39,16 @@ class RuntimeUnavailableError(EdgeError):
     exit_code = 5
 
 
+class EngineError(EdgeError):
+    """A TensorRT engine cannot be built or run: too little memory, a driver that does not fit, a GPU that stopped."""
+
+    exit_code = 5
+
+
+class EngineRefusedError(EngineError):
+    """An engine answers otherwise than ONNX Runtime with the same file: its counts could not be trusted."""
+
+
 class BrokerError(EdgeError):
     """The MQTT broker refused the connection or the message."""
 

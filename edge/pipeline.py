@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -44,14 +44,19 @@ CELLS_TO_LOCK = 30
 class Pipeline:
     """Reads frames with the configured networks. One thread uses it; a context manager that owns the networks."""
 
-    def __init__(self, config: Config, networks: tuple[Network, Network] | None = None) -> None:
-        """networks: detector and classifier to read with in place of the configured files, as in evaluation."""
+    def __init__(
+        self,
+        config: Config,
+        networks: tuple[Network, Network] | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """networks: detector and classifier to read with in place of the configured files, as in evaluation.
+
+        progress: told in words while an engine is built, which takes minutes the first time.
+        """
         self.config = config
         self.optics = Optics(config)
-        self.detector, self.classifier = networks or (
-            open_network("detector", config.models, config.device.state_dir),
-            open_network("classifier", config.models, config.device.state_dir),
-        )
+        self.detector, self.classifier = networks or _opened(config, progress)
         self._detect = CellDetector(self.detector)
         self._classify = CellClassifier(self.classifier)
         self._estimate = ScaleEstimator(self.detector)
@@ -155,6 +160,15 @@ class Pipeline:
         if scale is not None and cells_seen >= CELLS_TO_LOCK:
             self._locked = Scale(scale.um_per_px, "locked", scale.spread)
         return scale, cells_seen
+
+
+def _opened(config: Config, progress: Callable[[str], None]) -> tuple[Network, Network]:
+    detector = open_network("detector", config.models, config.device.state_dir, progress)
+    try:
+        return detector, open_network("classifier", config.models, config.device.state_dir, progress)
+    except BaseException:
+        detector.close()
+        raise
 
 
 class _Report:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge.building import Building
 from edge.camera.base import RejectedInputError, open_camera
 from edge.config import Config
 from edge.configfile import sample_code
@@ -103,8 +104,9 @@ class Service:
         """
         config, composer = self.config, Composer(self.config.device)
         with ExitStack() as stack:
-            pipeline = stack.enter_context(Pipeline(config))
             outbox = stack.enter_context(Outbox(outbox_path(config)))
+            with Building(config, composer, outbox) as building:
+                pipeline = stack.enter_context(Pipeline(config, progress=building))
             camera = stack.enter_context(open_camera(config.camera, config.quality.megapixels_max))
             models = Models.of(pipeline.detector, pipeline.classifier)
             um_per_px = pipeline.known_um_per_px

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -15,11 +14,9 @@ import onnxruntime as ort
 import torch
 
 from edge.errors import ModelError
-from edge.runtime.contract import METADATA_KEY, Contract
+from edge.runtime.contract import Contract
 from edge.types import Pixels
-
-OPSET, IR_VERSION = 17, 8
-"""Set outright: the newest that ONNX Runtime 1.23, the last for Python 3.10, and TensorRT 8.6 both read."""
+from export.graph import IR_VERSION, OPSET, cast_first, fold, seal
 
 PARITY_MAX = 1e-3
 """Largest difference of a probability between framework and ONNX Runtime."""
@@ -51,6 +48,8 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
                               dynamic_axes=AXES[contract.role])  # fmt: skip
         model = onnx.load(str(aside))
         model.ir_version = IR_VERSION
+        cast_first(model)
+        fold(model)
         onnx.checker.check_model(model, full_check=True)
         difference = parity(network, model, samples)
         if difference > PARITY_MAX:
@@ -58,8 +57,7 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
                 f"{target} differs from the trained network by {difference:.2g}; at most {PARITY_MAX:g} is allowed. "
                 "Nothing was written"
             )
-        sealed = contract.model_copy(update={"graph_sha256": graph_sha256(model)})
-        onnx.helper.set_model_props(model, {METADATA_KEY: sealed.model_dump_json()})
+        seal(model, contract, figures(difference, len(samples)))
         onnx.save(model, str(aside))
         aside.replace(target)
     finally:
@@ -67,9 +65,9 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
     return difference
 
 
-def graph_sha256(model: onnx.ModelProto) -> str:
-    """Return the digest of the graph alone, so that it can be written into the metadata beside it."""
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+def figures(difference: float, pictures: int) -> dict[str, str]:
+    """Return the metadata that say how well a file agrees with what it was made from, and on how many pictures."""
+    return {"sicklescope.parity": f"{difference:.3g}", "sicklescope.parity_pictures": str(pictures)}
 
 
 def parity(network: torch.jit.ScriptModule, model: onnx.ModelProto, samples: Pixels) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from rich.console import Console
 from service_parts import Program
 
 import edge.doctor
+from edge import gpu_findings
 from edge.config import CameraConfig, Config, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
 from edge.doctor import Finding, examine, table
+from edge.errors import RuntimeUnavailableError
+from edge.runtime.base import gpu_ready
 
 Start = Callable[..., Mosquitto]
 
@@ -58,7 +62,11 @@ def test_a_tampered_model_is_missing_and_both_digests_are_shown(tmp_path: Path) 
     assert "expected 0000" in detector.text
 
 
-def test_a_runtime_is_missing_only_where_it_is_configured(tmp_path: Path) -> None:
+def test_a_runtime_is_missing_only_where_it_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise RuntimeUnavailableError("TensorRT is not installed")
+
+    monkeypatch.setattr(gpu_findings, "tensorrt_module", absent)
     assert found(tmp_path)["runtime onnxruntime"].state == "ok"
     assert found(tmp_path)["runtime tensorrt"].state == "absent"
     assert found(tmp_path, models=ModelsConfig(runtime="tensorrt"))["runtime tensorrt"].missing
@@ -93,3 +101,47 @@ def test_the_command_exits_with_1_when_something_is_missing(tmp_path: Path) -> N
     assert program.end() == 1
     assert "/dev/video99 not found" in program.out
     assert "Python 3." in program.out
+
+
+def test_jetpack_cuda_and_driver_are_read_from_where_nvidia_writes_them(tmp_path: Path) -> None:
+    for folder in ("etc", "usr/local/cuda", "proc/driver/nvidia"):
+        (tmp_path / folder).mkdir(parents=True)
+    release = tmp_path / "etc/nv_tegra_release"
+    assert gpu_findings.jetpack(tmp_path) is None
+    assert gpu_findings.cuda_toolkit(tmp_path) is None
+    assert gpu_findings.nvidia_driver(tmp_path) is None
+    for text, good, words in (
+        ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64", True, "JetPack 6 .*36.4.3"),
+        ("# R38 (release), REVISION: 4.0, GCID: 1, BOARD: generic", True, "JetPack 7 .*38.4.0"),
+        ("# R35 (release), REVISION: 4.1, GCID: 1, BOARD: t186ref", False, "JetPack 5 .* not supported: Python 3.8"),
+        ("# R32 (release), REVISION: 7.1, GCID: 1, BOARD: t210ref", False, "unknown JetPack; known: 6 and 7"),
+        ("nothing", False, "cannot be read"),
+    ):
+        release.write_text(text, "utf-8")
+        found = gpu_findings.jetpack(tmp_path)
+        assert found is not None
+        assert found[0] is good
+        assert re.search(words, found[1]), found
+    (tmp_path / "usr/local/cuda/version.json").write_text(
+        '{"cuda": {"name": "CUDA SDK", "version": "12.6.11"}}', "utf-8"
+    )
+    assert gpu_findings.cuda_toolkit(tmp_path) == "12.6.11"
+    (tmp_path / "proc/driver/nvidia/version").write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build", "utf-8"
+    )
+    assert gpu_findings.nvidia_driver(tmp_path) == "540.4.0"
+
+
+def test_a_tensorrt_from_pypi_is_wrong_on_a_jetson() -> None:
+    assert "pip uninstall tensorrt" in str(gpu_findings.wrong_wheel(lambda: "pip\n"))
+    assert gpu_findings.wrong_wheel(lambda: "") is None
+
+
+def test_tensorrt_is_missing_only_where_it_is_named(tmp_path: Path) -> None:
+    if gpu_ready():
+        pytest.skip("TensorRT and a GPU are here")
+    assert found(tmp_path)["GPU"].state == "absent"
+    named = found(tmp_path, models=ModelsConfig(runtime="tensorrt"))
+    assert named["GPU"].missing
+    assert "pycuda" in named["GPU"].text or "driver" in named["GPU"].text
+    assert "run by tensorrt" in named["model detector"].text

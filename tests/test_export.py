@@ -19,6 +19,7 @@ from edge.errors import ModelError  # noqa: E402
 from edge.runtime.base import Network, open_network  # noqa: E402
 from edge.runtime.contract import Contract  # noqa: E402
 from export.cli import app  # noqa: E402
+from export.graph import graph_sha256  # noqa: E402
 from training.networks import Classifier, ClassifierGraph, Detector, DetectorGraph  # noqa: E402
 from training.release import hand_over  # noqa: E402
 
@@ -75,9 +76,15 @@ def test_the_file_is_of_the_promised_opset_and_sealed_with_its_contract(role: st
     network = opened(role, tmp_path / "out.onnx")
     contract = network.contract
     assert contract.thresholds == THRESHOLDS[role]
-    assert contract.graph_sha256 == exporter.graph_sha256(model)
+    assert contract.graph_sha256 == graph_sha256(model)
     assert contract.temperature == (1.7 if role == "classifier" else 1.0)
     assert contract.version == "0.0.1"
+    figures = {entry.key: entry.value for entry in model.metadata_props}
+    assert float(figures["sicklescope.parity"]) < 1e-4
+    assert figures["sicklescope.parity_pictures"] == ("2" if role == "detector" else "3")
+    operators = [node.op_type for node in model.graph.node]
+    assert [n.op_type for n in model.graph.node if "pixels" in n.input] == ["Cast"]  # TensorRT does no more with uint8
+    assert not {"Identity", "Constant"} & set(operators)
     network.close()
 
 

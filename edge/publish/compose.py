@@ -102,7 +102,10 @@ class Composer:
         }
 
     def status(
-        self, state: Literal["online", "offline", "stopped", "fault"], reason: str = "", sample: str = ""
+        self,
+        state: Literal["online", "offline", "stopped", "fault", "building"],
+        reason: str = "",
+        sample: str = "",
     ) -> Status:
         """Say whether the device is there."""
         return Status(**self._stamp(sample), state=state, reason=reason)

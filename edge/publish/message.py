@@ -76,9 +76,11 @@ class Status(Message):
     retain: ClassVar[bool] = True
 
     schema_: Literal["sicklescope/status/1"] = Field(default="sicklescope/status/1", alias="schema")
-    state: Literal["online", "offline", "stopped", "fault"]
+    state: Literal["online", "offline", "stopped", "fault", "building"]
     """`offline`: the broker lost the device; the stamps are then of the connection's beginning. `stopped`: on purpose.
-    `fault`: cannot read samples; stays if the program ends for it."""
+    `fault`: cannot read samples; stays if the program ends for it. `building`: makes TensorRT engines before it can
+    read, which takes minutes; `reason` tells how far.
+    """
     reason: str
     """Why, in words; empty when there is nothing to explain."""
 

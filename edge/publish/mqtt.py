@@ -69,8 +69,8 @@ class Publisher:
     """Publishes one device's messages. Entering begins to connect, and never fails for want of a broker.
 
     Any thread may call its methods; none waits for the network but `drain` and leaving. On leaving the retained
-    status becomes `stopped`, or stays `fault`; what is in the outbox stays there for the next time. The outbox is the
-    caller's to close, afterwards. With `mqtt.enabled = false` nothing is sent or stored.
+    status becomes `stopped`, or stays `fault` or `building`; what is in the outbox stays there for the next time. The
+    outbox is the caller's to close, afterwards. With `mqtt.enabled = false` nothing is sent or stored.
     """
 
     def __init__(
@@ -78,10 +78,13 @@ class Publisher:
         config: MqttConfig,
         compose: Composer,
         outbox: Outbox,
-        birth: Callable[[], Birth] | None,
+        birth: Callable[[], Birth | None] | None,
         client_id: str | None = None,
     ) -> None:
-        """Set up the connection. `birth` makes the message sent on each; without it there is no status and no will.
+        """Set up the connection.
+
+        `birth` makes the message sent on each, or None while it is not known what the device is made of. Without
+        `birth` there is no status and no will.
 
         Raises ConfigError when the configuration contradicts itself or a certificate cannot be used.
         """
@@ -103,7 +106,7 @@ class Publisher:
 
         # What the callers want sent: under the lock.
         self._lock = threading.Lock()
-        self._status: tuple[Literal["online", "fault"], str] = ("online", "")
+        self._status: tuple[Literal["online", "fault", "building"], str] = ("online", "")
         self._announce = False
         self._live: dict[str, Message] = {}
         self._events: deque[Event] = deque()
@@ -142,7 +145,7 @@ class Publisher:
 
     # What the caller hands over.
 
-    def status(self, state: Literal["online", "fault"], reason: str = "") -> None:
+    def status(self, state: Literal["online", "fault", "building"], reason: str = "") -> None:
         """Change the retained status; it is sent again on each connection."""
         with self._lock:
             self._status = (state, reason)
@@ -283,7 +286,8 @@ class Publisher:
             while self._events and len(self._waiting) + len(news) < WINDOW:
                 news.append(self._events.popleft())
         if announce and self._birth is not None:
-            news[:0] = [self._compose.status(state, reason), self._birth()]
+            birth = self._birth()
+            news[:0] = [self._compose.status(state, reason), *([birth] if birth else [])]
         for message in news:
             self._hand_over(self._topic(message), message.to_json(), _Sent(type(message)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -9,11 +11,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import ModelConfig, ModelsConfig
+from edge.config import DeviceConfig, ModelsConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.contract import Contract, Role, verified
-from edge.runtime.installed import ModelStore
+from edge.runtime.contract import Contract, Role
+from edge.runtime.installed import located
 from edge.types import Pixels
+
+STATE_DIR = DeviceConfig().state_dir
 
 
 class Network(Protocol):
@@ -38,29 +42,70 @@ class Network(Protocol):
         ...
 
 
-RUNTIMES = {"onnxruntime": "edge.runtime.onnx:OnnxNetwork"}
-"""Every backend there is; imported only when chosen. `auto` takes the first that can run here."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A verified model file and how it is to be run.
+
+    role: what the contract is to name; None takes either. state_dir: where engines are kept. progress: told in words,
+    often, while an engine is built, which takes minutes.
+    """
+
+    role: str | None
+    path: Path
+    sha256: str
+    models: ModelsConfig
+    state_dir: Path = STATE_DIR
+    progress: Callable[[str], None] = lambda _: None
 
 
-def open_network(role: Role, config: ModelsConfig, state_dir: Path | None = None) -> Network:
+RUNTIMES = {
+    "onnxruntime": "edge.runtime.onnx:OnnxNetwork",
+    "tensorrt": "edge.runtime.tensorrt:TensorRtNetwork",
+}
+"""Every backend there is, each made from a Source; imported only when chosen."""
+
+
+def open_network(
+    role: Role,
+    config: ModelsConfig,
+    state_dir: Path = STATE_DIR,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Network:
     """Verify and load the `detector` or `classifier` with the configured runtime.
 
     It is the one that the configuration names, else the one chosen of those installed below state_dir, else the
     shipped one.
 
-    Raises ModelError when the file is not what was pinned, RuntimeUnavailableError when the named runtime is absent:
-    a named backend never falls back to another.
+    Raises ModelError when the file is not what was pinned, RuntimeUnavailableError when the named runtime is absent,
+    EngineError when it fails: a named backend never falls back to another. `auto` takes TensorRT where it and a GPU
+    are present, and then stays with it.
     """
-    name = "onnxruntime" if config.runtime == "auto" else config.runtime
-    if name not in RUNTIMES:
-        raise RuntimeUnavailableError(
-            f"models.runtime {name!r} is not available in this version; present: {', '.join(RUNTIMES)}. "
-            'Set models.runtime = "auto"'
-        )
-    model: ModelConfig = getattr(config, role)
-    if model.path is None and state_dir is not None:
-        model = ModelStore(state_dir).chosen(role) or model
-    path, sha256 = verified(role, model)
+    name = chosen(config)
+    path, sha256 = located(role, config, state_dir)
     module, _, cls = RUNTIMES[name].partition(":")
-    network: Network = getattr(import_module(module), cls)(path, role, sha256, config.threads)
+    network: Network = getattr(import_module(module), cls)(Source(role, path, sha256, config, state_dir, progress))
     return network
+
+
+def chosen(config: ModelsConfig) -> str:
+    """Return the runtime that will run; raises RuntimeUnavailableError where the configuration contradicts itself."""
+    name = config.runtime
+    if name == "auto":
+        name = "tensorrt" if gpu_ready() else "onnxruntime"
+    if name == "onnxruntime" and config.precision not in ("auto", "fp32"):
+        raise RuntimeUnavailableError(
+            f"models.precision is {config.precision}, which only TensorRT runs, and models.runtime is "
+            f'{config.runtime}, here onnxruntime. Set models.precision = "auto", or models.runtime = "tensorrt"'
+        )
+    return name
+
+
+def gpu_ready() -> bool:
+    """Tell whether TensorRT, pycuda and a GPU are all here."""
+    from edge.runtime.building import tensorrt_module
+    from edge.runtime.cuda import cuda_driver
+
+    try:
+        return bool(cuda_driver() and tensorrt_module())
+    except RuntimeUnavailableError:
+        return False

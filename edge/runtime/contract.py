@@ -22,10 +22,12 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
-    "classifier": "be1f8fb06fa7e37f7de342d785eedacb12f36198d3094c85a7d02481a3c323ca",
+    "detector": "d1888902774eff5008e8fea407d7654f57981e616271fd8c3beeb8176b750be7",
+    "classifier": "b272ef8132bc29e0062b775fdd58b34410a13877b503d3cf4d67b04c0c76337a",
+    "detector.fp16": "fa8487d786d499b0bcb3659bfe1a2f7a70895d2acc52e902e997866abf994f43",
+    "classifier.fp16": "e6aaf6b8d69f1b5809b333987972f774131df97525de70d28daa97c4cc1f2a06",
 }
-"""Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
+"""Digests of the shipped files by role, and by role and precision (`detector.fp16`) where one is shipped."""
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
@@ -63,14 +65,22 @@ class Contract(BaseModel):
     graph_sha256: str
 
 
-def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
+def verified(role: str, config: ModelConfig, precision: str = "auto") -> tuple[Path, str]:
     """Return the path of the configured model and its sha256, after checking that it is the pinned file.
 
-    The shipped model is pinned in this module; any other needs its digest in the configuration.
+    The shipped model is pinned in this module; any other needs its digest in the configuration. precision: fp16 and
+    int8 have a shipped file of their own; a configured file is what it is.
     Raises ModelError when the file is missing, or its digest is not the pinned one.
     """
+    pinned: str | None
     if config.path is None:
-        path, pinned = SHIPPED_DIR / f"{role}.onnx", SHIPPED_SHA256.get(role)
+        name = f"{role}.{precision}" if precision in ("fp16", "int8") else role
+        if name not in SHIPPED_SHA256:
+            raise ModelError(
+                f"no {precision} {role} is shipped with this version; shipped: {', '.join(SHIPPED_SHA256)}. Make one "
+                f"with sicklescope-export or sicklescope-calibrate and set models.{role}.path and sha256"
+            )
+        path, pinned = SHIPPED_DIR / f"{name}.onnx", SHIPPED_SHA256[name]
         remedy = "Reinstall sicklescope: the shipped file was changed or cut short"
     else:
         path, pinned = config.path.expanduser(), config.sha256

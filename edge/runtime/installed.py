@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from edge.config import ModelConfig, Sha256
+from edge.config import ModelConfig, ModelsConfig, Sha256
 from edge.errors import InputError, ModelError
 from edge.files import aside, move, storage_errors
-from edge.runtime.contract import ROLES, Contract, Role
+from edge.runtime.contract import ROLES, Contract, Role, verified
 
 SHIPPED = "shipped"
 """Name of the model that came with the program, wherever a model is named."""
@@ -214,11 +214,23 @@ class ModelStore:
             yield folder
 
 
+def located(role: Role, models: ModelsConfig, state_dir: Path) -> tuple[Path, str]:
+    """Return path and sha256 of the model to run: the configured one, else the chosen one, else the shipped one.
+
+    Raises ModelError when the file is not what was pinned.
+    """
+    model: ModelConfig = getattr(models, role)
+    if model.path is None:
+        model = ModelStore(state_dir).chosen(role) or model
+    return verified(role, model, models.precision)
+
+
 def _loaded(path: Path, sha256: str) -> Contract:
     """Load a model as the device would and return its contract; raises ModelError."""
-    from edge.runtime.onnx import OnnxNetwork  # heavy, and of no use to whoever only asks what is chosen
+    from edge.runtime.base import Source  # heavy, and of no use to whoever only asks what is chosen
+    from edge.runtime.onnx import OnnxNetwork
 
-    network = OnnxNetwork(path, None, sha256, threads=1)
+    network = OnnxNetwork(Source(None, path, sha256, ModelsConfig(threads=1)))
     network.close()
     return network.contract
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
+from edge.runtime.base import Source
 from edge.runtime.contract import METADATA_KEY, OUTPUTS, parse_contract
 from edge.types import Pixels
 
@@ -18,10 +18,10 @@ from edge.types import Pixels
 class OnnxNetwork:
     """A network run by ONNX Runtime's CPU provider; see edge.runtime.base.Network."""
 
-    def __init__(self, path: Path, role: str | None, sha256: str, threads: int) -> None:
-        """role: what the contract is to name; None takes either."""
+    def __init__(self, source: Source) -> None:
+        path, role = source.path, source.role
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = source.models.threads or len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
         # Waiting threads sleep: a device that idles between frames must not run hot.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -32,7 +32,7 @@ class OnnxNetwork:
             raise ModelError(f"{role or 'the'} model {path} cannot be loaded by {name}: {error}") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
-        self.sha256 = sha256
+        self.sha256 = source.sha256
         self.runtime = f"onnxruntime {ort.__version__} cpu"
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -1,0 +1,66 @@
+"""Engines from the command line: on the device for its service, or ahead of time with TensorRT-RTX."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime as ort
+
+from edge.configfile import load
+from edge.errors import ModelError
+from edge.files import aside, move
+from edge.runtime.base import open_network
+from edge.runtime.building import PROFILES, build, tensorrt_module
+from edge.runtime.contract import METADATA_KEY, Contract, Role
+
+
+def role_of(path: Path) -> Role:
+    """Return the role that a model file's contract names; raises ModelError when it is none of ours."""
+    if not path.is_file():
+        raise ModelError(f"{path} not found")
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+        raise ModelError(f"{path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
+    try:
+        return Contract.model_validate_json(text).role
+    except ValueError as error:
+        raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
+
+
+def build_here(path: Path, config: Path | None, progress: Callable[[str], None]) -> str:
+    """Build, check and store the engine where the service looks for it; return what it is."""
+    settings = load(config).config
+    role, digest = role_of(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    chosen = getattr(settings.models, role).model_copy(update={"path": path.absolute(), "sha256": digest})
+    models = settings.models.model_copy(update={role: chosen, "runtime": "tensorrt"})
+    network = open_network(role, models, settings.device.state_dir, progress)
+    try:
+        return f"{path}: {role}, {network.runtime}; agrees with ONNX Runtime; kept in {settings.device.state_dir}"
+    finally:
+        network.close()
+
+
+def build_ahead(
+    path: Path, output: Path, targets: tuple[str, ...], config: Path | None, progress: Callable[[str], None]
+) -> None:
+    """Build for other GPUs and write the plain engine file; nothing is run, so nothing is compared."""
+    role, settings = role_of(path), load(config).config.models
+    built = build(
+        tensorrt_module(),
+        path.name,
+        path.read_bytes(),
+        PROFILES[role],
+        settings.precision,
+        settings.tensorrt,
+        progress=progress,
+        targets=targets,
+    )
+    with aside(output.parent) as unfinished:
+        (unfinished / output.name).write_bytes(built.engine)
+        move(unfinished / output.name, output)

@@ -1,0 +1,44 @@
+"""A model file in half precision, compared with the one it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from edge.errors import ModelError
+from edge.files import aside, move
+from edge.runtime.golden import compared, golden_pictures
+from export.graph import halved, read, seal
+
+MADE_FROM = "sicklescope.made_from"
+"""Metadata: digest of the graph that this one was made from."""
+
+LIMITS = {"prob": 0.02, "peaks": 0.02, "sides": 0.25}
+"""Largest difference from the full-precision file: probabilities, and sides of boxes in pixels."""
+
+
+def write_half(source: Path, target: Path) -> dict[str, float]:
+    """Write `target`, the half-precision twin of `source`, and return the largest difference of each answer.
+
+    Raises ModelError, and writes nothing, when an answer differs by more than LIMITS.
+    """
+    model, contract = read(source)
+    half = halved(model)
+    pictures = golden_pictures(contract)
+    answers = []
+    for each in (half, model):
+        session = ort.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        answers.append(dict(zip(names, session.run(None, {session.get_inputs()[0].name: pictures}), strict=True)))
+    differences = compared(answers[0], answers[1], contract.thresholds.get("score", 0.0))
+    wrong = {name: value for name, value in differences.items() if not value <= LIMITS[name]}
+    if wrong:
+        raise ModelError(f"{source} in half precision differs by {wrong}; at most {LIMITS}. Nothing was written")
+    figures = {f"sicklescope.half_{name}": f"{value:.3g}" for name, value in differences.items()}
+    seal(half, contract, {MADE_FROM: contract.graph_sha256, **figures})
+    with aside(target.parent) as unfinished:
+        onnx.save(half, str(unfinished / target.name))
+        move(unfinished / target.name, target)
+    return differences
