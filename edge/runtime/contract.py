@@ -21,7 +21,10 @@ SHIPPED_SHA256: dict[str, str] = {
     "detector": "880698f62e86b87b2afd93f65fa581c111ba7146fbcbd9a4509dacc0987915b4",
     "classifier": "be1f8fb06fa7e37f7de342d785eedacb12f36198d3094c85a7d02481a3c323ca",
 }
-"""Digests of the shipped files, detector.onnx and classifier.onnx, by role."""
+"""Digests of the files that a processor runs, by role."""
+
+SHIPPED_FILES = {"detector": "detector.onnx", "classifier": "classifier.onnx"}
+"""Which of the shipped files a processor runs: fp32, or the faster INT8 twin `*.int8.cpu.onnx` (docs/int8.md)."""
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
@@ -40,7 +43,8 @@ class Contract(BaseModel):
     thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
     which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the
     detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red cells
-    called sickle on smears without any, 95th percentile. graph_sha256: digest of the graph without its metadata.
+    called sickle on smears without any, 95th percentile. precision: of the layers; int8 files hold fp32 heads.
+    graph_sha256: digest of the graph without its metadata.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +60,7 @@ class Contract(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     limit_of_blank: float | None = None
     training_data: tuple[str, ...] = ()
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     graph_sha256: str
 
 
@@ -66,7 +71,7 @@ def verified(role: str, config: ModelConfig) -> tuple[Path, str]:
     Raises ModelError when the file is missing, or its digest is not the pinned one.
     """
     if config.path is None:
-        path, pinned = SHIPPED_DIR / f"{role}.onnx", SHIPPED_SHA256.get(role)
+        path, pinned = SHIPPED_DIR / SHIPPED_FILES[role], SHIPPED_SHA256.get(role)
         remedy = "Reinstall sicklescope: the shipped file was changed or cut short"
     else:
         path, pinned = config.path.expanduser(), config.sha256
