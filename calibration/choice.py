@@ -39,13 +39,13 @@ def evaluation_list(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def candidates(folder: Path, by_folder: bool, evaluated: frozenset[str], progress: Progress) -> Candidates:
-    """Look at all pictures below a folder and put them in order; raises InputError where there is none of use.
+def candidates(folders: Sequence[Path], by_folder: bool, evaluated: frozenset[str], progress: Progress) -> Candidates:
+    """Look at all pictures below some folders and put them in order; raises InputError where there is none of use.
 
     by_folder: pictures of a folder are one slide, as a device keeps them; else those whose names differ only in their
     last number are.
     """
-    paths = [path for path in find_inputs([folder]) if path.suffix.lower() in IMAGE_SUFFIXES]
+    paths = [path for path in find_inputs(folders) if path.suffix.lower() in IMAGE_SUFFIXES]
     left_out: Counter[str] = Counter()
     looks: dict[str, Look] = {}
     for i, path in enumerate(paths):
@@ -54,18 +54,19 @@ def candidates(folder: Path, by_folder: bool, evaluated: frozenset[str], progres
             left_out["on_the_evaluation_list"] += 1
         elif sha256 in looks:
             left_out["the_same_picture_again"] += 1
-        elif isinstance(found := looked_at(path, _slide(path, folder, by_folder)), str):
+        elif isinstance(found := looked_at(path, _slide(path, by_folder)), str):
             left_out[found] += 1
         else:
             looks[sha256] = found
     if not looks:
         why = ", ".join(f"{n} {reason}" for reason, n in left_out.items()) or "no image file"
-        raise InputError(f"{folder} has no picture to calibrate on ({why}). Give a folder of fields of blood smears")
+        given = ", ".join(map(str, folders))
+        raise InputError(f"{given} has no picture to calibrate on ({why}). Give a folder of fields of blood smears")
     return Candidates(tuple(spread(list(looks.values()))), dict(left_out))
 
 
-def _slide(path: Path, folder: Path, by_folder: bool) -> str:
-    below = path.relative_to(folder).parent.as_posix() if path.is_relative_to(folder) else path.parent.as_posix()
+def _slide(path: Path, by_folder: bool) -> str:
+    below = path.parent.as_posix()
     stem = re.sub(r"[\W_]*\d+$", "", path.stem)
     return below if by_folder else f"{below}/{stem or path.stem}"
 

@@ -71,15 +71,16 @@ class Stages:
         self._detect = CellDetector(detector)
         self._um_per_px = um_per_px
 
-    def field(self, path: Path, gate: bool = True) -> Field | str:
+    def field(self, path: Path, gate: bool = True, um_per_px: float | None = None) -> Field | str:
         """Return a picture at the canonical scale, or why the device would not read it; gate as in the configuration.
 
+        um_per_px: of this picture, where it is known.
         Raises RejectedInputError when the file cannot be read.
         """
         pixels = read_image(path, LIMITS.megapixels_max)
         visible = visible_part(pixels)
         slide, visible, corner = bounded(pixels, visible)
-        scale = self._scale(slide)
+        scale = self._scale(slide, um_per_px or self._um_per_px)
         if scale is None:
             return "scale_unknown"
         rejection = quality.size(canonical_shape(slide, scale.um_per_px), LIMITS)
@@ -92,9 +93,9 @@ class Stages:
         """Find the cells of a field."""
         return self._detect(field)
 
-    def _scale(self, slide: Pixels) -> Scale | None:
-        if self._um_per_px is not None:
-            return Scale(self._um_per_px, "configured")
+    def _scale(self, slide: Pixels, um_per_px: float | None) -> Scale | None:
+        if um_per_px is not None:
+            return Scale(um_per_px, "configured")
         scale, _ = self._estimate(slide, CELLS_TO_ESTIMATE)
         return scale
 

@@ -217,4 +217,5 @@ def nearest(values: Floats, wanted: int, threshold: float) -> float:
     low = ordered[wanted] if wanted < len(ordered) else -np.inf
     if low < threshold <= high:
         return threshold
-    return round(float(np.floor(low * 1e6) + 1) / 1e6 if threshold <= low else float(np.floor(high * 1e6)) / 1e6, 6)
+    moved = (np.floor(low * 1e6) + 1) / 1e6 if threshold <= low else np.floor(high * 1e6) / 1e6
+    return round(float(moved), 6)

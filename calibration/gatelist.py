@@ -34,6 +34,8 @@ class GatePicture(BaseModel):
     fold: Annotated[int, Field(ge=-1)] = -1
     sickle: tuple[Box, ...] = ()
     """Boxes round sickle cells, whole ones only."""
+    um_per_px: Annotated[float, Field(ge=0.02, le=2.0)] | None = None
+    """Size of a pixel where it is known; else it is estimated, as the device does."""
     red_cells: tuple[Box, ...] = ()
     """Boxes round all red cells, or none where they are not labelled."""
 

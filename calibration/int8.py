@@ -39,7 +39,7 @@ class Wish:
     """What is asked: see the options of `sicklescope-calibrate int8`."""
 
     model: Path
-    pictures: Path
+    pictures: tuple[Path, ...]
     by_folder: bool
     output: Path
     gate: Path

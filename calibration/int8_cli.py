@@ -38,8 +38,10 @@ def int8(
     model: Annotated[Path, typer.Argument(help="fp32 ONNX file written by sicklescope-export")],
     output: Annotated[Path, typer.Option("-o", "--output", help="X.int8.onnx; X.int8.cpu.onnx comes beside it")],
     gate: Annotated[Path, typer.Option(help="gate list: labelled pictures to measure on; never calibrated on")],
-    images: Annotated[Path | None, typer.Option(help="folder of pictures to calibrate on")] = None,
-    captures: Annotated[Path | None, typer.Option(help="folder of a device's frames, a folder for each slide")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="folder of pictures to calibrate on; may be repeated")
+    ] = None,
+    captures: Annotated[list[Path] | None, typer.Option(help="folder of frames, one folder in it a slide")] = None,
     partner: Annotated[Path | None, typer.Option(help="fp32 network of the other role; else the shipped one")] = None,
     evaluation_list: Annotated[Path | None, typer.Option(help="sha256 of more pictures that must not be used")] = None,
     keep_fp16: Annotated[list[str] | None, typer.Option(help="layer left in higher precision, or auto")] = None,
@@ -55,13 +57,13 @@ def int8(
 ) -> None:
     """Quantise a network, hold it against fp32 on labelled pictures, and write it only when nothing was lost."""
     console = Console(stderr=True)
-    if (images is None) == (captures is None):
+    if bool(images) == bool(captures):
         raise typer.BadParameter("give either --images or --captures")
     try:
         from calibration.int8 import Wish, int8_model
 
         wish = Wish(
-            model, images or captures or Path(), captures is not None, output, gate, partner, evaluation_list,
+            model, tuple(images or captures or ()), bool(captures), output, gate, partner, evaluation_list,
             tuple(keep_fp16 or ()), fields, um_per_px, force, Limits(recall, f1, false_calls, changed),
         )  # fmt: skip
         with _bars() as progress:

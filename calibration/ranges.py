@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,11 @@ BINS, LEVELS = 512, 128
 
 
 def found_ranges(
-    model: onnx.ModelProto, tensors: Sequence[str], batches: Iterable[Pixels], done: Callable[[int], None]
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    batches: Iterable[Pixels],
+    done: Callable[[int], None],
+    methods: Sequence[str] = METHODS,
 ) -> dict[str, TensorsData]:
     """Run the network on batches uint8 (N, H, W, 3) and return the ranges of the tensors by method.
 
@@ -44,15 +49,15 @@ def found_ranges(
         done(i + 1)
     seen = collector.get_histogram_dict()
     with contextlib.redirect_stdout(said):
-        chosen = {
-            "minmax": {name: (seen[name][2], seen[name][3]) for name in seen},
-            "entropy": {name: found[:2] for name, found in collector.compute_entropy().items()},
-            "percentile": {name: found[:2] for name, found in collector.compute_percentile().items()},
+        find: dict[str, Callable[[], dict[str, Any]]] = {
+            "minmax": lambda: {name: histogram[2:4] for name, histogram in seen.items()},
+            "entropy": collector.compute_entropy,
+            "percentile": collector.compute_percentile,
         }
-    return {method: _data(ranges) for method, ranges in chosen.items()}
+        return {method: _data({name: found[:2] for name, found in find[method]().items()}) for method in methods}
 
 
-def _data(ranges: dict[str, tuple[float, float]]) -> TensorsData:
+def _data(ranges: dict[str, Any]) -> TensorsData:
     pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     return TensorsData(CalibrationMethod.MinMax, pairs)
 

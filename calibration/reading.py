@@ -87,7 +87,7 @@ def read_both(
         progress("gate", i + 1, len(pictures))
         if not picture.picture.is_file() or digest(picture.picture) != picture.sha256:
             raise InputError(f"{picture.picture} of the gate list is absent or has changed. Write the list anew")
-        field = stages.field(picture.picture, gate=False)
+        field = stages.field(picture.picture, gate=False, um_per_px=picture.um_per_px)
         if isinstance(field, str):
             continue
         first = _seen(field, find, name)
