@@ -154,6 +154,10 @@ def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
         elif node.op_type == "Conv" and len(node.input) == 3:
             _whole_bias(twin, graph, node)
     in_order(twin)
+    used = {name for node in twin.graph.node for name in node.input}
+    for tensor in list(twin.graph.initializer):
+        if tensor.name not in used:  # the fp32 biases
+            twin.graph.initializer.remove(tensor)
     return twin
 
 

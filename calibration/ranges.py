@@ -14,15 +14,14 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramColle
 
 from edge.types import Pixels
 
-METHODS = ("minmax", "entropy", "percentile")
-"""Ways to choose a range. entropy: least divergence from what was seen (Migacz 2017, "8-bit inference with TensorRT");
-percentile: all but the outermost.
+PERCENTILES = {"percentile 99.999": 99.999, "percentile 99.99": 99.99, "percentile 99.9": 99.9}
+"""Part of the values, in percent, that a range by percentile keeps."""
+
+METHODS = ("minmax", "entropy", *PERCENTILES)
+"""Ways to choose a range. entropy: least divergence from what was seen (Migacz 2017, "8-bit inference with TensorRT").
 """
 
-PERCENTILE = 99.999
-"""Part of the values, in percent, that the percentile method keeps."""
-
-BINS, LEVELS = 512, 128
+BINS, LEVELS = 1024, 128
 """Bins of a histogram to begin with, and levels of INT8 that the entropy method maps them to."""
 
 
@@ -40,21 +39,25 @@ def found_ranges(
     """
     session = _observed(model, tensors)
     pixels = session.get_inputs()[0].name
-    collector = HistogramCollector("entropy", False, BINS, LEVELS, PERCENTILE, "same")
+    collector = HistogramCollector("entropy", False, BINS, LEVELS, 99.99, "same")
     said = io.StringIO()  # the collector prints a line for every batch
     for i, batch in enumerate(batches):
         answers = session.run(list(tensors), {pixels: batch})
         with contextlib.redirect_stdout(said):
             collector.collect(dict(zip(tensors, answers, strict=True)))
         done(i + 1)
-    seen = collector.get_histogram_dict()
     with contextlib.redirect_stdout(said):
-        find: dict[str, Callable[[], dict[str, Any]]] = {
-            "minmax": lambda: {name: histogram[2:4] for name, histogram in seen.items()},
-            "entropy": collector.compute_entropy,
-            "percentile": collector.compute_percentile,
-        }
-        return {method: _data({name: found[:2] for name, found in find[method]().items()}) for method in methods}
+        return {method: _data(_by(method, collector)) for method in methods}
+
+
+def _by(method: str, collector: HistogramCollector) -> dict[str, Any]:
+    """Return lowest and highest value of each tensor's range."""
+    if method == "minmax":
+        return {name: histogram[2:4] for name, histogram in collector.get_histogram_dict().items()}
+    if method == "entropy":
+        return {name: found[:2] for name, found in collector.compute_entropy().items()}
+    collector.percentile = PERCENTILES[method]
+    return {name: found[:2] for name, found in collector.compute_percentile().items()}
 
 
 def _data(ranges: dict[str, Any]) -> TensorsData:

@@ -25,7 +25,7 @@ from calibration.gatelist import GatePicture
 from calibration.graph import load, sealed
 from calibration.int8 import GateError, Wish, int8_model
 from calibration.quantise import layers_of, planned, signed, unsigned
-from calibration.ranges import found_ranges
+from calibration.ranges import METHODS, found_ranges
 from calibration.reading import Both, Seen
 from edge.camera.virtual import VirtualCamera
 from edge.config import CameraConfig
@@ -351,7 +351,7 @@ def test_a_model_is_written_with_its_twin_report_and_manifest(wish: Wish) -> Non
         digest = hashlib.sha256((out / f"classifier.int8{form}.onnx").read_bytes()).hexdigest()
         assert (report["passed"], report["model_sha256"]) == (True, digest)
         assert list(report["layers"]) == sorted(report["layers"], key=lambda n: -report["layers"][n]["drift"])
-        assert set(report["methods"]) == {"minmax", "entropy", "percentile"}
+        assert set(report["methods"]) == set(METHODS)
     manifest = json.loads((out / "classifier.int8.manifest.json").read_text())
     assert manifest["left_out"] == {"on_the_evaluation_list": 1}
     used = {one["sha256"] for one in manifest["pictures"]}
