@@ -54,11 +54,6 @@ class Agreement:
     drift: float
     cells: int
 
-    @property
-    def order(self) -> tuple[float, float]:
-        """What agreements are sorted by, the best first."""
-        return (self.drift, self.changed)
-
 
 Answer = tuple[Floats, Floats, NDArray[Any]]
 """Boxes (N, 4), scores (N,), kinds (N,) of one picture."""

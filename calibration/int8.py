@@ -69,6 +69,8 @@ def int8_model(wish: Wish, progress: Progress) -> Written:
     if wish.output.suffix != ".onnx":
         raise ConfigError(f"output {wish.output} must end in .onnx: its twin and report are named after it")
     model, contract = load(wish.model)
+    named = tuple(name for name in wish.keep if name != AUTO)
+    planned(model, named)  # a wrong name is told before the work begins
     pictures = read_gate_list(wish.gate)
     listed = evaluation_list(wish.evaluation) if wish.evaluation else frozenset()
     fp32 = Memory(model, contract)
@@ -83,11 +85,11 @@ def int8_model(wish: Wish, progress: Progress) -> Written:
     batches = material.batches(material.ranges)
     ranges = found_ranges(model, planned(model).tensors, batches, lambda n: progress("ranges", n, n))
     search = Search(model, contract, ranges, material.agreement, progress)
-    methods = search.methods()
+    methods = search.methods(named)
     method = next(iter(methods))
     layers = search.layers(method)
-    named = tuple(name for name in wish.keep if name != AUTO)
-    kept = named + (search.kept(method, layers, wish.limits.changed / 100) if AUTO in wish.keep else ())
+    worst = search.kept(method, layers, wish.limits.changed / 100) if AUTO in wish.keep else ()
+    kept = tuple(dict.fromkeys((*named, *worst)))
     quantised = signed(model, planned(model, kept), ranges[method])
     int8 = Memory(unsigned(quantised), contract)
     rows = read_both(pictures, fp32, int8, partner, progress)

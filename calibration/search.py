@@ -44,7 +44,7 @@ class Search:
     def methods(self, keep: Collection[str] = ()) -> dict[str, Agreement]:
         """Return the agreement of each method, the best first."""
         found = {method: self.of(method, keep) for method in self.ranges}
-        return dict(sorted(found.items(), key=lambda item: item[1].order))
+        return dict(sorted(found.items(), key=lambda item: (item[1].changed, item[1].drift)))
 
     def layers(self, method: str) -> dict[str, Agreement]:
         """Return the agreement when one layer alone is quantised, by layer, the worst first."""
@@ -53,7 +53,7 @@ class Search:
         for i, name in enumerate(names):
             found[name] = self.of(method, [other for other in names if other != name])
             self.progress("layers", i + 1, len(names))
-        return dict(sorted(found.items(), key=lambda item: item[1].order, reverse=True))
+        return dict(sorted(found.items(), key=lambda item: item[1].drift, reverse=True))
 
     def kept(self, method: str, sensitivity: dict[str, Agreement], changed_max: float) -> tuple[str, ...]:
         """Return the layers to keep, the worst first, until no more than `changed_max` of the cells change class."""
