@@ -47,7 +47,6 @@ def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
         raise InputError(f"{path} not found. Give an ONNX file written by sicklescope-export")
     try:
         model = onnx.load(str(path))
-        onnx.checker.check_model(model)
     except Exception as error:  # protobuf's, ONNX's and Python's own errors share no base class but this
         raise ModelError(f"{path} is no ONNX file that can be read: {error}. Export it again") from error
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
@@ -56,6 +55,10 @@ def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
             f"{path} has opset {version}, IR {model.ir_version}; expected at most opset {OPSET_MAX}, IR {IR_VERSION}, "
             "which every supported runtime reads. Export it with sicklescope-export onnx"
         )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{path} is no valid ONNX model: {error}. Export it again") from error
     text = {p.key: p.value for p in model.metadata_props}.get(METADATA_KEY)
     role = "classifier" if text is not None and '"role":"classifier"' in text.replace(" ", "") else "detector"
     contract = parse_contract(text, role, path)

@@ -21,7 +21,7 @@ METHODS = ("minmax", "entropy", *PERCENTILES)
 """Ways to choose a range. entropy: least divergence from what was seen (Migacz 2017, "8-bit inference with TensorRT").
 """
 
-BINS, LEVELS = 1024, 128
+BINS, LEVELS = 512, 128
 """Bins of a histogram to begin with, and levels of INT8 that the entropy method maps them to."""
 
 

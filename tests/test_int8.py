@@ -80,6 +80,7 @@ def exact(model: onnx.ModelProto) -> Callable[[Pixels], list[np.ndarray]]:
 # ---- the two encodings
 
 
+@pytest.mark.timeout(300)
 def test_both_encodings_see_the_same_in_real_fields_and_cells(
     real_fields: Callable[[str, int], list[Path]], slides: list[Pixels]
 ) -> None:
@@ -338,6 +339,7 @@ def test_too_few_pictures_are_refused_unless_forced(wish: Wish) -> None:
     assert not wish.output.parent.exists()
 
 
+@pytest.mark.timeout(400)  # the whole path, on a machine that may be busy
 def test_a_model_is_written_with_its_twin_report_and_manifest(wish: Wish) -> None:
     written = int8_model(wish, lambda *_: None)
     assert "at least 2000 are needed" in (written.warning or "")
@@ -361,6 +363,7 @@ def test_a_model_is_written_with_its_twin_report_and_manifest(wish: Wish) -> Non
         load(wish.output)
 
 
+@pytest.mark.timeout(400)
 def test_a_network_that_lost_its_cells_is_refused_and_not_written(
     wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
