@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from calibration import optics_cli
+from calibration import int8_cli, optics_cli
 
 app = typer.Typer(
-    help="Find out what a device has to know before it reads: its optics.",
+    help="Find out what a device has to know before it reads: INT8 ranges of its networks, and its optics.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 optics_cli.register(app)
+app.command("int8")(int8_cli.int8)
 
 
 def main() -> None:

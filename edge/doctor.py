@@ -25,7 +25,7 @@ from edge.errors import EdgeError
 from edge.optics import misfits, read_calibration, utc_now
 from edge.publish.clock import clock_synchronised
 from edge.publish.connection import check_broker
-from edge.runtime.base import Source, chosen
+from edge.runtime.base import Source, chosen, shipped_form
 from edge.runtime.contract import ROLES, Role
 from edge.runtime.installed import located
 from edge.runtime.onnx import OnnxNetwork
@@ -154,7 +154,8 @@ def _models(config: Config) -> Iterator[Finding]:
 
 def _loaded(role: Role, config: Config) -> str:
     """Read the model file, without building its engine, which takes minutes and is the service's to do."""
-    path, sha256 = located(role, config.models, config.device.state_dir)
+    form = shipped_form(role, chosen(config.models), config.models.precision)
+    path, sha256 = located(role, config.models, config.device.state_dir, form)
     network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
         contract, runtime = network.contract, chosen(config.models)

@@ -11,8 +11,8 @@ import pytest
 import edge
 
 OPTIONAL = ("torch", "torchvision", "keras", "sklearn", "tensorrt", "pycuda", "picamera2", "amqtt", "onnx",
-            "onnxscript", "starlette", "uvicorn", "sdnotify", "psutil", "export",
-            "calibration", "training")  # fmt: skip
+            "onnxscript", "starlette", "uvicorn", "sdnotify", "psutil", "calibration", "export",
+            "training")  # fmt: skip
 
 HEAVY = ("cv2", "onnxruntime", "paho", "sqlite3")
 """What the command's help and `--version` must not wait for."""

@@ -144,6 +144,21 @@ def report(
         out.print(f"{page} written")
 
 
+@app.command("gate-list")
+def gate_list_command(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="JSON lines to write.")],
+    choose: Annotated[int, typer.Option(min=0, max=3, help="Fold that thresholds are chosen on.")] = 2,
+    measure: Annotated[int, typer.Option(min=0, max=3, help="Fold that figures are measured on.")] = 3,
+) -> None:
+    """Write the labelled pictures that `sicklescope-calibrate int8` measures an INT8 network on."""
+    with answering():
+        from training.data import data_root
+        from training.gatelist import gate_list
+
+        write_text(output, gate_list(data_root(), choose, measure))
+        out.print(f"{output} written", markup=False, highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command."""
     app()

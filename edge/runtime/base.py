@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.config import DeviceConfig, ModelsConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.contract import Contract, Role
+from edge.runtime.contract import CPU_FORM, Contract, Role
 from edge.runtime.installed import located
 from edge.types import Pixels
 
@@ -81,7 +81,7 @@ def open_network(
     are present, and then stays with it.
     """
     name = chosen(config)
-    path, sha256 = located(role, config, state_dir)
+    path, sha256 = located(role, config, state_dir, shipped_form(role, name, config.precision))
     module, _, cls = RUNTIMES[name].partition(":")
     network: Network = getattr(import_module(module), cls)(Source(role, path, sha256, config, state_dir, progress))
     return network
@@ -92,12 +92,19 @@ def chosen(config: ModelsConfig) -> str:
     name = config.runtime
     if name == "auto":
         name = "tensorrt" if gpu_ready() else "onnxruntime"
-    if name == "onnxruntime" and config.precision not in ("auto", "fp32"):
+    if name == "onnxruntime" and config.precision == "fp16":
         raise RuntimeUnavailableError(
-            f"models.precision is {config.precision}, which only TensorRT runs, and models.runtime is "
-            f'{config.runtime}, here onnxruntime. Set models.precision = "auto", or models.runtime = "tensorrt"'
+            f"models.precision is fp16, which only TensorRT runs, and models.runtime is {config.runtime}, here "
+            'onnxruntime. Set models.precision = "auto", or models.runtime = "tensorrt"'
         )
     return name
+
+
+def shipped_form(role: Role, runtime: str, precision: str) -> str:
+    """Return which of the shipped files a runtime takes for a configured precision; see contract.verified."""
+    if runtime == "onnxruntime":
+        return {"auto": CPU_FORM[role], "int8": "int8.cpu"}.get(precision, "")
+    return precision if precision in ("fp16", "int8") else ""
 
 
 def gpu_ready() -> bool:

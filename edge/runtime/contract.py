@@ -27,7 +27,10 @@ SHIPPED_SHA256: dict[str, str] = {
     "detector.fp16": "fa8487d786d499b0bcb3659bfe1a2f7a70895d2acc52e902e997866abf994f43",
     "classifier.fp16": "e6aaf6b8d69f1b5809b333987972f774131df97525de70d28daa97c4cc1f2a06",
 }
-"""Digests of the shipped files by role, and by role and precision (`detector.fp16`) where one is shipped."""
+"""Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
+
+CPU_FORM = {"detector": "", "classifier": ""}
+"""Form of the shipped file that a processor runs unless told: fp32, or the INT8 twin `int8.cpu` (docs/int8.md)."""
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
@@ -46,7 +49,8 @@ class Contract(BaseModel):
     thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
     which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the
     detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red cells
-    called sickle on smears without any, 95th percentile. graph_sha256: digest of the graph without its metadata.
+    called sickle on smears without any, 95th percentile. precision: of the layers; int8 files hold fp32 heads.
+    graph_sha256: digest of the graph without its metadata.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,22 +66,23 @@ class Contract(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     limit_of_blank: float | None = None
     training_data: tuple[str, ...] = ()
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     graph_sha256: str
 
 
-def verified(role: str, config: ModelConfig, precision: str = "auto") -> tuple[Path, str]:
+def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]:
     """Return the path of the configured model and its sha256, after checking that it is the pinned file.
 
-    The shipped model is pinned in this module; any other needs its digest in the configuration. precision: fp16 and
-    int8 have a shipped file of their own; a configured file is what it is.
+    The shipped model is pinned in this module; any other needs its digest in the configuration. form: which of the
+    shipped files, `fp16`, `int8` or `int8.cpu`, or none for fp32; a configured file is what it is.
     Raises ModelError when the file is missing, or its digest is not the pinned one.
     """
     pinned: str | None
     if config.path is None:
-        name = f"{role}.{precision}" if precision in ("fp16", "int8") else role
+        name = f"{role}.{form}" if form else role
         if name not in SHIPPED_SHA256:
             raise ModelError(
-                f"no {precision} {role} is shipped with this version; shipped: {', '.join(SHIPPED_SHA256)}. Make one "
+                f"no file {name}.onnx is shipped with this version; shipped: {', '.join(SHIPPED_SHA256)}. Make one "
                 f"with sicklescope-export or sicklescope-calibrate and set models.{role}.path and sha256"
             )
         path, pinned = SHIPPED_DIR / f"{name}.onnx", SHIPPED_SHA256[name]

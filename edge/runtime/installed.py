@@ -214,15 +214,15 @@ class ModelStore:
             yield folder
 
 
-def located(role: Role, models: ModelsConfig, state_dir: Path) -> tuple[Path, str]:
+def located(role: Role, models: ModelsConfig, state_dir: Path, form: str) -> tuple[Path, str]:
     """Return path and sha256 of the model to run: the configured one, else the chosen one, else the shipped one.
 
-    Raises ModelError when the file is not what was pinned.
+    form: which of the shipped files. Raises ModelError when the file is not what was pinned.
     """
     model: ModelConfig = getattr(models, role)
     if model.path is None:
         model = ModelStore(state_dir).chosen(role) or model
-    return verified(role, model, models.precision)
+    return verified(role, model, form)
 
 
 def _loaded(path: Path, sha256: str) -> Contract:

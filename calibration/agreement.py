@@ -1,0 +1,113 @@
+"""How nearly two encodings of a network answer alike on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge.errors import ModelError
+from edge.runtime.contract import OUTPUTS, Contract
+from edge.types import Floats, Pixels
+from edge.vision.classify import SICKLE, called
+from edge.vision.detect import decoded
+
+SAME_CELL = 0.5
+"""Boxes that share so much of their union are one cell."""
+
+
+class Memory:
+    """A network from memory instead of a pinned file; see edge.runtime.base.Network."""
+
+    def __init__(self, model: onnx.ModelProto | bytes, contract: Contract, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        data = model if isinstance(model, bytes) else model.SerializeToString()
+        try:
+            self._session: Any = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            raise ModelError(f"onnxruntime {ort.__version__} cannot load the {contract.role}: {error}") from error
+        self.contract, self.sha256, self.runtime = contract, "", f"onnxruntime {ort.__version__} cpu"
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = list(OUTPUTS[contract.role])
+
+    def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Run the network on uint8 (N, H, W, 3)."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, {self._input: batch}), strict=True))
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        self._session = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """changed: part of the cells that another class or none answers for; drift: mean change of score or probability."""
+
+    changed: float
+    drift: float
+    cells: int
+
+
+Answer = tuple[Floats, Floats, NDArray[Any]]
+"""Boxes (N, 4), scores (N,), kinds (N,) of one picture."""
+
+
+def cells_found(network: Memory, picture: Pixels) -> Answer:
+    """Return what a detector finds in one picture, uint8 (h, w, 3)."""
+    maps = network(picture[None])
+    threshold = network.contract.thresholds["score"]
+    return decoded(maps["peaks"][0], maps["sides"][0], (picture.shape[0], picture.shape[1]), threshold)
+
+
+def answers(network: Memory, pictures: Sequence[Pixels]) -> list[Any]:
+    """Return an Answer for each picture (detector), or probabilities (32, 6) for each 32 crops (classifier)."""
+    if network.contract.role == "detector":
+        return [cells_found(network, picture) for picture in pictures]
+    return [network(np.stack(pictures[i : i + 32]))["prob"] for i in range(0, len(pictures), 32)]
+
+
+def agreement(contract: Contract, first: Sequence[Any], second: Sequence[Any]) -> Agreement:
+    """Compare the answers of two networks to the same pictures."""
+    if contract.role == "detector":
+        return _of_boxes(first, second)
+    before, after = np.concatenate(list(first)), np.concatenate(list(second))
+    limits = contract.thresholds["sickle"], contract.thresholds["abstain"]
+    changed = called(before, *limits) != called(after, *limits)
+    drift = np.abs(after - before).mean() + np.abs(after - before)[:, SICKLE].mean()
+    return Agreement(float(changed.mean()), float(drift), len(before))
+
+
+def _of_boxes(first: Sequence[Answer], second: Sequence[Answer]) -> Agreement:
+    changed, cells, drift = 0, 0, 0.0
+    for (boxes, score, kind), (others, their_score, their_kind) in zip(first, second, strict=True):
+        pairs = paired(boxes, others)
+        same = [(i, j) for i, j in pairs if kind[i] == their_kind[j]]
+        changed += len(boxes) + len(others) - 2 * len(same)
+        cells += len(boxes) + len(others)
+        drift += sum(abs(float(score[i] - their_score[j])) for i, j in same) + (len(boxes) - len(same)) * 0.5
+    return Agreement(changed / max(1, cells), 2 * drift / max(1, cells), cells // 2)
+
+
+def paired(boxes: Floats, others: Floats) -> list[tuple[int, int]]:
+    """Pair boxes (N, 4), best first, with others (M, 4), one to one, by what they share of their union."""
+    if not len(boxes) or not len(others):
+        return []
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    meet = np.maximum(0, high - low).prod(2)
+    areas = [(part[:, 2:] - part[:, :2]).prod(1) for part in (boxes, others)]
+    share = meet / np.maximum(1e-6, areas[0][:, None] + areas[1][None] - meet)
+    pairs = []
+    for i in range(len(boxes)):
+        j = int(share[i].argmax())
+        if share[i, j] >= SAME_CELL:
+            pairs.append((i, j))
+            share[:, j] = 0
+    return pairs
