@@ -22,10 +22,10 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "d1888902774eff5008e8fea407d7654f57981e616271fd8c3beeb8176b750be7",
-    "classifier": "b272ef8132bc29e0062b775fdd58b34410a13877b503d3cf4d67b04c0c76337a",
-    "detector.fp16": "fa8487d786d499b0bcb3659bfe1a2f7a70895d2acc52e902e997866abf994f43",
-    "classifier.fp16": "e6aaf6b8d69f1b5809b333987972f774131df97525de70d28daa97c4cc1f2a06",
+    "detector": "c6324c46e60f99bd6c4c8fc9ed45b80d82ca00d880cb39abd0b7fdd99c1e0765",
+    "classifier": "6f03ccbd73356e9567b0076978d48a2bd379292fd27b77f9b0d53891186997f5",
+    "detector.fp16": "c5bafbde17222d860254500c50b90526caa15c81525d1effb2d1224f2d965d40",
+    "classifier.fp16": "3ce4d370fe81fdca63b0e10e2bdfc1608519b08067c5cd47f8a7f4b80ad1fccb",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
