@@ -43,6 +43,7 @@ class Reason(str, Enum):
     SCALE_UNKNOWN = "scale_unknown"
     EMPTY = "empty"
     CROWDED = "crowded"
+    NOT_PLACED = "not_placed"
 
 
 class Exclusion(str, Enum):
@@ -120,6 +121,37 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame lies on the slide, and which of its cells the sample has seen before.
+
+    island: number of the part of the slide that is known to hang together; x_um, y_um: the frame's middle, turned_deg: its
+    rotation, all in the island's own measure. evidence: −log10 of the probability of such a likeness by chance; None for
+    the first frame of an island. ids: (N,) one number for each cell of the slide, in the detector's order. joined: pairs
+    (kept, dropped) of numbers that proved to be one cell. found: ids given for the first time. new_share: part of the
+    frame's area that no frame showed before. islands: how many there are now.
+    """
+
+    island: int
+    x_um: float
+    y_um: float
+    turned_deg: float
+    evidence: float | None
+    ids: NDArray[np.int64]
+    joined: tuple[tuple[int, int], ...]
+    found: int
+    new_share: float
+    islands: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a frame changed in its sample's counts: by class and by exclusion, and the cells seen, each up or down."""
+
+    counts: dict[str, int]
+    cells_seen: int
 
 
 @dataclass(frozen=True, slots=True)
