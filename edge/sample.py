@@ -53,8 +53,6 @@ class Sample:
             target_red_cells=self._config.screening.target_red_cells,
             limit_of_blank=self._limit_of_blank,
             scale_estimated=self.scale is not None and self.scale.source != "configured",
-            # Only of the virtual slide's path is it known that no field is shown twice.
-            cells_may_repeat=self._config.camera.kind != "virtual",
         )
 
     def period(self) -> Period:

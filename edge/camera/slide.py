@@ -35,8 +35,10 @@ ATTEMPTS = 40
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One look at the smear. x, y: the slide's position under the picture's centre, µm; turned_deg: by how much the slide
-    appears turned, from x to y; light: factor on the exposure.
+    """One look at the smear.
+
+    x_um, y_um: the slide's position under the picture's centre; turned_deg: by how much the slide appears turned, from
+    x to y; light: factor on the exposure.
     """
 
     x_um: float

@@ -23,8 +23,6 @@ FLAGS = {
     "many_abstained": "The classifier would not name many cells: see the fraction if none, or all, were sickle-like.",
     "scale_estimated": "The size of a pixel was estimated from the red cells themselves, taken as 7.5 µm wide: "
     "unusually small or large cells are measured wrongly.",
-    "cells_may_repeat": "Frames may overlap: a cell can have been counted more than once, and the interval is then too "
-    "narrow.",
 }
 """Every flag of a verdict and what it means, in the order in which they are given."""
 
@@ -56,12 +54,11 @@ def assess(
     target_red_cells: int,
     limit_of_blank: float | None,
     scale_estimated: bool = False,
-    cells_may_repeat: bool = False,
 ) -> Verdict:
     """Return what the counts allow to be said.
 
     limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
-    scale_estimated, cells_may_repeat: what the caller knows of how the counts were made; they become flags.
+    scale_estimated: what the caller knows of how the counts were made; it becomes a flag.
     """
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
@@ -75,7 +72,6 @@ def assess(
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
         "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),
         "scale_estimated": scale_estimated,
-        "cells_may_repeat": cells_may_repeat,
     }
     return Verdict(
         status="insufficient" if insufficient else "reported",

@@ -1,6 +1,6 @@
-"""How two fields lie to each other, by the pattern of their cells alone: light, stain and dirt on the camera do not count.
+"""How two fields lie to each other, by the pattern of their cells alone: light, stain and dirt do not count.
 
-Places are complex numbers, x + iy in µm, about the middle of a field. A `Motion` carries one field's places to another's:
+Places are complex numbers, x + iy in µm, about the middle of a field. A `Motion` carries places to another field's:
 w = turn · z + shift, where turn is near 1 (its argument the rotation, its modulus the zoom of a hand-held camera).
 """
 
@@ -73,8 +73,9 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The cells of one field. low, high: corners of their boxes, µm; half: the field's far corner; seen: its coarse mask.
+    """The cells of one field.
 
+    low, high: corners of their boxes, µm; half: the field's far corner; seen: the coarse mask of what is not dark.
     Equality is identity: two views of one place are two views.
     """
 
@@ -154,8 +155,9 @@ def _all_seen(shape: tuple[int, int]) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How a field lies to another. pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many
-    could be. evidence: the probability that as many coincide by chance is below 10 to the minus this (Chernoff bound).
+    """How a field lies to another.
+
+    pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many could be. evidence: the probability that as many coincide by chance is below 10 to the minus this (Chernoff bound).
     """
 
     motion: Motion

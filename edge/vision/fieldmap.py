@@ -39,8 +39,8 @@ CELLS_MIN = 6
 """A field of fewer cells cannot be told from another."""
 
 RECALLED, SEARCHED, NEAREST, NEWEST, AROUND = 4, 4, 8, 3, 6
-"""How many are tried of: fields recalled by constellation; shifts over one field; fields that are guessed to be near, and
-the newest, where it is not known; known neighbours.
+"""How many are tried of: fields recalled by constellation; shifts over one field; fields that are guessed to be near,
+and the newest, where it is not known; known neighbours.
 """
 
 GUESS_REACH = 4.0
@@ -163,7 +163,7 @@ class FieldMap:
         return more
 
     def join(self, island: int, other: int, onto: Motion) -> list[tuple[int, int, Match]]:
-        """Bring the fields of another island onto this one; return the pairs of fields, other and this, that overlap."""
+        """Bring the fields of another island onto this one; return pairs of fields, other and this, that overlap."""
         here, there = (np.nonzero(self._island == one)[0].tolist() for one in (island, other))
         for number in there:
             known = self.fields[number]
@@ -219,7 +219,7 @@ class FieldMap:
         elsewhere = (self._island >= 0) & ~np.isin(self._island, list(but))
         apart = np.where(elsewhere, np.abs(self._guess - guess), np.inf)
         near = np.argsort(apart, kind="stable")[:NEAREST]
-        return near[apart[near] < GUESS_REACH * self._reach].tolist()
+        return [int(number) for number in near[apart[near] < GUESS_REACH * self._reach]]
 
     def moved(self, links: list[Link], place: Motion) -> None:
         """Take note of where the frame is guessed to lie; links: the surest first, none on a new island."""

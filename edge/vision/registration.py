@@ -1,7 +1,7 @@
 """Where on the slide a frame lies, against those before it; and which of its cells the sample has seen already.
 
-A cell is the same as another where two fields that were matched show both at one place. So it does not matter how exactly
-the far ends of a long path meet: only neighbours are ever compared.
+A cell is the same as another where two fields that were matched show both at one place. So it does not matter how
+exactly the far ends of a long path meet: only neighbours are ever compared.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from edge.types import Cells, Field, Mask, Placement, Reason, Rejection
+from edge.types import CELLS_KEPT, Cells, Field, Mask, Placement, Reason, Rejection
 from edge.vision.constellation import NO_MATCH, Motion, View
 from edge.vision.fieldmap import CELLS_MIN, SURE, FieldMap, Ids, Known, Link
 
@@ -20,9 +20,6 @@ DOUBT = 8.0
 
 SAME_VIEW = 0.95
 """A frame of which a known field shows so much is not kept beside it."""
-
-CELLS_KEPT = 1 << 19
-"""So many of the newest cells are remembered, of hundreds of samples' worth; the memory of older ones is used again."""
 
 Joined = list[tuple[int, int]]
 
@@ -66,6 +63,7 @@ class Registrar:
             evidence=links[0].match.evidence if links else None,
             ids=ids,
             joined=tuple(joined),
+            numbered_before=before,
             found=self._given - before,
             new_share=1.0 - float(np.any(shows, axis=0).mean()) if shows else 1.0,
             islands=self._map.islands(),
