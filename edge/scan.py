@@ -1,9 +1,9 @@
 """`sicklescope scan`: images, folders and videos in; fields.jsonl, cells.csv, summary.json and report.html out.
 
 Every image is a sample of its own: under `auto` its scale is estimated by itself, since a folder may hold pictures of
-many
-microscopes, and its cells count whatever other images show. The frames of one video share a slide and a microscope: the
-scale is estimated once and locked, and each cell counts once. `one_sample` says the same of all the images.
+many microscopes, and its cells count whatever other images show. The frames of one video share a slide and a
+microscope: the scale is estimated once and locked, and each cell counts once. `one_sample` says the same of all the
+images.
 """
 
 from __future__ import annotations

@@ -133,14 +133,11 @@ class Placement:
     """Where a frame lies on the slide, and which of its cells the sample has seen before.
 
     island: number of the part of the slide that is known to hang together; x_um, y_um: the frame's middle, turned_deg:
-    its
-    rotation, all in the island's own measure. evidence: −log10 of the probability of such a likeness by chance; None
-    for the first frame of an island. ids: (N,) one number for each cell of the slide, in the detector's order. joined:
-    pairs
-    (kept, dropped) of numbers that proved to be one cell; a cell that is cut by the edge of a frame without news has
-    none,
-    but −1. numbered_before, found: numbers given before this frame, and by it. new_share: part of the frame's area that
-    no other showed. islands: how many there are now.
+    its rotation, all in the island's own measure. evidence: −log10 of the probability of such a likeness by chance;
+    None for the first frame of an island. ids: (N,) one number for each cell of the slide, in the detector's order.
+    joined: pairs (kept, dropped) of numbers that proved to be one cell; a cell that is cut by the edge of a frame
+    without news has none, but −1. numbered_before, found: numbers given before this frame, and by it. new_share: part
+    of the frame's area that no other showed. islands: how many there are now.
     """
 
     island: int

@@ -46,7 +46,7 @@ class Census:
         prove to be one when islands meet.
         """
         ids = placement.ids
-        new = ids[(ids >= 0)]
+        new = ids[ids >= 0]
         joined = np.array(placement.joined, np.int64).reshape(-1, 2)
         touched = np.unique(np.concatenate([new, joined.ravel()])) % CELLS_KEPT
         # Numbers given for the first time may fall on the memory of cells long past.

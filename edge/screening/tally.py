@@ -14,8 +14,8 @@ class Tally:
     """The counts of one sample, field by field.
 
     `cells_seen` is counted by itself, from what the detector found and registration knew again, and compared with the
-    sum over classes and
-    exclusions whenever the counts leave: a cell that fell between two stages is an error and not a smaller count.
+    sum over classes and exclusions whenever the counts leave: a cell that fell between two stages is an error and not
+    a smaller count.
     """
 
     def __init__(self) -> None:

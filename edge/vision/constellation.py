@@ -33,10 +33,10 @@ SAME_UM = 3.0
 """Cells that lie as near to each other in a good fit are the same; two cells are hardly ever so near."""
 
 PRIOR_UM2 = 200.0
-"""Weight of "neither turned nor zoomed" in a fit, as the squared lever arm of a cell whose place is known as well."""
+"""Weight of "turned and zoomed as was thought" in a fit, as the squared lever arm of one cell."""
 
 TURN_MAX = 0.13
-"""A fit that departs this much from neither turned nor zoomed (7°, or 13 %) is no fit."""
+"""A fit that departs this much from what was thought (7°, or 13 %) is no fit."""
 
 SEEN_UM = 1.5
 """A cell of which less than this is in both fields is not expected in both."""
@@ -75,7 +75,8 @@ class Motion:
 class View:
     """The cells of one field.
 
-    low, high: corners of their boxes, µm; half: the field's far corner; seen: the coarse mask of what is not dark.
+    low, high: corners of their boxes, µm; half: the field's far corner; seen: coarse mask of
+    what an eyepiece leaves to be seen; whole: that is all.
     Equality is identity: two views of one place are two views.
     """
 
@@ -83,6 +84,7 @@ class View:
     high: Places
     half: complex
     seen: Mask
+    whole: bool = True
 
     @classmethod
     def of(cls, field: Field, cells: Cells) -> View:
@@ -96,7 +98,7 @@ class View:
         else:
             thin = cv2.resize(field.visible.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
             seen = thin.view(np.bool_)
-        return cls(x0 + 1j * y0 - half, x1 + 1j * y1 - half, half, seen)
+        return cls(x0 + 1j * y0 - half, x1 + 1j * y1 - half, half, seen, field.visible is None)
 
     def __len__(self) -> int:
         return len(self.low)
@@ -109,19 +111,25 @@ class View:
     def turned(self, factor: complex) -> View:
         """Return the same cells with their places turned and zoomed, as if within the same field."""
         middle, reach = self.middle * factor, (self.high - self.low) / 2 * abs(factor)
-        return View(middle - reach, middle + reach, self.half, self.seen)
+        return View(middle - reach, middle + reach, self.half, self.seen, self.whole)
 
     def with_more(self, low: Places, high: Places) -> View:
         """Return the field with further cells."""
-        return View(np.concatenate([self.low, low]), np.concatenate([self.high, high]), self.half, self.seen)
+        return View(
+            np.concatenate([self.low, low]), np.concatenate([self.high, high]), self.half, self.seen, self.whole
+        )
 
     def shows(self, z: Places) -> Mask:
         """Return bool (N,): whether places lie in the field and are seen."""
-        row, column = (np.floor((part + half) / GRID_UM).astype(int) for part, half in
-                       ((z.imag, self.half.imag), (z.real, self.half.real)))  # fmt: skip
-        h, w = self.seen.shape
-        inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
-        return np.asarray(inside & self.seen[row.clip(0, h - 1), column.clip(0, w - 1)], np.bool_)
+        inside = (np.abs(z.real) < self.half.real) & (np.abs(z.imag) < self.half.imag)
+        if not self.whole:
+            h, w = self.seen.shape
+            at = np.nonzero(inside)[0]
+            row, column = (
+                (part / GRID_UM).astype(int) for part in ((z[at] + self.half).imag, (z[at] + self.half).real)
+            )
+            inside[at] = self.seen[np.minimum(row, h - 1), np.minimum(column, w - 1)]
+        return np.asarray(inside, np.bool_)
 
     def points(self) -> Places:
         """Return places spread evenly over what is seen, one for about each 10 µm square."""
@@ -157,7 +165,8 @@ def _all_seen(shape: tuple[int, int]) -> Mask:
 class Match:
     """How a field lies to another.
 
-    pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many could be. evidence: the probability that as many coincide by chance is below 10 to the minus this (Chernoff bound).
+    pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many could be. evidence: the
+    probability that as many coincide by chance is below 10 to the minus this (Chernoff bound).
     """
 
     motion: Motion
@@ -204,7 +213,7 @@ def _spectrum(view: View, rows: int, columns: int) -> Floats:
 
 def _overlap(a: View, b: View, rows: int, columns: int) -> Floats:
     """Return the overlap's area, in pixels of the coarse map, at every shift."""
-    if a.seen.all() and b.seen.all():
+    if a.whole and b.whole:
         return _overlap_of_whole(a.seen.shape, b.seen.shape, rows, columns)
     masks = [_transformed(view.seen.astype(np.float32), rows, columns) for view in (a, b)]
     return _correlated(*masks)
@@ -231,12 +240,13 @@ def matched(a: View, b: View, motion: Motion) -> Match:
     """Fit the motion that carries `a` over `b`, from one that is right to some µm, and say how well it fits."""
     if not (len(a) and len(b)):
         return NO_MATCH
+    thought = motion.turn
     for near in NEAR_UM:
         i, j, at_a, at_b, _ = _paired(a, b, motion, near)
         if len(i) < 2:
             return NO_MATCH
-        motion = _fitted(motion.inverse()(at_a), at_b)
-        if abs(motion.turn - 1) > TURN_MAX:
+        motion = _fitted(motion.inverse()(at_a), at_b, thought)
+        if abs(motion.turn - thought) > TURN_MAX:
             return NO_MATCH
     i, j, at_a, at_b, expected = _paired(a, b, motion, SAME_UM)
     if not len(i):
@@ -266,8 +276,8 @@ def _shared(a: View, b: View, motion: Motion) -> tuple[Ints, Places]:
     size = (a.high - a.low) / 2 * abs(motion.turn)
     at = motion(a.middle)
     low, high = at - size, at + size
-    low = np.maximum(low.real, -b.half.real) + 1j * np.maximum(low.imag, -b.half.imag)
-    high = np.minimum(high.real, b.half.real) + 1j * np.minimum(high.imag, b.half.imag)
+    low.real, low.imag = np.maximum(low.real, -b.half.real), np.maximum(low.imag, -b.half.imag)
+    high.real, high.imag = np.minimum(high.real, b.half.real), np.minimum(high.imag, b.half.imag)
     left, middle = high - low, (low + high) / 2
     slight = np.minimum(SEEN_UM, 1.9 * np.minimum(size.real, size.imag))  # a platelet is no larger
     shown = np.nonzero((left.real > slight) & (left.imag > slight))[0]
@@ -275,11 +285,11 @@ def _shared(a: View, b: View, motion: Motion) -> tuple[Ints, Places]:
     return shown, middle[shown]
 
 
-def _fitted(z: Places, w: Places) -> Motion:
-    """Least squares of w = turn · z + shift, drawn a little to turn = 1."""
+def _fitted(z: Places, w: Places, thought: complex) -> Motion:
+    """Least squares of w = turn · z + shift, drawn a little to the turn that was thought."""
     mean_z, mean_w = z.mean(), w.mean()
     dz, dw = z - mean_z, w - mean_w
-    turn = complex((np.vdot(dz, dw) + PRIOR_UM2) / (np.vdot(dz, dz).real + PRIOR_UM2))
+    turn = complex((np.vdot(dz, dw) + PRIOR_UM2 * thought) / (np.vdot(dz, dz).real + PRIOR_UM2))
     return Motion(turn, complex(mean_w - turn * mean_z))
 
 

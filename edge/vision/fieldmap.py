@@ -197,7 +197,7 @@ class FieldMap:
         """Lay the frame over a known field in every way."""
         known = self.fields[number].view
         tried = [Link(number, matched(view, known, motion)) for motion in search(view, known, SEARCHED)]
-        if view.seen.all() or any(sure(link.match) for link in tried):
+        if view.whole or any(sure(link.match) for link in tried):
             return tried
         for factor in [cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG] + [complex(zoom) for zoom in ZOOMS]:
             for motion in search(view.turned(factor), known, 1):

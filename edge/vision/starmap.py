@@ -1,9 +1,8 @@
 """Finds, among thousands of fields, those that show the same group of cells: a table of small constellations.
 
 Each cell and three of its four nearest neighbours make a pattern of three arrows, rounded to some µm, as star trackers
-and
-geometric hashing (H. J. Wolfson, I. Rigoutsos, IEEE Comput. Sci. Eng. 4 (1997) 10) do. Memory and time do not grow with
-the sample: where the table is full, the newest takes the place of the oldest.
+and geometric hashing (H. J. Wolfson, I. Rigoutsos, IEEE Comput. Sci. Eng. 4 (1997) 10) do. Memory and time do not grow
+with the sample: where the table is full, the newest takes the place of the oldest.
 """
 
 from __future__ import annotations
