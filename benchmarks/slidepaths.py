@@ -38,7 +38,12 @@ def looked(truth: Sequence[VirtualCell], spec: SlideSpec, eye: Eye, rng: Generat
 def jittered(spec: SlideSpec, overlap: float, rng: Generator, turn_deg: float = 2.0) -> list[View]:
     """Return a path to and fro, each field some µm off, turned, and lighter or darker; a quarter is revisited."""
     path = [
-        View(*rng.normal((view.x_um, view.y_um), 2.0), rng.uniform(-turn_deg, turn_deg), rng.uniform(0.7, 1.2))
+        View(
+            view.x_um + rng.normal(0, 2.0),
+            view.y_um + rng.normal(0, 2.0),
+            rng.uniform(-turn_deg, turn_deg),
+            rng.uniform(0.7, 1.2),
+        )
         for view in serpentine(spec, overlap)
     ]
     return path + [path[int(i)] for i in rng.integers(0, len(path), len(path) // 4)]
@@ -102,4 +107,5 @@ def sure_of(cell: VirtualCell) -> Floats:
 
 def named(prob: Floats) -> Labels:
     """Return the likeliest class of each cell."""
-    return prob.argmax(1).astype(np.int8)
+    label: Labels = prob.argmax(1).astype(np.int8)
+    return label

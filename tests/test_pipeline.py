@@ -255,14 +255,14 @@ def test_a_crop_is_one_cell(um_per_px: float | str, shape: tuple[int, int]) -> N
 
 
 def overlapping(frames: int, overlap: float) -> tuple[VirtualCamera, list[Frame]]:
-    """A path over one smear, and its frames, lit unevenly and turned a little."""
+    """Return a path over one smear, and its frames, lit unevenly and turned a little."""
     spec = SlideSpec(seed=6, n_fields=frames)
     views = [
         replace(view, turned_deg=(-1) ** index * 1.5, light=1.0 - 0.1 * (index % 3))
         for index, view in enumerate(serpentine(spec, overlap))
     ]
     camera = VirtualCamera.from_spec(replace(spec, views=tuple(views)))
-    return camera, [frame for frame in iter(camera.read, None)]
+    return camera, list(iter(camera.read, None))
 
 
 def test_on_a_path_that_overlaps_each_cell_counts_once(pipeline: Pipeline) -> None:

@@ -140,11 +140,12 @@ def test_the_same_field_at_another_magnification_has_the_same_scale(
 
 
 def test_a_field_photographed_several_times_hardly_adds_to_its_best_picture(pipeline: Pipeline) -> None:
-    found = [paths for paths in groups().values() if len(paths) == 3][4:24:10]
+    # Sharp pictures; what becomes of all groups, blurred ones too, is in docs/decisions/0021.
+    found = [paths for name, paths in groups().items() if name in ("g000", "g223")]
     if not found:
         pytest.skip(f"no groups of uganda_scd in {data_folder()}: set SICKLESCOPE_DATA to the folder of the data sets")
     for paths in found:
-        readings, together, islands = read(pipeline, paths)
+        readings, counts = read(pipeline, paths)
         assert [reading.rejected for reading in readings] == [None] * 3
-        assert islands == 1
-        assert together <= (1 + ADDED_MAX) * best_shot(readings)
+        assert counts.islands == 1
+        assert counts.red_cells <= (1 + ADDED_MAX) * best_shot(readings)
