@@ -110,6 +110,9 @@ def scan(
     cells: Annotated[bool, typer.Option("--cells", help="Each image is a crop of one cell.")] = False,
     keep_border: Annotated[bool, typer.Option("--keep-border", help="Count cells cut by the border too.")] = False,
     no_quality_gate: Annotated[bool, typer.Option("--no-quality-gate", help="Read rejected fields too.")] = False,
+    one_sample: Annotated[
+        bool, typer.Option("--one-sample", help="All images are of one slide: count each cell once.")
+    ] = False,
     config: ConfigPath = None,
 ) -> None:
     """Read images, folders or a video; write fields.jsonl, cells.csv, summary.json and report.html."""
@@ -129,6 +132,7 @@ def scan(
                 annotate=annotate,
                 keep_border=keep_border,
                 no_quality_gate=no_quality_gate,
+                one_sample=one_sample,
                 um_per_px=scale,
                 progress=lambda done, total, name: progress.update(
                     task, completed=done, total=total, description=Path(name).name

@@ -63,6 +63,8 @@ class CameraConfig(Section):
     """A live camera that gives no frame for so long has failed."""
     seed: int = Field(default=0, ge=0)
     """Which slide is rendered (virtual)."""
+    overlap: float = Field(default=0.0, ge=0.0, le=0.95)
+    """Part of a field that the next one shows again (virtual); 0: no cell is in two fields."""
     frames: int | None = Field(default=None, ge=1)
     """The source ends after so many."""
 

@@ -28,11 +28,14 @@ class Truth:
         self.red_cells = 0
         self.sickle = 0
         self._camera = VirtualCamera(config)
+        self._may_repeat, self._seen = config.overlap > 0, set[tuple[int, ...]]()
 
     def add(self, index: int) -> None:
         """Take in a field that was read."""
         for cell in self._camera.truth(index):
-            if cell.fully_visible and cell.class_name in RED_CELLS:
+            if cell.fully_visible and cell.class_name in RED_CELLS and cell.identity not in self._seen:
+                if self._may_repeat:
+                    self._seen.add(cell.identity)
                 self.red_cells += 1
                 self.sickle += cell.class_name == "sickle"
 

@@ -61,7 +61,8 @@ class RunView:
     def _line(self, snapshot: Snapshot) -> str:
         counts = snapshot.counts
         return (
-            f"{counts.fields_read} fields read, {sum(counts.rejected.values())} rejected, {snapshot.dropped} dropped; "
+            f"{counts.fields_read} fields read ({counts.fields_repeated} showed nothing new), "
+            f"{sum(counts.rejected.values())} rejected, {snapshot.dropped} dropped; "
             f"sickle-like {_sickle(snapshot.verdict)}; {self._rate(snapshot):.1f} frames/s; "
             f"{_link(snapshot)}"
         )
@@ -79,6 +80,7 @@ class RunView:
         table.add_row("sample", snapshot.sample)
         rejected = ", ".join(f"{count} {name}" for name, count in counts.rejected.items() if count)
         table.add_row("fields read", f"{counts.fields_read}  ({self._rate(snapshot):.1f} frames/s)")
+        table.add_row("with nothing new", str(counts.fields_repeated))
         table.add_row("frames rejected", rejected or "0")
         table.add_row("frames dropped", str(snapshot.dropped))
         table.add_row("red cells", str(counts.red_cells))
@@ -110,8 +112,9 @@ def show_outcome(outcome: Outcome, console: Console) -> None:
     for line in (
         verdict.text,
         *(f"- {FLAGS[flag]}" for flag in verdict.flags),
-        f"{outcome.frames} frames: {counts.fields_read} read, {sum(counts.rejected.values())} rejected; "
-        f"{outcome.dropped} dropped. {counts.cells_seen} cells seen on {counts.area_mm2:.3f} mm².",
+        f"{outcome.frames} frames: {counts.fields_read} read, {counts.fields_repeated} of them with nothing new; "
+        f"{sum(counts.rejected.values())} rejected; {outcome.dropped} dropped. {counts.cells_seen} cells seen, each "
+        f"counted once, on {counts.area_mm2:.3f} mm².",
         f"MQTT: {FATES[outcome.fate].format(reason=outcome.link.reason or 'it did not answer in time')}.",
         RESEARCH_USE,
     ):

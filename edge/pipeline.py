@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import cv2
@@ -12,10 +13,12 @@ import numpy as np
 
 from edge.config import Config
 from edge.runtime.base import Network, open_network
+from edge.screening.census import Census
 from edge.types import (
     CANONICAL_UM_PER_PX,
     CLASSES,
     Cells,
+    Change,
     Field,
     FieldReading,
     Floats,
@@ -23,6 +26,7 @@ from edge.types import (
     Labels,
     Mask,
     Pixels,
+    Placement,
     Reason,
     Rejection,
     Scale,
@@ -32,6 +36,7 @@ from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
 from edge.vision.optics import Optics
+from edge.vision.registration import Registrar
 from edge.vision.scale import ScaleEstimator, canonical_shape, to_canonical
 
 CELLS_TO_ESTIMATE = 2
@@ -60,7 +65,7 @@ class Pipeline:
         self._detect = CellDetector(self.detector)
         self._classify = CellClassifier(self.classifier)
         self._estimate = ScaleEstimator(self.detector)
-        self._locked: Scale | None = None
+        self.new_sample()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -78,9 +83,15 @@ class Pipeline:
             return self.config.optics.um_per_px
         return self.optics.scale.um_per_px if self.optics.scale is not None else None
 
-    def new_sample(self) -> None:
-        """Forget the locked scale: the next frame begins another sample."""
-        self._locked = None
+    def new_sample(self, *, each_cell_once: bool = False) -> None:
+        """Forget the locked scale and every place: the next frame begins another sample.
+
+        each_cell_once: the frames to come are of one slide and may overlap: each is placed against those before it,
+        and a cell that is seen again is known again. Else each frame counts by itself.
+        """
+        self._locked: Scale | None = None
+        self._registrar = Registrar() if each_cell_once else None
+        self._census = Census(self._classify.label)
 
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
@@ -123,10 +134,26 @@ class Pipeline:
             if bad and gate:
                 return report.rejected(bad)
 
-        with report.stage("classify"):
+        with report.stage("place"):
             whole = np.ones(len(cells), bool) if self.config.screening.keep_border else ~cells.border
-            prob, label = self._classify(field, cells.boxes[whole])
+            placed = self._registrar.place(field, replace(cells, border=~whole)) if self._registrar else None
+            if isinstance(placed, Rejection):
+                return report.rejected(placed)
+
+        with report.stage("classify"):
+            if placed is None:
+                prob, label = self._classify(field, cells.boxes[whole])
+                return report.read(field, cells, whole, prob, label)
+            report.placement = placed
+            prob, label, report.change = self._once(field, cells, whole, placed)
             return report.read(field, cells, whole, prob, label)
+
+    def _once(self, field: Field, cells: Cells, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
+        """Classify the whole cells that are not known yet; every cell then has the mean of all looks at it."""
+        looked = whole & ~self._census.known(placed)
+        prob, _ = self._classify(field, cells.boxes[looked])
+        change = self._census.take(placed, looked, prob)
+        return *self._census.means(placed.ids[whole]), change
 
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""
@@ -179,6 +206,8 @@ class _Report:
         self._flags = flags
         self._stage_ms: dict[str, float] = {}
         self.scale: Scale | None = None
+        self.placement: Placement | None = None
+        self.change: Change | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -199,7 +228,8 @@ class _Report:
         """Make the reading of a frame whose cells `whole` were classified."""
         origin = np.array([*field.origin, *field.origin], np.float32)
         boxes = (cells.boxes[whole] * np.float32(field.zoom) + origin).astype(np.float32)
-        return self._reading(None, boxes, cells.score[whole], prob, label, int((~whole).sum()), field.area_mm2)
+        area_mm2 = field.area_mm2 * (self.placement.new_share if self.placement else 1.0)
+        return self._reading(None, boxes, cells.score[whole], prob, label, int((~whole).sum()), area_mm2)
 
     def _reading(
         self,
@@ -227,6 +257,8 @@ class _Report:
             area_mm2=area_mm2,
             stage_ms=self._stage_ms,
             flags=self._flags,
+            placement=self.placement,
+            change=self.change,
         )
 
 

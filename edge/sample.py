@@ -56,8 +56,6 @@ class Sample:
             limit_of_blank=self._limit_of_blank,
             scale_estimated=self.scale is not None and self.scale.source in ("estimated", "locked"),
             optics_flags=self._optics_flags,
-            # Only of the virtual slide's path is it known that no field is shown twice.
-            cells_may_repeat=self._config.camera.kind != "virtual",
         )
 
     def period(self) -> Period:

@@ -1,7 +1,9 @@
 """`sicklescope scan`: images, folders and videos in; fields.jsonl, cells.csv, summary.json and report.html out.
 
-Every image is a sample of its own as far as the scale goes: under `auto` it is estimated for each, since a folder may
-hold pictures of many microscopes. The frames of one video share a microscope: its scale is estimated once and locked.
+Every image is a sample of its own: under `auto` its scale is estimated by itself, since a folder may hold pictures of
+many microscopes, and its cells count whatever other images show. The frames of one video share a slide and a
+microscope: the scale is estimated once and locked, and each cell counts once. `one_sample` says the same of all the
+images.
 """
 
 from __future__ import annotations
@@ -48,26 +50,30 @@ def scan(
     annotate: bool = False,
     keep_border: bool = False,
     no_quality_gate: bool = False,
+    one_sample: bool = False,
     um_per_px: float | Literal["auto"] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Read everything that `paths` name and write the results below `out_dir`; return what summary.json holds.
 
-    cells: each image is a crop of one cell. annotate: draw each field. The next three, where given, stand above the
-    configuration. An image that cannot be read is a rejected field, and the scan goes on.
+    cells: each image is a crop of one cell. annotate: draw each field. one_sample: all images are of one slide and come
+    from one microscope: they may overlap, and each cell counts once, as in a video; not with `cells`. The others, where
+    given, stand above the configuration. An image that cannot be read is a rejected field, and the scan goes on.
 
     The first Ctrl-C ends the scan after the field at hand: its results are whole and say `complete: false`. A second
     one, or an error, leaves `out_dir` as it was. Raises InputError when there is nothing to read, when nothing could
     be read (the files then say why), or when `out_dir` holds files of others that would be overwritten; StorageError
     when the results cannot be written; ModelError when a network cannot be loaded.
     """
+    if cells and one_sample:
+        raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
     config = _effective(config, keep_border, no_quality_gate, um_per_px)
     inputs = _inputs(paths)
     refuse_others_files(out_dir)
     begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
     with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
         with Book(unfinished, out_dir, annotate) as book:
-            done = _read_all(pipeline, inputs, cells, book, stop, progress)
+            done = _read_all(pipeline, inputs, cells, one_sample, book, stop, progress)
         summary = Summary(
             schema_version=1,
             sicklescope=version("sicklescope"),
@@ -77,11 +83,11 @@ def scan(
             seconds=round(time.monotonic() - begun_s, 3),
             inputs=len(inputs),
             inputs_done=done,
-            **_counted(book, pipeline, any(is_video(path) for path in inputs)),
+            **_counted(book, pipeline),
             scale=book.scale(),
             models={"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)},
             settings={
-                "reading": "one cell an image" if cells else "fields",
+                "reading": "one cell an image" if cells else "fields of one sample" if one_sample else "fields",
                 **{name: getattr(config, name).model_dump(mode="json") for name in ("optics", "quality", "screening")},
             },
         )
@@ -127,10 +133,19 @@ def _inputs(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _read_all(
-    pipeline: Pipeline, inputs: list[Path], cells: bool, book: Book, stop: threading.Event, progress: Progress | None
+    pipeline: Pipeline,
+    inputs: list[Path],
+    cells: bool,
+    one_sample: bool,
+    book: Book,
+    stop: threading.Event,
+    progress: Progress | None,
 ) -> int:
     """Read the inputs until the last, or until asked to stop; return how many were read to their end."""
+    pipeline.new_sample(each_cell_once=one_sample)
     for done, path in enumerate(inputs):
+        if not one_sample:
+            pipeline.new_sample(each_cell_once=is_video(path))
         with closing(_readings(pipeline, path, cells, book)) as readings:
             for reading, pixels in readings:
                 book.add(reading, pixels)
@@ -149,7 +164,6 @@ def _readings(
     pipeline: Pipeline, path: Path, cells: bool, book: Book
 ) -> Generator[tuple[FieldReading, Pixels | None], None, None]:
     """Give the readings of one file, with their pixels; a file that cannot be read, or breaks, gives a rejected one."""
-    pipeline.new_sample()
     try:
         for pixels, name in _frames(path, pipeline.config.quality.megapixels_max):
             frame = stamped(pixels, book.fields, _printable(name))
@@ -196,7 +210,7 @@ def _ctrl_c_asks() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _counted(book: Book, pipeline: Pipeline, has_video: bool) -> dict[str, Any]:
+def _counted(book: Book, pipeline: Pipeline) -> dict[str, Any]:
     """Return the keys of `Summary` that come from the counts."""
     counts, scale, screening = book.tally.counts(), book.scale(), pipeline.config.screening
     verdict = assess(
@@ -206,7 +220,6 @@ def _counted(book: Book, pipeline: Pipeline, has_video: bool) -> dict[str, Any]:
         limit_of_blank=pipeline.classifier.contract.limit_of_blank,
         scale_estimated=scale is not None and not {"estimated", "locked"}.isdisjoint(scale.sources),
         optics_flags=book.optics_flags,
-        cells_may_repeat=has_video,
     )
     return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}
 

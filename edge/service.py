@@ -123,7 +123,7 @@ class Service:
 
     def _read(self, pipeline: Pipeline, mailbox: Mailbox, sample: Sample, reporter: _Reporter) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""
-        pipeline.new_sample()
+        pipeline.new_sample(each_cell_once=True)
         while not (self._stopping or mailbox.ended or sample.frames == self._frames):
             try:
                 item = mailbox.take(POLL_S)

@@ -27,6 +27,10 @@ ABSTAINED = -1
 CANONICAL_UM_PER_PX = 0.25
 """The scale at which every network sees the slide: a red cell of 7.5 µm is 30 pixels wide."""
 
+CELLS_KEPT = 1 << 19
+"""Cells of one sample that are remembered, hundreds of times its target; the memory of the oldest is then used again.
+"""
+
 ScaleSource: TypeAlias = Literal["configured", "calibrated", "estimated", "locked"]
 """configured: in so many words. calibrated: with a stage micrometer. estimated: from the red cells of this field.
 locked: from red cells too, of an earlier field or a calibration.
@@ -46,6 +50,7 @@ class Reason(str, Enum):
     SCALE_UNKNOWN = "scale_unknown"
     EMPTY = "empty"
     CROWDED = "crowded"
+    NOT_PLACED = "not_placed"
 
 
 class Exclusion(str, Enum):
@@ -127,6 +132,40 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame lies on the slide, and which of its cells the sample has seen before.
+
+    island: number of the part of the slide that is known to hang together; x_um, y_um: the frame's middle, turned_deg:
+    its rotation, all in the island's own measure. evidence: −log10 of the probability of such a likeness by chance;
+    None for the first frame of an island. ids: (N,) one number for each cell of the slide, in the detector's order.
+    joined: pairs (kept, dropped) of numbers that proved to be one cell; a cell that is cut by the edge of a frame
+    without news has none, but −1. numbered_before, found: numbers given before this frame, and by it. new_share: part
+    of the frame's area that no other showed. islands: how many there are now.
+    """
+
+    island: int
+    x_um: float
+    y_um: float
+    turned_deg: float
+    evidence: float | None
+    ids: NDArray[np.int64]
+    joined: tuple[tuple[int, int], ...]
+    numbered_before: int
+    found: int
+    new_share: float
+    islands: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a frame changed in its sample's counts, up or down: cells by class and exclusion, cells seen, islands."""
+
+    counts: dict[str, int]
+    cells_seen: int
+    islands: int
+
+
+@dataclass(frozen=True, slots=True)
 class FieldReading:
     """The whole result of one frame.
 
@@ -134,6 +173,9 @@ class FieldReading:
     prob: float32 (N, 6) in the order of CLASSES; label: int8 (N,) index into CLASSES, or ABSTAINED.
     Border cells are in none of these arrays; `border` counts them. A rejected frame has N = 0.
     flags: what is to be known of a result with this frame, by the names of the verdict's flags.
+    area_mm2: slide that was read and that no frame of the sample showed before. placement, change: where the frame
+    lies and what it adds to the sample, where its frames are placed; a cell that was seen before then has its mean
+    probabilities.
     """
 
     frame_index: int
@@ -150,9 +192,11 @@ class FieldReading:
     area_mm2: float
     stage_ms: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    placement: Placement | None = None
+    change: Change | None = None
 
     def counts(self) -> dict[str, int]:
-        """Cells by class and by reason of exclusion; their sum is every cell that was seen."""
+        """Return the frame's cells by class and by reason of exclusion; their sum is every cell that was seen in it."""
         by_class = {name: int(np.count_nonzero(self.label == i)) for i, name in enumerate(CLASSES)}
         abstained = int(np.count_nonzero(self.label == ABSTAINED))
         return {**by_class, Exclusion.ABSTAINED.value: abstained, Exclusion.BORDER.value: self.border}
@@ -182,6 +226,8 @@ class Counts:
     """What has been counted in a sample so far; made by the tally, which checks that it adds up.
 
     by_class: cells of each of CLASSES. excluded: cells seen but in no class, by Exclusion. rejected: frames by Reason.
+    fields_repeated: of fields_read, those that showed no cell for the first time. islands: parts of the slide that were
+    read with no known overlap between them; 0 where frames are not placed.
     """
 
     by_class: dict[str, int]
@@ -190,6 +236,8 @@ class Counts:
     cells_seen: int
     fields_read: int
     area_mm2: float
+    fields_repeated: int = 0
+    islands: int = 0
 
     @property
     def red_cells(self) -> int:

@@ -20,6 +20,8 @@ COUNTS = Counts(
     cells_seen=1370,
     fields_read=24,
     area_mm2=0.4608,
+    fields_repeated=6,
+    islands=1,
 )
 
 VERDICT = Verdict(

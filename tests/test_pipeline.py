@@ -14,10 +14,13 @@ from benchmarks.quality_limits import blurred, brightened
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
 from edge.camera.slide import SlideSpec, VirtualCell
+from edge.camera.specimen import serpentine
 from edge.camera.virtual import Slide, VirtualCamera
 from edge.config import Config, ModelsConfig, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.pipeline import CELLS_TO_LOCK, Pipeline
-from edge.types import ABSTAINED, CLASSES, FieldReading, Floats, Frame, Pixels, Reason
+from edge.screening.census import LOOKS
+from edge.screening.tally import Tally
+from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
 
 MODELS = ModelsConfig(threads=1)
 
@@ -75,7 +78,7 @@ def test_a_field_is_read_whole_and_every_cell_is_accounted_for(pipeline: Pipelin
     assert reading.rejected is None
     assert reading.area_mm2 == pytest.approx(640 * 480 * (0.25e-3) ** 2)
     assert (reading.width, reading.height, reading.name) == (640, 480, frame.name)
-    assert list(reading.stage_ms) == ["quality", "optics", "scale", "sharpness", "detect", "classify"]
+    assert list(reading.stage_ms) == ["quality", "optics", "scale", "sharpness", "detect", "place", "classify"]
     assert reading.border > 0
     assert reading.prob.sum(1) == pytest.approx(1, abs=1e-3)
     assert found_share(reading, Slide(SlideSpec(seed=1)).truth(0)) > 0.9
@@ -249,3 +252,51 @@ def test_a_crop_is_one_cell(um_per_px: float | str, shape: tuple[int, int]) -> N
         tiny = checked(pipeline.read_crop(framed(np.zeros((1, 1, 3), np.uint8), None)))
         assert tiny.rejected is not None
         assert tiny.rejected.reason is Reason.TOO_SMALL
+
+
+def overlapping(frames: int, overlap: float) -> tuple[VirtualCamera, list[Frame]]:
+    """Return a path over one smear, and its frames, lit unevenly and turned a little."""
+    spec = SlideSpec(seed=6, n_fields=frames)
+    views = [
+        replace(view, turned_deg=(-1) ** index * 1.5, light=1.0 - 0.1 * (index % 3))
+        for index, view in enumerate(serpentine(spec, overlap))
+    ]
+    camera = VirtualCamera.from_spec(replace(spec, views=tuple(views)))
+    return camera, list(iter(camera.read, None))
+
+
+def test_on_a_path_that_overlaps_each_cell_counts_once(pipeline: Pipeline) -> None:
+    camera, frames = overlapping(5, 0.6)
+    pipeline.new_sample(each_cell_once=True)
+    tally, separately = Tally(), 0
+    for frame in [*frames, *frames[::-1]]:
+        reading = checked(pipeline.read(frame))
+        assert reading.rejected is None
+        tally.add(reading)
+        separately += sum(reading.counts()[name] for name in RED_CELLS)
+    shown = {
+        cell.identity
+        for index in range(5)
+        for cell in camera.truth(index)
+        if cell.fully_visible and cell.class_name in RED_CELLS
+    }
+    counts = tally.counts()
+    assert counts.red_cells == pytest.approx(len(shown), rel=0.06)
+    assert separately > 3 * counts.red_cells
+    assert counts.islands == 1
+    assert counts.fields_repeated >= 4
+    assert counts.area_mm2 == pytest.approx(640 * 480 * 0.25e-3**2 * (1 + 4 * 0.4), rel=0.1)
+
+
+def test_a_view_that_stands_still_is_classified_a_few_times_and_then_no_more(pipeline: Pipeline) -> None:
+    frame = slide(seed=1)
+    pipeline.new_sample(each_cell_once=True)
+    readings = [pipeline.read(frame) for _ in range(LOOKS + 2)]
+    tally = Tally()
+    for reading in readings:
+        tally.add(reading)
+    assert np.array_equal(readings[-1].label, readings[0].label)
+    assert readings[-1].prob == pytest.approx(readings[0].prob, abs=1e-5)
+    assert sum(tally.counts().by_class.values()) == (readings[0].label != ABSTAINED).sum()
+    assert tally.counts().fields_repeated == LOOKS + 1
+    assert readings[-1].stage_ms["classify"] < 0.2 * readings[1].stage_ms["classify"]

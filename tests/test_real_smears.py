@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.quality_limits import blurred, brightened, smeared
+from benchmarks.realdata import data_folder
+from benchmarks.repeats import ADDED_MAX, best_shot, groups, read
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
 from edge.config import Config, ModelsConfig
@@ -135,3 +137,15 @@ def test_the_same_field_at_another_magnification_has_the_same_scale(
         else:
             off.append((path.name, scale, found and found.um_per_px * ratio))
     assert right >= 3, off
+
+
+def test_a_field_photographed_several_times_hardly_adds_to_its_best_picture(pipeline: Pipeline) -> None:
+    # Sharp pictures; what becomes of all groups, blurred ones too, is in docs/decisions/0021.
+    found = [paths for name, paths in groups().items() if name in ("g000", "g223")]
+    if not found:
+        pytest.skip(f"no groups of uganda_scd in {data_folder()}: set SICKLESCOPE_DATA to the folder of the data sets")
+    for paths in found:
+        readings, counts = read(pipeline, paths)
+        assert [reading.rejected for reading in readings] == [None] * 3
+        assert counts.islands == 1
+        assert counts.red_cells <= (1 + ADDED_MAX) * best_shot(readings)

@@ -248,7 +248,7 @@ def test_frames_of_a_video_are_fields_of_one_sample(tmp_path: Path) -> None:
     assert [line["image"].rsplit("/", 1)[1] for line in read] == [f"slide.avi#{i}" for i in range(4)]
     assert [line["scale_source"] for line in read] == ["estimated", "locked", "locked", "locked"]
     assert len({line["um_per_px"] for line in read}) == 1
-    assert "cells_may_repeat" in summary.verdict.flags
+    assert summary.islands > 0
 
 
 def test_each_image_has_a_scale_of_its_own(images: Path, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_each_image_has_a_scale_of_its_own(images: Path, tmp_path: Path) -> None
     assert summary.scale is not None
     assert summary.scale.highest == pytest.approx(2 * summary.scale.lowest, rel=0.15)
     assert {"scale_estimated", "insufficient"} <= set(summary.verdict.flags)
-    assert "cells_may_repeat" not in summary.verdict.flags
+    assert summary.islands == summary.fields_repeated == 0
 
 
 def test_a_video_that_breaks_gives_its_frames_and_one_rejected_field(tmp_path: Path) -> None:
@@ -323,3 +323,17 @@ def test_schemas_in_the_documentation_are_those_of_the_models() -> None:
     for name, text in json_schemas().items():
         written = (SCHEMAS / name).read_text("utf-8")
         assert written == text, f"run: python -m edge.screening.records --write docs/schemas ({name} differs)"
+
+
+def test_images_of_one_sample_count_each_cell_once(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.convertScaleAbs(smear(), alpha=1 - 0.05 * number))
+    apart = scan([tmp_path], tmp_path / "apart", Config(), no_quality_gate=True)
+    together = scan(
+        [tmp_path / f"{n}.png" for n in range(3)], tmp_path / "one", Config(), no_quality_gate=True, one_sample=True
+    )
+    assert apart.red_cells > 2.5 * together.red_cells > 0
+    assert (together.fields_read, together.islands, apart.islands) == (3, 1, 0)
+    assert together.area_mm2 == pytest.approx(apart.area_mm2 / 3, rel=0.15)
+    with pytest.raises(ConfigError, match="one_sample"):
+        scan([tmp_path], tmp_path / "no", Config(), cells=True, one_sample=True)

@@ -129,7 +129,6 @@ def test_abstained_cells_bound_the_fraction(normal: int, sickle: int, abstained:
         (counts(normal=1000, abstained=112), {}, "many_abstained"),
         (counts(normal=1000), {"limit_of_blank": None}, "no_limit_of_blank"),
         (counts(normal=1000), {"scale_estimated": True}, "scale_estimated"),
-        (counts(normal=1000), {"cells_may_repeat": True}, "cells_may_repeat"),
     ],
 )
 def test_each_flag_is_raised_by_its_cause_alone(counted: Counts, known: dict[str, bool], flag: str) -> None:

@@ -34,13 +34,28 @@ ATTEMPTS = 40
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """One look at the smear.
+
+    x_um, y_um: the slide's position under the picture's centre; turned_deg: by how much the slide appears turned, from
+    x to y; light: factor on the exposure.
+    """
+
+    x_um: float
+    y_um: float
+    turned_deg: float = 0.0
+    light: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SlideSpec:
     """Everything that makes a rendered slide; equal specs give equal pixels.
 
     n_fields: length of the path. cells_per_mm2: red cells, 0 for an empty slide. pair_share: red cells laid so as to
     touch or overlap another. stain None: chosen by the seed. defocus_um: standard deviation of the focus's blur.
     exposure: factor on the light. motion_um: length of a smear along x. noise: standard deviation in grey levels.
-    eyepiece: a bright disc on black, as in phone pictures.
+    eyepiece: a bright disc on black, as in phone pictures. views: where the camera looks, on one smear that has no end,
+    so that fields may overlap and be seen again; without them field after field of cells that no other field shows.
     """
 
     seed: int = 0
@@ -59,6 +74,7 @@ class SlideSpec:
     motion_um: float = 0.0
     noise: float = 1.6
     eyepiece: bool = False
+    views: tuple[View, ...] = ()
 
     @property
     def eyepiece_radius_um(self) -> float:
@@ -72,6 +88,7 @@ class VirtualCell:
 
     class_name: one of CLASSES. shape: key of SHAPES. x, y: centre, and box: x0, y0, x1, y1, all in image pixels, whose
     first pixel spans 0 to 1. fully_visible: False where the border of the image or of the eyepiece cuts the cell.
+    identity: the same wherever the same cell shows, and no other cell's.
     """
 
     class_name: str
@@ -80,6 +97,7 @@ class VirtualCell:
     y: float
     box: tuple[float, float, float, float]
     fully_visible: bool
+    identity: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +125,36 @@ class Placed:
     row: int
     fully_visible: bool
 
-    def described(self, um_per_px: float) -> VirtualCell:
+    def described(self, um_per_px: float, identity: tuple[int, ...]) -> VirtualCell:
         """Return what there is to know about the cell."""
         x, y = self.column + 0.5, self.row + 0.5
         left, top, right, bottom = (reach / um_per_px for reach in self.kind.reach)
         box = (x - left, y - top, x + right, y + bottom)
-        return VirtualCell(SHAPES[self.kind.shape][0], self.kind.shape, x, y, box, self.fully_visible)
+        return VirtualCell(SHAPES[self.kind.shape][0], self.kind.shape, x, y, box, self.fully_visible, identity)
 
 
 def random_of(spec: SlideSpec, shape: str, number: int) -> Generator:
     """Return the randomness that belongs to one cell of a slide's bank."""
     return np.random.default_rng((spec.seed, 1, list(SHAPES).index(shape), number))
+
+
+def bank_of(spec: SlideSpec) -> dict[str, list[Kind]]:
+    """Return the different cells of a slide, by shape."""
+    return {
+        shape: [kind for number in range(count) for kind in _turned_kinds(spec, shape, number)]
+        for shape, count in BANK.items()
+    }
+
+
+def shapes_on(spec: SlideSpec, mm2: float, rng: Generator) -> list[str]:
+    """Draw the shapes of the cells on so much slide, in the order in which they are laid."""
+    shares = {"spindle": spec.sickle_fraction / 2, "crescent": spec.sickle_fraction / 2}
+    shares |= {shape: share * (1 - spec.sickle_fraction) for shape, share in OTHERS.items()}
+    shares["disc"] = 1 - sum(shares.values())
+    red = rng.choice(list(shares), int(rng.poisson(spec.cells_per_mm2 * mm2)), p=list(shares.values()))
+    white = ["white_cell"] * int(rng.poisson(spec.white_cells_per_mm2 * mm2))
+    platelets = ["platelet"] * int(rng.poisson(spec.platelets_per_mm2 * mm2))
+    return [*white, *red.tolist(), *platelets]
 
 
 class Layout:
@@ -129,15 +166,13 @@ class Layout:
     def __init__(self, spec: SlideSpec) -> None:
         self._spec = spec
         self._size = spec.width * spec.um_per_px, spec.height * spec.um_per_px
-        self._bank = {
-            shape: [kind for number in range(count) for kind in _turned_kinds(spec, shape, number)]
-            for shape, count in BANK.items()
-        }
+        self._bank = bank_of(spec)
 
     def field(self, index: int) -> list[Placed]:
         """Return every cell of a field that shows, wholly or cut."""
         rng = np.random.default_rng((self._spec.seed, 2, index))
-        shapes = self._shapes(rng)
+        mm2 = (self._size[0] + 2 * MARGIN_UM) * (self._size[1] + 2 * MARGIN_UM) * 1e-6
+        shapes = shapes_on(self._spec, mm2, rng)
         laid: list[Placed] = []
         discs = np.zeros((len(shapes), 3))  # of those laid: x, y, radius in µm
         for shape in shapes:
@@ -149,18 +184,6 @@ class Layout:
                 discs[len(laid)] = *self._centre(placed.column, placed.row), kind.radius
                 laid.append(placed)
         return laid
-
-    def _shapes(self, rng: Generator) -> list[str]:
-        """Draw the shapes of a field's cells and of its margin's, in the order in which they are laid."""
-        spec = self._spec
-        mm2 = (self._size[0] + 2 * MARGIN_UM) * (self._size[1] + 2 * MARGIN_UM) * 1e-6
-        shares = {"spindle": spec.sickle_fraction / 2, "crescent": spec.sickle_fraction / 2}
-        shares |= {shape: share * (1 - spec.sickle_fraction) for shape, share in OTHERS.items()}
-        shares["disc"] = 1 - sum(shares.values())
-        red = rng.choice(list(shares), int(rng.poisson(spec.cells_per_mm2 * mm2)), p=list(shares.values()))
-        white = ["white_cell"] * int(rng.poisson(spec.white_cells_per_mm2 * mm2))
-        platelets = ["platelet"] * int(rng.poisson(spec.platelets_per_mm2 * mm2))
-        return [*white, *red.tolist(), *platelets]
 
     def _place(self, kind: Kind, partner: int | None, discs: Outline, rng: Generator) -> Placed | None:
         """Find a place clear of all discs but the partner's; None for one outside the picture, or when it is full."""

@@ -11,8 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge.camera.capture import Pace, stamped
-from edge.camera.slide import Kind, Layout, SlideSpec, Stain, VirtualCell, random_of
+from edge.camera.slide import Kind, Layout, Placed, SlideSpec, Stain, VirtualCell, random_of
 from edge.camera.smear import SHAPES, Look, density
+from edge.camera.specimen import Specimen, serpentine
 from edge.config import CameraConfig
 from edge.types import Floats, Frame, Pixels
 
@@ -37,7 +38,7 @@ class Slide:
 
     def __init__(self, spec: SlideSpec) -> None:
         self.spec = spec
-        self._layout = Layout(spec)
+        self._layout = Specimen(spec) if spec.views else Layout(spec)
         rng = np.random.default_rng((spec.seed, 0))
         stain = STAINS[spec.stain or tuple(STAINS)[int(rng.integers(len(STAINS)))]]
         empty, red, nucleus = (np.array(colour) for colour in stain)
@@ -57,23 +58,41 @@ class Slide:
 
     def truth(self, index: int) -> list[VirtualCell]:
         """Return every cell that shows in a field, wholly or cut by its edge."""
-        return [placed.described(self.spec.um_per_px) for placed in self._layout.field(index)]
+        if isinstance(self._layout, Specimen):
+            return self._layout.truth(self.spec.views[index])
+        placed = enumerate(self._layout.field(index))
+        return [cell.described(self.spec.um_per_px, (index, number)) for number, cell in placed]
 
     def render(self, index: int) -> Pixels:
         """Return a field's pixels, uint8 (H, W, 3) RGB; the array is the caller's."""
         spec = self.spec
-        red, nuclei = np.zeros((2, spec.height, spec.width), np.float32)
-        for placed in self._layout.field(index):
-            plane = nuclei if placed.kind.shape in ("white_cell", "platelet") else red
-            _add(plane, self._sprite(placed.kind), placed.row, placed.column)
+        red, nuclei = self._planes(index)
         # Faster than cv2.transform, which does the same to two channels at once.
         densities = [cv2.addWeighted(red, of_red, nuclei, of_nuclei, 0) for of_red, of_nuclei in self._stain]
-        field = cv2.multiply(cv2.exp(cv2.merge(densities)), self._light)  # the law of Beer and Lambert
+        light = self._light * np.float32(spec.views[index].light) if spec.views else self._light
+        field = cv2.multiply(cv2.exp(cv2.merge(densities)), light)  # the law of Beer and Lambert
         if spec.motion_um:
             field = cv2.blur(field, (max(1, round(spec.motion_um / spec.um_per_px)), 1))
         down, right = np.random.default_rng((spec.seed, 3, index)).integers(0, NOISE_TILE, 2)
         noise = self._noise[down : down + spec.height, right : right + spec.width]
         return np.asarray(cv2.add(field, noise, dtype=cv2.CV_8U), np.uint8)  # rounds, and saturates at 0 and 255
+
+    def _planes(self, index: int) -> Floats:
+        """Return the optical densities of red cells and of nuclei, float32 (2, H, W)."""
+        spec = self.spec
+        if isinstance(self._layout, Specimen):
+            grown, into_view = self._layout.grown(spec.views[index])
+            planes = self._drawn(*grown.shape, grown.cells)
+            size = spec.width, spec.height
+            return np.stack([cv2.warpAffine(plane, into_view, size) for plane in planes]).astype(np.float32, copy=False)
+        return self._drawn(spec.height, spec.width, self._layout.field(index))
+
+    def _drawn(self, height: int, width: int, cells: list[Placed]) -> Floats:
+        planes = np.zeros((2, height, width), np.float32)
+        for placed in cells:
+            nucleated = placed.kind.shape in ("white_cell", "platelet")
+            _add(planes[int(nucleated)], self._sprite(placed.kind), placed.row, placed.column)
+        return planes
 
     def _sprite(self, kind: Kind) -> Floats:
         """Optical density of a cell of the bank, drawn when first needed."""
@@ -116,7 +135,7 @@ class VirtualCamera:
     def read(self) -> Frame | None:
         """Return the next field, or None at the end of the path."""
         spec = self._slide.spec
-        if self._index >= spec.n_fields:
+        if self._index >= (len(spec.views) or spec.n_fields):
             return None
         self._pace.wait()
         name = f"{self.name}#{self._index}"
@@ -131,12 +150,13 @@ class VirtualCamera:
 
 def _configured(config: CameraConfig) -> SlideSpec:
     default = SlideSpec(seed=config.seed)
-    return replace(
+    spec = replace(
         default,
         width=config.width or default.width,
         height=config.height or default.height,
         n_fields=config.frames or default.n_fields,
     )
+    return replace(spec, views=serpentine(spec, config.overlap)) if config.overlap else spec
 
 
 def _light(spec: SlideSpec, colour: NDArray[np.float64], rng: Generator) -> Floats:

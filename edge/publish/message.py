@@ -119,7 +119,7 @@ class Birth(Networks):
 
 
 class Counted(Message):
-    """Cells counted in a sample. cells_seen is the sum of the eight counts before it, checked in every message."""
+    """Cells of a sample, each once. cells_seen is the sum of the eight counts before it, checked in every message."""
 
     normal: Count
     sickle: Count
@@ -138,9 +138,13 @@ class Counted(Message):
     red_cells: Count
     """normal + sickle + other: what `fraction` is of."""
     fields_read: Count
+    fields_repeated: Count
+    """Of fields_read, those that showed no cell for the first time."""
     fields_rejected: Count
+    islands: Count
+    """Parts of the slide that were read with no known overlap between them."""
     area_mm2: Annotated[float, Field(ge=0)]
-    """Area of slide that was read."""
+    """Area of slide that was read; what several frames show counts once."""
     fraction: float | None
     """sickle / red_cells, 0 to 1; null without red cells."""
     fraction_low: float | None
@@ -172,6 +176,8 @@ class Rejections(Message):
     rejected_scale_unknown: Count
     rejected_empty: Count
     rejected_crowded: Count
+    rejected_not_placed: Count
+    """It could not be told where on the slide the frame lies."""
 
 
 class Progress(Counted):

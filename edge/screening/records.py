@@ -100,9 +100,12 @@ class FieldRecord(Record):
     rejected: RejectedRecord | None
     """null when the field was read."""
     cells: list[CellRecord]
-    """Without those cut by the border, which are in `counts` only."""
+    """Without those cut by the border, which are in `counts` only. Probabilities are the mean of all looks so far at a
+    cell that several frames show."""
     counts: Annotated[dict[str, Count], Keyed(COUNTED)]
-    """Cells by class, then those in no class by reason; the sum is every cell that was seen."""
+    """Cells by class, then those in no class by reason; the sum is every cell that was seen, in whatever other frames
+    too.
+    """
     rbc: Count
     """Red cells: normal + sickle + other."""
     sickle_fraction: Fraction | None
@@ -177,17 +180,21 @@ class Summary(Record):
     inputs_done: Count
     """Files that were read to their end, or rejected."""
     fields_read: Count
+    fields_repeated: Count
+    """Of fields_read, frames of a video or of one sample that showed no cell for the first time."""
+    islands: Count
+    """Parts of the slides that were read with no known overlap between them; 0 where each image is a sample."""
     rejected: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Reason))]
     """Fields by the reason why they were not read."""
     by_class: Annotated[dict[str, Count], Keyed(CLASSES)]
     excluded: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Exclusion))]
     """Cells that were seen and are in no class, by reason."""
     cells_seen: Count
-    """Σ by_class + Σ excluded."""
+    """Σ by_class + Σ excluded. A cell in several frames of a video, or images of one sample, counts once."""
     red_cells: Count
     """normal + sickle + other."""
     area_mm2: Annotated[float, Field(ge=0.0)]
-    """Area of slide that was read."""
+    """Area of slide that was read; what several frames of a video, or images of one sample, show counts once."""
     verdict: VerdictRecord
     scale: ScaleRecord | None
     """null when no field was read."""

@@ -7,14 +7,15 @@ from math import sqrt
 import numpy as np
 
 from edge.errors import TallyError
-from edge.types import CLASSES, Counts, Exclusion, FieldReading, Floats, Reason
+from edge.types import CLASSES, Change, Counts, Exclusion, FieldReading, Floats, Reason
 
 
 class Tally:
     """The counts of one sample, field by field.
 
-    `cells_seen` is counted by itself, from what the detector found, and compared with the sum over classes and
-    exclusions whenever the counts leave: a cell that fell between two stages is an error and not a smaller count.
+    `cells_seen` is counted by itself, from what the detector found and registration knew again, and compared with the
+    sum over classes and exclusions whenever the counts leave: a cell that fell between two stages is an error and not
+    a smaller count.
     """
 
     def __init__(self) -> None:
@@ -22,18 +23,21 @@ class Tally:
         self._excluded = {reason.value: 0 for reason in Exclusion}
         self._rejected = {reason.value: 0 for reason in Reason}
         self._cells_seen = 0
-        self._fields_read = 0
+        self._fields_read = self._fields_repeated = self._islands = 0
         self._area_mm2 = 0.0
 
     def add(self, reading: FieldReading) -> None:
-        """Count one reading: its cells, or, when it was rejected, its reason and nothing else."""
+        """Count one reading: what it adds to the sample, or, when it was rejected, its reason and nothing else."""
         if reading.rejected is not None:
             self._rejected[reading.rejected.reason.value] += 1
             return
-        for name, count in reading.counts().items():
+        change = reading.change or Change(reading.counts(), len(reading.boxes) + reading.border, 0)
+        for name, count in change.counts.items():
             part = self._by_class if name in self._by_class else self._excluded
             part[name] += count
-        self._cells_seen += len(reading.boxes) + reading.border
+        self._cells_seen += change.cells_seen
+        self._islands += change.islands
+        self._fields_repeated += reading.placement is not None and reading.placement.found == 0
         self._fields_read += 1
         self._area_mm2 += reading.area_mm2
 
@@ -51,6 +55,8 @@ class Tally:
             rejected=dict(self._rejected),
             cells_seen=self._cells_seen,
             fields_read=self._fields_read,
+            fields_repeated=self._fields_repeated,
+            islands=self._islands,
             area_mm2=self._area_mm2,
         )
 

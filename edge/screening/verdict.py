@@ -27,8 +27,6 @@ FLAGS = {
     "calibration_expired": "The optics calibration is older than is allowed, or dated in the future: light and scale "
     "may have changed since.",
     "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",
-    "cells_may_repeat": "Frames may overlap: a cell can have been counted more than once, and the interval is then too "
-    "narrow.",
 }
 """Every flag of a verdict and what it means, in the order in which they are given."""
 
@@ -60,14 +58,13 @@ def assess(
     target_red_cells: int,
     limit_of_blank: float | None,
     scale_estimated: bool = False,
-    cells_may_repeat: bool = False,
     optics_flags: Collection[str] = (),
 ) -> Verdict:
     """Return what the counts allow to be said.
 
     limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
-    scale_estimated, cells_may_repeat: what the caller knows of how the counts were made; they become flags.
-    optics_flags: those of FLAGS that the readings carry.
+    scale_estimated: what the caller knows of how the counts were made; it becomes a flag. optics_flags: those of FLAGS
+    that the readings carry.
     """
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
@@ -83,7 +80,6 @@ def assess(
         "scale_estimated": scale_estimated,
         "calibration_expired": "calibration_expired" in optics_flags,
         "calibration_foreign": "calibration_foreign" in optics_flags,
-        "cells_may_repeat": cells_may_repeat,
     }
     return Verdict(
         status="insufficient" if insufficient else "reported",

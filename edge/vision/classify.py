@@ -62,7 +62,11 @@ class CellClassifier:
         if len(suspect):
             others = self._probabilities(_other_views(pictures[suspect]))
             prob[suspect] = (prob[suspect] + others.reshape(7, len(suspect), -1).sum(0)) / 8
-        return prob, called(prob, self._sickle, self._abstain)
+        return prob, self.label(prob)
+
+    def label(self, prob: Floats) -> Labels:
+        """Return the labels (N,) that follow from probabilities (N, 6), such as the mean of several looks."""
+        return called(prob, self._sickle, self._abstain)
 
     def _probabilities(self, pictures: Pixels) -> Floats:
         prob = np.zeros((len(pictures), len(CLASSES)), np.float32)

@@ -1,0 +1,111 @@
+"""Paths over the virtual slide, read by a perfect eye: the fields' true cells, with the errors of a good detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+
+from edge.camera.slide import SlideSpec, View, VirtualCell
+from edge.camera.specimen import Specimen, serpentine
+from edge.screening.census import Census
+from edge.screening.tally import Tally
+from edge.types import CLASSES, Cells, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
+from edge.vision.registration import Registrar
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """How well the detector sees: share of cells missed, and the error of each side of a box, in canonical pixels."""
+
+    missed: float = 0.02
+    error_px: float = 1.0
+
+
+def looked(truth: Sequence[VirtualCell], spec: SlideSpec, eye: Eye, rng: Generator) -> tuple[list[VirtualCell], Cells]:
+    """Return the cells of a field that are found, and what the detector says of them."""
+    found = [cell for cell in truth if rng.random() >= eye.missed]
+    boxes = np.array([cell.box for cell in found]).reshape(-1, 4) + rng.normal(0, eye.error_px, (len(found), 4))
+    sides = np.array([spec.width, spec.height, spec.width, spec.height])
+    boxes = boxes.clip(0, sides)
+    # Whole or cut is taken from the truth: no detector is to blame for what is measured here.
+    border = np.array([not cell.fully_visible for cell in found], np.bool_)
+    return found, Cells(boxes.astype(np.float32), np.ones(len(found), np.float32), border)
+
+
+def jittered(spec: SlideSpec, overlap: float, rng: Generator, turn_deg: float = 2.0) -> list[View]:
+    """Return a path to and fro, each field some µm off, turned, and lighter or darker; a quarter is revisited."""
+    path = [
+        View(
+            view.x_um + rng.normal(0, 2.0),
+            view.y_um + rng.normal(0, 2.0),
+            rng.uniform(-turn_deg, turn_deg),
+            rng.uniform(0.7, 1.2),
+        )
+        for view in serpentine(spec, overlap)
+    ]
+    return path + [path[int(i)] for i in rng.integers(0, len(path), len(path) // 4)]
+
+
+@dataclass
+class Walk:
+    """One sample read along a path. shown: the true cells that were found whole in a frame that was counted."""
+
+    spec: SlideSpec
+    eye: Eye = Eye()
+    registrar: Registrar = field(default_factory=Registrar)
+    tally: Tally = field(default_factory=Tally)
+    shown: dict[tuple[int, ...], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.census = Census(named)
+        self.specimen = Specimen(self.spec)
+        height, width = self.spec.height, self.spec.width
+        self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)
+
+    def read(self, view: View, rng: Generator) -> Placement | Rejection:
+        """Read one frame."""
+        found, cells = looked(self.specimen.truth(view), self.spec, self.eye, rng)
+        return self.count(found, cells)
+
+    def count(self, found: Sequence[VirtualCell], cells: Cells) -> Placement | Rejection:
+        """Place a frame and count its cells."""
+        placed = self.registrar.place(self.field, cells)
+        rejected = placed if isinstance(placed, Rejection) else None
+        none = np.zeros((0, len(CLASSES)), np.float32)
+        change = None
+        if isinstance(placed, Placement):
+            wanted = ~cells.border & ~self.census.known(placed)
+            prob = np.array([sure_of(cell) for cell, ask in zip(found, wanted, strict=True) if ask], np.float32)
+            change = self.census.take(placed, wanted, prob.reshape(-1, len(CLASSES)))
+            self.shown |= {cell.identity: cell.class_name for cell in found if cell.fully_visible}
+        self.tally.add(
+            FieldReading(
+                frame_index=0, name="", width=self.spec.width, height=self.spec.height, scale=Scale(0.25, "configured"),
+                rejected=rejected, boxes=none[:, :4], score=none[:, 0], prob=none, label=np.zeros(0, np.int8), border=0,
+                area_mm2=0.0, placement=placed if isinstance(placed, Placement) else None, change=change,
+            )
+        )  # fmt: skip
+        return placed
+
+    def counts(self) -> Counts:
+        """Return what was counted."""
+        return self.tally.counts()
+
+    def true_by_class(self) -> Iterator[tuple[str, int]]:
+        """Give how many cells of each class were truly shown whole."""
+        names = list(self.shown.values())
+        return ((name, names.count(name)) for name in CLASSES)
+
+
+def sure_of(cell: VirtualCell) -> Floats:
+    """Return the probabilities of a classifier that knows."""
+    return np.array([0.95 if cell.class_name == name else 0.01 for name in CLASSES], np.float32)
+
+
+def named(prob: Floats) -> Labels:
+    """Return the likeliest class of each cell."""
+    label: Labels = prob.argmax(1).astype(np.int8)
+    return label

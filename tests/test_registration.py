@@ -1,0 +1,236 @@
+"""Each cell once: on paths over a smear whose every cell has a name, whatever the overlap, the turn and the gaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.slidepaths import Eye, Walk, jittered, looked
+from edge.camera.slide import SlideSpec, View
+from edge.camera.specimen import Specimen
+from edge.screening.verdict import wilson
+from edge.types import CLASSES, RED_CELLS, Cells, Field, Placement, Reason, Rejection
+from edge.vision.constellation import Motion, matched, search
+from edge.vision.constellation import View as Pattern
+from edge.vision.registration import Registrar
+
+SPEC = SlideSpec(seed=3)
+EYE = Eye()
+FIELD = Field(np.broadcast_to(np.uint8(0), (480, 640, 3)), None, (0.0, 0.0), 1.0)
+SMEAR = Specimen(SPEC)
+
+
+def cells(view: View, seed: int = 0, smear: Specimen = SMEAR) -> Cells:
+    return looked(smear.truth(view), SPEC, EYE, np.random.default_rng(seed))[1]
+
+
+def placed(registrar: Registrar, view: View, seed: int = 0) -> Placement:
+    found = registrar.place(FIELD, cells(view, seed))
+    assert isinstance(found, Placement), found
+    return found
+
+
+def walked(views: list[View], rejected: float, seed: int, eye: Eye = EYE) -> Walk:
+    rng = np.random.default_rng(seed)
+    walk = Walk(replace(SPEC, seed=seed), eye)
+    for view in views:
+        if rng.random() >= rejected:
+            walk.read(view, rng)
+    return walk
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.05, 0.1, 0.2, 0.5, 0.9])
+def test_each_cell_counts_once_whatever_the_overlap(overlap: float) -> None:
+    spec = replace(SPEC, n_fields=20)
+    walk = walked(jittered(spec, overlap, np.random.default_rng(1)), 0.2, seed=1)
+    counts = walk.counts()
+    true = dict(walk.true_by_class())
+    assert sum(counts.by_class.values()) == pytest.approx(sum(true.values()), rel=0.01)
+    red = sum(true[name] for name in RED_CELLS)
+    low, high = wilson(true["sickle"], red)
+    assert low <= counts.by_class["sickle"] / counts.red_cells <= high
+    assert counts.by_class["sickle"] == pytest.approx(true["sickle"], abs=2)
+
+
+def test_a_frame_is_placed_to_two_micrometres_and_says_how_it_is_turned() -> None:
+    registrar = Registrar()
+    placed(registrar, View(0, 0))
+    for seed, (x, y, turn) in enumerate([(40, 10, 0), (90, -20, 2), (130, 30, -2), (100, 70, 1), (20, 60, -1)]):
+        found = placed(registrar, View(x, y, turn), seed)
+        assert found.island == 0
+        assert (found.x_um, found.y_um) == (pytest.approx(x, abs=2), pytest.approx(y, abs=2))
+        assert found.turned_deg == pytest.approx(-turn, abs=0.4)  # the frame against the slide
+        assert found.evidence is not None
+        assert found.evidence > 10
+
+
+def test_a_view_that_stands_still_adds_nothing_and_is_not_kept() -> None:
+    registrar = Registrar()
+    first = placed(registrar, View(0, 0))
+    whole = ~cells(View(0, 0)).border
+    for seed in range(30):
+        again = registrar.place(FIELD, cells(View(0, 0)) if seed % 2 else cells(View(0, 0), 0))
+        assert isinstance(again, Placement)
+        assert (again.found, again.new_share, again.islands) == (0, 0.0, 1)
+        assert np.array_equal(again.ids[whole], first.ids[whole])
+    assert registrar._map.count == 1
+
+
+def test_what_flickers_in_a_still_view_is_numbered_once() -> None:
+    registrar, numbers = Registrar(), set()
+    for seed in range(40):
+        found = placed(registrar, View(0.1 * (seed % 3), 0), seed)
+        numbers |= set(found.ids[found.ids >= 0].tolist())
+    assert len(numbers) <= len({cell.identity for x in (0, 0.1, 0.2) for cell in SMEAR.truth(View(x, 0))}) + 2
+    assert registrar._map.count < 5
+
+
+def test_a_frame_that_meets_two_islands_joins_them_and_their_doubles() -> None:
+    walk, rng = Walk(SPEC, Eye(missed=0.0)), np.random.default_rng(0)
+    for x, islands in ((0, 1), (500, 2), (390, 2), (265, 2), (130, 1)):
+        found = walk.read(View(x, 0), rng)
+        assert isinstance(found, Placement)
+        assert found.islands == islands
+    assert sum(walk.counts().by_class.values()) == pytest.approx(len(walk.shown), abs=1)
+
+
+def test_islands_that_overlap_unseen_are_counted_twice_until_they_join() -> None:
+    walk, rng = Walk(SPEC, Eye(missed=0.0)), np.random.default_rng(0)
+    walk.read(View(0, 0), rng)
+    walk.registrar._map._stars._field[:] = -1
+    walk.registrar._last = None
+    walk.read(View(70, 0), rng)
+    assert walk.counts().islands == 2
+    assert sum(walk.counts().by_class.values()) > 1.3 * len(walk.shown)
+    walk.read(View(35, 0), rng)
+    counts = walk.counts()
+    assert counts.islands == 1
+    assert sum(counts.by_class.values()) == pytest.approx(len(walk.shown), abs=1)
+
+
+def test_a_cell_cut_in_one_frame_and_whole_in_another_counts_once_when_whole() -> None:
+    walk, rng = Walk(SPEC, Eye(missed=0.0, error_px=0.5)), np.random.default_rng(0)
+    walk.read(View(0, 0), rng)
+    before = walk.counts()
+    walk.read(View(12, 0), rng)
+    after = walk.counts()
+    assert before.excluded["border"] > 0
+    assert sum(after.by_class.values()) == len(walk.shown)
+    cut = {c.identity for x in (0, 12) for c in SMEAR.truth(View(x, 0))} - walk.shown.keys()
+    assert after.excluded["border"] == pytest.approx(len(cut), abs=1)
+
+
+def test_after_a_jump_an_old_place_is_known_again() -> None:
+    registrar = Registrar()
+    for x in range(0, 3000, 600):
+        placed(registrar, View(x, 0))
+    back = placed(registrar, View(1225, 20, 2, 0.7), 9)
+    assert (back.island, back.islands) == (2, 5)
+    assert (back.x_um, back.y_um) == (pytest.approx(25, abs=2), pytest.approx(20, abs=2))
+
+
+def test_a_field_with_hardly_a_cell_is_not_placed_and_leaves_no_trace() -> None:
+    registrar = Registrar()
+    for few in (0, 1, 5):
+        one = cells(View(0, 0))
+        bare = registrar.place(FIELD, Cells(one.boxes[:few], one.score[:few], one.border[:few]))
+        assert isinstance(bare, Rejection)
+        assert bare.reason is Reason.NOT_PLACED
+    assert placed(registrar, View(0, 0)).numbered_before == 0
+
+
+def test_a_likeness_that_is_neither_sure_nor_chance_is_a_rejection(monkeypatch: pytest.MonkeyPatch) -> None:
+    registrar = Registrar()
+    placed(registrar, View(0, 0))
+    monkeypatch.setattr("edge.vision.fieldmap.SURE", 1000.0)
+    monkeypatch.setattr("edge.vision.fieldmap.sure", lambda match, limit=0: False)
+    doubtful = registrar.place(FIELD, cells(View(130, 0), 4))
+    assert isinstance(doubtful, Rejection)
+    assert (doubtful.reason, doubtful.limit) == (Reason.NOT_PLACED, 10.0)
+    assert doubtful.value >= 8
+
+
+def test_frames_of_another_slide_are_an_island_and_every_cell_of_theirs_is_new() -> None:
+    registrar, other = Registrar(), Specimen(replace(SPEC, seed=8))
+    for x in (0, 60, 120):
+        placed(registrar, View(x, 0))
+    strange = registrar.place(FIELD, cells(View(0, 0), 1, other))
+    assert isinstance(strange, Placement)
+    assert (strange.islands, strange.found) == (2, len(strange.ids))
+
+
+def test_the_hand_that_holds_a_telephone_may_turn_and_zoom_it() -> None:
+    disc = np.hypot(*np.meshgrid(np.arange(640) - 320, np.arange(480) - 240)) < 235
+    field = replace(FIELD, visible=disc)
+    one = cells(View(0, 0), 1)
+    turned = cells(View(0, 0, 14), 2)
+    at = (turned.boxes[:, :2] + turned.boxes[:, 2:]) / 2
+    inside = np.hypot(*(at - (320, 240)).T) < 225
+    here = (one.boxes[:, :2] + one.boxes[:, 2:]) / 2
+    first = np.hypot(*(here - (320, 240)).T) < 225
+    registrar = Registrar()
+    registrar.place(field, Cells(one.boxes[first], one.score[first], one.border[first]))
+    found = registrar.place(field, Cells(turned.boxes[inside], turned.score[inside], turned.border[inside]))
+    assert isinstance(found, Placement)
+    assert found.islands == 1
+    assert found.turned_deg == pytest.approx(-14, abs=1)
+
+
+@settings(max_examples=25)
+@given(
+    x=st.floats(-110, 110), y=st.floats(-75, 75), turn=st.floats(-2, 2), seed=st.integers(0, 1000)
+)  # fmt: skip
+def test_the_motion_between_two_views_is_found_both_ways(x: float, y: float, turn: float, seed: int) -> None:
+    one, two = Pattern.of(FIELD, cells(View(0, 0), seed)), Pattern.of(FIELD, cells(View(x, y, turn), seed + 1))
+    best = max((matched(two, one, motion) for motion in search(two, one, 4)), key=lambda match: match.evidence)
+    assert best.evidence > 10
+    assert abs(best.motion(0j) - complex(x, y)) < 2
+    back = matched(one, two, best.motion.inverse())
+    assert abs(back.motion(best.motion(50 + 30j)) - (50 + 30j)) < 0.5
+
+
+@given(
+    turn=st.complex_numbers(min_magnitude=0.5, max_magnitude=2), shift=st.complex_numbers(max_magnitude=1e4),
+    z=st.complex_numbers(max_magnitude=1e3),
+)  # fmt: skip
+def test_a_motion_and_its_inverse_cancel(turn: complex, shift: complex, z: complex) -> None:
+    motion = Motion(turn, shift)
+    assert motion.inverse()(motion(z)) == pytest.approx(z, abs=1e-6)
+    assert motion.after(motion.inverse())(z) == pytest.approx(z, abs=1e-6)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(*[st.floats(0, 640), st.floats(0, 480)] * 2), max_size=60), st.integers(0, 3))
+def test_any_boxes_are_placed_or_rejected_and_numbers_are_given_once(
+    corners: list[tuple[float, float, float, float]], times: int
+) -> None:
+    boxes = np.array([(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners], np.float32)
+    odd = Cells(boxes.reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.bool_))
+    registrar, given_so_far = Registrar(), 0
+    for _ in range(times + 1):
+        found = registrar.place(FIELD, odd)
+        if isinstance(found, Placement):
+            own = found.ids[found.ids >= 0]
+            assert len(np.unique(own)) == len(own)
+            assert found.numbered_before == given_so_far
+            given_so_far += found.found
+            assert own.max(initial=-1) < given_so_far
+
+
+def test_classes_follow_the_mean_of_all_looks() -> None:
+    walk = Walk(SPEC, Eye(missed=0.0, error_px=0.3))
+    found, seen = looked(SMEAR.truth(View(0, 0)), SPEC, walk.eye, np.random.default_rng(0))
+    normal = next(i for i, cell in enumerate(found) if cell.class_name == "normal" and cell.fully_visible)
+    for name, expected in (("sickle", "sickle"), ("normal", None), ("normal", "normal"), ("sickle", None)):
+        shown = [replace(cell, class_name=name) if i == normal else cell for i, cell in enumerate(found)]
+        placement = walk.count(shown, seen)
+        assert isinstance(placement, Placement)
+        _, label = walk.census.means(placement.ids[[normal]])
+        if expected:
+            assert CLASSES[label[0]] == expected
+    assert walk.census.known(placement)[normal]
+    assert sum(walk.counts().by_class.values()) == len(walk.shown)
