@@ -23,9 +23,9 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "c6324c46e60f99bd6c4c8fc9ed45b80d82ca00d880cb39abd0b7fdd99c1e0765",
-    "classifier": "6f03ccbd73356e9567b0076978d48a2bd379292fd27b77f9b0d53891186997f5",
+    "classifier": "3d523216737085fd02b79fb34d1e2aea4b89ef7a50fce68c465e7d64914b392d",
     "detector.fp16": "c5bafbde17222d860254500c50b90526caa15c81525d1effb2d1224f2d965d40",
-    "classifier.fp16": "3ce4d370fe81fdca63b0e10e2bdfc1608519b08067c5cd47f8a7f4b80ad1fccb",
+    "classifier.fp16": "4bf31499a9bb854e1fcfb97747ebcda3d919dc15694d77dfd4fb09f34fc0e129",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
