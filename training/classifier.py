@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,10 @@ NOT_SICKLE_BELOW = 0.3
 """An unboxed cell that the network gives less than this is taken as not sickle: most of them are not, and without them
 every round cell that was learnt would come from another slide than every sickle cell."""
 
+
+EXCHANGE, EXCHANGE_LAST = 0.35, 0.8
+"""Share of the cells that take another one's colours, at first, and in the last steps. With the former alone the
+networks still took the colours of `chula_rbc12`, which has no sickle cells, for a sign that a cell is none."""
 
 OVAL_SHARE = 0.08
 """Share of the round cells that are drawn out to smooth ovals, which are not sickle cells: of real ones there is one
@@ -50,8 +54,11 @@ def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor
     return -torch.logsumexp(logp + may.clamp_min(1e-9).log(), 1).mean()
 
 
-def batch_of(data: Patches, chosen: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
-    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them, and their `may`."""
+def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXCHANGE) -> tuple[Tensor, Tensor]:
+    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them, and their `may`.
+
+    exchange: share of the cells that take the colours of another one.
+    """
     g = torch.Generator().manual_seed(seed)
     x, may = (
         torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255,
@@ -61,7 +68,7 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int) -> tuple[Tensor, Tens
     oval = red & (torch.rand(len(x), generator=g) < OVAL_SHARE)
     squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)
     may[oval] = torch.from_numpy(allowed("other"))
-    x = exchanged(turned(x, CROP_PX, g, squeeze), g)
+    x = exchanged(turned(x, CROP_PX, g, squeeze), g, exchange)
     return another_microscope(x, g, unchanged=0.3) * 2 - 1, may
 
 
@@ -70,12 +77,20 @@ def train(
     steps: int,
     seed: int,
     learning_rate: float = 3e-3,
+    start: Classifier | None = None,
+    shares: Mapping[str, int] = SHARES,
+    exchange: float = EXCHANGE,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Classifier:
-    """Train on batches that take SHARES of each stream; the learning rate ends at nought, so the last weights count."""
+    """Train on batches that take `shares` of each stream, from `start` on.
+
+    The learning rate ends at nought, so the last weights count.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = Classifier()
+    if start is not None:
+        net.load_state_dict(start.state_dict())
     net = net.to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
@@ -84,25 +99,25 @@ def train(
     odds: dict[str, np.ndarray] = {}
 
     def chosen() -> np.ndarray:
-        return np.concatenate([rng.choice(pools[n], SHARES[n], p=p) for n, p in odds.items()])
+        return np.concatenate([rng.choice(pools[n], shares[n], p=p) for n, p in odds.items()])
 
     def mine() -> None:
         for name, pool in pools.items():
-            if len(pool):
+            if len(pool) and shares[name]:
                 weight = data.weight[pool] * (1 + MINED_BY * wrong[pool])
                 odds[name] = weight / weight.sum()
 
     with ThreadPoolExecutor(1) as ahead:
         mine()
         rows = chosen()
-        coming = ahead.submit(batch_of, data, rows, seed * 1_000_003)
+        coming = ahead.submit(batch_of, data, rows, seed * 1_000_003, exchange)
         for step in range(steps):
             x, may = coming.result()
             unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
             shown, rows = rows, chosen()
-            coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1)
+            coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1, exchange)
             logits = net(x.contiguous(memory_format=torch.channels_last))
-            value = loss(logits, may, unboxed, believed=step > BELIEVED_FROM * steps)
+            value = loss(logits, may, unboxed, believed=start is not None or step > BELIEVED_FROM * steps)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)

@@ -85,6 +85,7 @@ def classifier(
     out_dir: Out,
     steps_fold: Annotated[int, Steps] = 1500,
     steps: Annotated[int, Steps] = 1500,
+    steps_last: Annotated[int, Steps] = 450,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one on each half of the folds, and the shipped one. After `detector`."""
@@ -92,7 +93,7 @@ def classifier(
         from training.data import data_root
         from training.recipe import ClassifierSteps, train_classifiers
 
-        train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps), seed, progress)
+        train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps, steps_last), seed, progress)
 
 
 @app.command()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.types import CLASSES, Floats, Pixels
+from edge.camera.slide import SlideSpec
+from edge.camera.virtual import Slide
+from edge.types import CLASSES, RED_CELLS, Floats, Pixels
 from edge.vision.classify import crops
 from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
 from training.fields import TrainingField, centres, holds
@@ -16,11 +18,17 @@ from training.fields import TrainingField, centres, holds
 PATCH_PX = 96
 """Side of a patch: the crop of 64 turned by 45° and shrunk by a tenth still finds picture everywhere."""
 
-STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background")
+STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background", "rendered")
 """Where a cell comes from, which decides how often it is drawn."""
 
-SHARES = {"sickle": 46, "negative": 50, "unboxed": 24, "chula": 42, "txl": 18, "background": 12}
+SHARES = {"sickle": 46, "negative": 50, "unboxed": 24, "chula": 42, "txl": 18, "background": 12, "rendered": 0}
 """Cells of each stream in a batch."""
+
+SHARES_LAST = {"sickle": 46, "negative": 48, "unboxed": 22, "chula": 40, "txl": 16, "background": 8, "rendered": 12}
+"""The same for the last steps: drawn cells have the shapes of sickle cells, and of others, in any colour."""
+
+RENDERED_SEED = 10_000
+"""Slides from this seed on teach; those below it are for the demonstration and for tests."""
 
 
 DOUBTFUL_OFTEN = 3.0
@@ -72,6 +80,27 @@ def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Pat
     parts = [_of_field(field, rng, most) for field in fields]
     patches, may, stream, weight, fold = (np.concatenate([p[i] for p in parts]) for i in range(5))
     return Patches(patches, may, stream, weight, fold)
+
+
+def of_slides(slides: int, fields: int = 3) -> Patches:
+    """Cut the red cells of rendered slides, four in ten of them sickle cells; all folds may use them."""
+    patches, may = [], []
+    for seed in range(RENDERED_SEED, RENDERED_SEED + slides):
+        slide = Slide(SlideSpec(seed=seed, n_fields=fields, sickle_fraction=0.4))
+        for index in range(fields):
+            cells = [c for c in slide.truth(index) if c.fully_visible and c.class_name in RED_CELLS]
+            boxes = np.array([c.box for c in cells], np.float32).reshape(-1, 4)
+            patches.append(crops(slide.render(index), boxes, PATCH_PX))
+            may += [allowed(c.class_name) for c in cells]
+    n = len(may)
+    stream, weight = np.full(n, STREAMS.index("rendered")), np.ones(n, np.float32)
+    return Patches(np.concatenate(patches), np.stack(may), stream, weight, np.full(n, -1))
+
+
+def joined(parts: Sequence[Patches]) -> Patches:
+    """Put patches together."""
+    names = ("patches", "may", "stream", "weight", "fold")
+    return Patches(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:

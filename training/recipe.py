@@ -16,7 +16,8 @@ from edge.types import CANONICAL_UM_PER_PX
 from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
 from training import classifier, detector
-from training.crops import of_fields
+from training.classifier import EXCHANGE_LAST
+from training.crops import SHARES_LAST, joined, of_fields, of_slides
 from training.data import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
 from training.readings import TorchNetwork
@@ -30,6 +31,12 @@ LIKELY_UM_PER_PX = 0.177
 
 BELIEVED_UM_PER_PX = (0.10, 0.33)
 """Estimates outside this are taken as failed: no picture of the two sets is so far from the usual."""
+
+SLIDES = 40
+"""Rendered slides that the classifier is taught with."""
+
+LAST = 100
+"""Added to the seed for the last steps."""
 
 WORKERS = 2
 """Fields whose labels are completed at a time."""
@@ -52,10 +59,11 @@ class DetectorSteps:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSteps:
-    """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one."""
+    """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one; last, of each."""
 
     fold: int = 1500
     shipped: int = 1500
+    last: int = 450
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
@@ -95,12 +103,15 @@ def train_classifiers(
     if not run.taught.is_file():
         raise ModelError(f"{run.taught} not found. Run first: sicklescope-train detector --out {run.path}")
     fields = [*(scaled_by_labels(field) for field in read_txl(root, "train")), *taught_fields(run, root)]
-    cells = of_fields(fields, seed=0)
+    cells = joined([of_fields(fields, seed=0), of_slides(SLIDES)])
     del fields  # some 800 MB
     for name in missing:
         n = steps.shipped if name == "all" else steps.fold
         report = _of(f"classifier {name}", n, progress)
-        net = classifier.train(cells.within(TRAINED_ON[name]), n, seed + list(TRAINED_ON).index(name), progress=report)
+        mine, own_seed = cells.within(TRAINED_ON[name]), seed + list(TRAINED_ON).index(name)
+        net = classifier.train(mine, n, own_seed, progress=report)
+        report = _of(f"classifier {name} at last", steps.last, progress)
+        net = classifier.train(mine, steps.last, own_seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report)
         classifier.save(net, run.classifier(name))
 
 
