@@ -58,12 +58,16 @@ def test_every_red_cell_is_seen_once_and_the_bounds_hold_the_truth(told: Told) -
     assert verdict.low <= told.fraction <= verdict.fraction_if_all * 1.1
 
 
-@pytest.mark.xfail(
-    reason="the sickle threshold of 0.1.0 that keeps false calls under 0.3 % leaves a third of sickle cells unnamed"
-)
-def test_the_count_and_the_fraction_are_those_of_the_slide(told: Told) -> None:
-    verdict = told.outcome.verdict
+def test_red_cells_are_counted_within_two_per_cent(told: Told) -> None:
     assert told.outcome.counts.red_cells == pytest.approx(told.red, rel=0.02)
+
+
+@pytest.mark.xfail(
+    reason="networks of 0.2.0: so on three of the five slides; on the others the threshold that keeps false calls of real "
+    "smears near 0.2 % leaves a sixth of the drawn sickle cells unnamed, and the truth is 0.1 and 0.6 points above"
+)
+def test_the_fraction_is_that_of_the_slide(told: Told) -> None:
+    verdict = told.outcome.verdict
     assert verdict.low is not None
     assert verdict.high is not None
     assert verdict.low <= told.fraction <= verdict.high

@@ -23,9 +23,9 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "c6324c46e60f99bd6c4c8fc9ed45b80d82ca00d880cb39abd0b7fdd99c1e0765",
-    "classifier": "3d523216737085fd02b79fb34d1e2aea4b89ef7a50fce68c465e7d64914b392d",
+    "classifier": "075d0dda51312aa3589ac0ffcca6470259cebcd23e2527a04149acf6daf05aac",
     "detector.fp16": "c5bafbde17222d860254500c50b90526caa15c81525d1effb2d1224f2d965d40",
-    "classifier.fp16": "4bf31499a9bb854e1fcfb97747ebcda3d919dc15694d77dfd4fb09f34fc0e129",
+    "classifier.fp16": "28dbcd9fd11ddacceed4fde793b5a33af42b1ffa1fe384f4e1d76bbb6db51e72",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
