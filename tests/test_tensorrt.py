@@ -18,6 +18,7 @@ from edge.config import ModelsConfig
 from edge.errors import EngineError, EngineRefusedError, ModelError, RuntimeUnavailableError, StorageError
 from edge.runtime import base, engines, tensorrt
 from edge.runtime.base import Network, open_network
+from edge.runtime.contract import CPU_FORM
 from edge.runtime.engines import EngineKey, EngineStore
 
 CONFIG = ModelsConfig(runtime="tensorrt", threads=1)
@@ -313,14 +314,23 @@ def test_auto_takes_tensorrt_only_where_it_and_a_gpu_are(monkeypatch: pytest.Mon
         monkeypatch.setattr(base, "gpu_ready", lambda ready=ready: ready)
         assert base.chosen(ModelsConfig(runtime="auto")) == wanted
         assert base.chosen(ModelsConfig(runtime="onnxruntime")) == "onnxruntime"
-    with pytest.raises(RuntimeUnavailableError, match="precision is int8, which only TensorRT runs"):
-        base.chosen(ModelsConfig(runtime="onnxruntime", precision="int8"))
+    with pytest.raises(RuntimeUnavailableError, match="precision is fp16, which only TensorRT runs"):
+        base.chosen(ModelsConfig(runtime="onnxruntime", precision="fp16"))
+    for runtime, precision, form in (
+        ("onnxruntime", "auto", CPU_FORM["detector"]),
+        ("onnxruntime", "fp32", ""),
+        ("onnxruntime", "int8", "int8.cpu"),
+        ("tensorrt", "auto", ""),
+        ("tensorrt", "int8", "int8"),
+        ("tensorrt", "fp16", "fp16"),
+    ):
+        assert base.shipped_form("detector", runtime, precision) == form
 
 
 def test_a_precision_the_file_does_not_have_is_refused(gpu: FakeGpu, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is fp32; models.precision is fp16.*sicklescope-export fp16"):
         opened(tmp_path, config=ModelsConfig(runtime="tensorrt", precision="fp16", threads=1))  # the fake sees fp32
-    with pytest.raises(ModelError, match="no int8 classifier is shipped"):
+    with pytest.raises(ModelError, match=r"no file classifier.int8.onnx is shipped"):
         opened(tmp_path, config=ModelsConfig(runtime="tensorrt", precision="int8", threads=1))
 
 
