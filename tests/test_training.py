@@ -281,7 +281,7 @@ def test_drawn_cells_teach_what_they_were_drawn_as_in_the_last_steps_alone() -> 
     assert set(cells.fold.tolist()) == {-1}
     assert crops.SHARES["rendered"] == 0
     losses: list[float] = []
-    first = classifier.train(cells, 1, 0, shares=crops.SHARES_LAST, exchange=classifier.EXCHANGE_LAST)
+    first = classifier.train(cells, 4, 0, shares=crops.SHARES_LAST, exchange=classifier.EXCHANGE_LAST)
     classifier.train(cells, 16, 0, start=first, shares=crops.SHARES_LAST, progress=lambda _, loss: losses.append(loss))
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
 

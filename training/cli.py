@@ -32,7 +32,7 @@ Out = Annotated[
     Path, typer.Option("--out", metavar="RUN_DIR", help="Folder of the run; files there are not made again.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")]
-Steps = typer.Option(min=1, help="Steps of the optimiser.")
+Steps = typer.Option(min=4, help="Steps of the optimiser.")
 
 
 @contextmanager
