@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from calibration.choice import Progress
 from calibration.gate import Limits
 from calibration.material import FIELDS_MIN
-from edge.errors import EdgeError
+from edge.terminal import answering, err, out
 
 Points = typer.Option(min=0.0, max=100.0, help="points that INT8 may lose; the gate's limit")
 
@@ -24,7 +23,7 @@ Points = typer.Option(min=0.0, max=100.0, help="points that INT8 may lose; the g
 def _bars() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown: dict[str, TaskID] = {}
-    with Bars(*columns, console=Console(stderr=True)) as display:
+    with Bars(*columns, console=err) as display:
 
         def progress(what: str, done: int, total: int) -> None:
             if what not in shown:
@@ -56,10 +55,9 @@ def int8(
     changed: Annotated[float, Points] = Limits().changed,
 ) -> None:
     """Quantise a network, hold it against fp32 on labelled pictures, and write it only when nothing was lost."""
-    console = Console(stderr=True)
     if bool(images) == bool(captures):
         raise typer.BadParameter("give either --images or --captures")
-    try:
+    with answering("sicklescope-calibrate"):
         from calibration.int8 import Wish, int8_model
 
         wish = Wish(
@@ -68,9 +66,6 @@ def int8(
         )  # fmt: skip
         with _bars() as progress:
             written = int8_model(wish, progress)
-    except EdgeError as error:
-        console.print(f"sicklescope-calibrate: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
     if written.warning:
-        console.print(f"forced: {written.warning}", style="yellow", markup=False)
-    Console().print("\n".join(map(str, written.files)), markup=False, highlight=False, soft_wrap=True)
+        err.print(f"forced: {written.warning}", style="yellow", markup=False)
+    out.print("\n".join(map(str, written.files)), markup=False, highlight=False, soft_wrap=True)

@@ -154,11 +154,12 @@ def _models(config: Config) -> Iterator[Finding]:
 
 def _loaded(role: Role, config: Config) -> str:
     """Read the model file, without building its engine, which takes minutes and is the service's to do."""
-    form = shipped_form(role, chosen(config.models), config.models.precision)
+    runtime = chosen(config.models)
+    form = shipped_form(role, runtime, config.models.precision)
     path, sha256 = located(role, config.models, config.device.state_dir, form)
     network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
-        contract, runtime = network.contract, chosen(config.models)
+        contract = network.contract
         return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
     finally:
         network.close()

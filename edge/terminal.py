@@ -27,8 +27,11 @@ ConfigPath = Annotated[
 
 
 @contextmanager
-def answering(program: str = "sicklescope") -> Iterator[None]:
-    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all."""
+def answering(program: str = "sicklescope", stopped: str = "stopped") -> Iterator[None]:
+    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all.
+
+    stopped: what Ctrl-C is answered with.
+    """
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
@@ -41,5 +44,5 @@ def answering(program: str = "sicklescope") -> Iterator[None]:
         err.print(f"{program}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        err.print("stopped", style="red")
+        err.print(stopped, style="red")
         raise typer.Exit(INTERRUPTED) from error

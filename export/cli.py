@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
-from edge.errors import EdgeError, ModelError
+from edge import terminal
+from edge.errors import ModelError
 from edge.runtime.contract import Contract
+from edge.terminal import err, out
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Trained network → a file a device can run.")
-out, err = Console(), Console(stderr=True)
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write")]
 OnnxFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a file of sicklescope-export onnx")]
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn an error into one clear message and its exit code."""
-    try:
-        yield
-    except EdgeError as error:
-        err.print(f"sicklescope-export: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
+answering = partial(terminal.answering, "sicklescope-export")
 
 
 @app.command("onnx")

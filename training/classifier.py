@@ -60,10 +60,8 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     exchange: share of the cells that take the colours of another one.
     """
     g = torch.Generator().manual_seed(seed)
-    x, may = (
-        torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255,
-        torch.from_numpy(data.may[chosen]),
-    )
+    x = torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255
+    may = torch.from_numpy(data.may[chosen])
     red = (may[:, NORMAL] + may[:, OTHER] > 0) & (may[:, SICKLE] == 0)
     oval = red & (torch.rand(len(x), generator=g) < OVAL_SHARE)
     squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)

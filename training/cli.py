@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from edge.errors import EdgeError
+from edge import terminal
+from edge.terminal import out
 from training.rundir import Progress, RunDir, write_text
-
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended (128 + SIGINT)."""
 
 app = typer.Typer(
     help="Train the networks of sicklescope from SICKLESCOPE_DATA, and measure them. Research use only.",
@@ -25,8 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="RUN_DIR", help="Folder of the run; files there are not made again.")
@@ -35,17 +31,11 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed on the same machin
 Steps = typer.Option(min=4, help="Steps of the optimiser.")
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all."""
-    try:
-        yield
-    except EdgeError as error:
-        err.print(f"sicklescope-train: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        err.print("stopped; what is finished is kept, and the same command goes on from there", style="red")
-        raise typer.Exit(INTERRUPTED) from error
+answering = partial(
+    terminal.answering,
+    "sicklescope-train",
+    "stopped; what is finished is kept, and the same command goes on from there",
+)
 
 
 @contextmanager

@@ -77,9 +77,7 @@ def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Pat
     most: of a positive field, no more unlabelled red cells than this.
     """
     rng = np.random.default_rng(seed)
-    parts = [_of_field(field, rng, most) for field in fields]
-    patches, may, stream, weight, fold = (np.concatenate([p[i] for p in parts]) for i in range(5))
-    return Patches(patches, may, stream, weight, fold)
+    return joined([_of_field(field, rng, most) for field in fields])
 
 
 def of_slides(slides: int, fields: int = 3) -> Patches:
@@ -103,7 +101,7 @@ def joined(parts: Sequence[Patches]) -> Patches:
     return Patches(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tuple[np.ndarray, ...]:
+def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> Patches:
     boxes, may, stream, weight = _labelled(field)
     drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
@@ -112,13 +110,8 @@ def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> tupl
         n, often = len(more), 1.0 if name == "background" else DOUBTFUL_OFTEN
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
-    return (
-        crops(field.pixels, boxes, PATCH_PX),
-        may,
-        stream,
-        weight.astype(np.float32),
-        np.full(len(boxes), field.source.fold),
-    )
+    patches, fold = crops(field.pixels, boxes, PATCH_PX), np.full(len(boxes), field.source.fold)
+    return Patches(patches, may, stream, weight.astype(np.float32), fold)
 
 
 def _doubtful(field: TrainingField) -> tuple[str, Floats, Floats]:
