@@ -35,7 +35,7 @@ check: $(VENV)/.for-test
 	$(VENV)/bin/lint-imports
 
 schemas: $(VENV)/.for-test
-	$(VENV)/bin/python -m edge.publish.message --write docs/schemas
+	$(VENV)/bin/python -m edge.publish.schemas --write docs/schemas
 	$(VENV)/bin/python -m edge.screening.records --write docs/schemas
 	$(VENV)/bin/python -m edge.configfile > sicklescope.example.toml
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from publish_parts import COUNTS, MODELS, SCALE, VERDICT, birth, composer, result
+from publish_parts import COUNTS, DEVICE, MODELS, SCALE, VERDICT, birth, composer, result
 from pydantic import ValidationError
 
 from edge.publish.clock import boot_id, clock_synchronised
-from edge.publish.compose import Health, Period
-from edge.publish.message import MESSAGES, Message, json_schemas, main, topic
+from edge.publish.compose import Composer, Health, Period
+from edge.publish.message import MESSAGES, Message, topic
+from edge.publish.schemas import json_schemas, main
 from edge.types import CLASSES, Counts, Exclusion, Reason
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -63,7 +64,7 @@ def test_written_schemas_are_those_of_the_models(tmp_path: Path) -> None:
     main(["--write", str(tmp_path)])
     written = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
     kept = {path.name: path.read_text("utf-8") for path in (DOCS / "schemas").glob("mqtt-*.schema.json")}
-    assert kept == written == json_schemas(), "run: python -m edge.publish.message --write docs/schemas"
+    assert kept == written == json_schemas(), "run: python -m edge.publish.schemas --write docs/schemas"
 
 
 @pytest.mark.parametrize("message", [*every_message().values(), *nearly_nothing().values()], ids=lambda m: m.kind)
@@ -138,10 +139,16 @@ def test_sample_code_is_short_and_printable(sample: str) -> None:
 def test_messages_of_a_run_are_numbered_and_stamped() -> None:
     compose = composer()
     first, second = compose.status("online"), compose.event("info", "started", "")
-    assert (first.seq, second.seq) == (1, 2)
+    assert (first.seq, second.seq) == (5_321_500, 5_321_501)
     assert (first.ts_ms, first.uptime_ms, first.clock_synchronised) == (1_790_000_000_250, 5_321_500, True)
     assert first.boot_id == second.boot_id == boot_id() != ""
     assert topic(first, compose.site, compose.device) == "sicklescope/v1/mbarara/scope-1/status"
+
+
+def test_a_program_that_starts_again_on_the_same_boot_numbers_on() -> None:
+    compose = Composer(DEVICE, monotonic=lambda: 60.0)
+    last = [compose.status("online") for _ in range(1000)][-1]
+    assert Composer(DEVICE, monotonic=lambda: 61.5).status("online").seq > last.seq
 
 
 def test_clock_is_asked_without_being_set() -> None:

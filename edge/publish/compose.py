@@ -87,7 +87,8 @@ class Composer:
         self._wall = wall
         self._monotonic = monotonic
         self._synchronised = synchronised
-        self._seq = count(1)
+        # From the milliseconds since boot: a program that starts again on the same boot goes on above its last one.
+        self._seq = count(int(monotonic() * 1000))
 
     def _stamp(self, sample: str) -> dict[str, Any]:
         return {

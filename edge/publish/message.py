@@ -1,20 +1,15 @@
 """The wire contract: every MQTT message as a frozen model, its topic, and how it is delivered. The only source.
 
-`python -m edge.publish.message --write docs/schemas` writes the JSON Schemas from the models below.
+`edge.publish.schemas` writes the JSON Schemas from the models below.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.json_schema import GenerateJsonSchema
 
 from edge.types import CLASSES, RED_CELLS, Exclusion, Reason, ScaleSource
 
@@ -61,7 +56,13 @@ class Message(BaseModel):
     sample: SampleCode
     """The clinic's own code for the sample; empty outside a sample."""
     seq: Count
-    """Counts the messages made in one run of the program, from 1: a gap is a message that was dropped."""
+    """Orders the messages of one `boot_id`: begins at each start of the program with the milliseconds since boot, and
+    counts its messages up by one from there; so a gap of few is a message that was dropped.
+    """
+    historical: bool = False
+    """It left the device more than 10 s (of the monotonic clock) after it was made, or after the device was started
+    again: it tells of then, not of now.
+    """
 
     def to_json(self) -> str:
         """Return the payload as it is sent."""
@@ -299,33 +300,3 @@ MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, Telemetr
 def topic(message: Message | type[Message], site: str, device: str) -> str:
     """Return `sicklescope/v1/<site>/<device>/<kind>`."""
     return f"{ROOT}/{site}/{device}/{message.kind}"
-
-
-class _Schema(GenerateJsonSchema):
-    """JSON Schema 2020-12 without the titles that only repeat each key."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def json_schemas() -> dict[str, str]:
-    """Return each message's JSON Schema by file name, as text."""
-    texts = {}
-    for model in MESSAGES:
-        schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Schema)
-        schema = {"$schema": _Schema.schema_dialect, **schema}
-        texts[f"mqtt-{model.kind}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-    return texts
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the schemas of the MQTT messages."""
-    parser = argparse.ArgumentParser(prog="python -m edge.publish.message", description=main.__doc__)
-    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="where the schemas go")
-    folder: Path = parser.parse_args(arguments).write
-    for name, text in json_schemas().items():
-        (folder / name).write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main()
