@@ -10,8 +10,8 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from edge.building import Building
 from edge.camera.base import RejectedInputError, open_camera
 from edge.config import Config
 from edge.configfile import sample_code
+from edge.database import Database, database_path
 from edge.errors import CameraError, ConfigError, EdgeError, StorageError
 from edge.mailbox import Item, Mailbox, capturing
 from edge.pipeline import Pipeline
@@ -27,7 +28,7 @@ from edge.publish.compose import Composer, Health, Models
 from edge.publish.message import Result
 from edge.publish.mqtt import Publisher, PublisherState, Resent
 from edge.publish.mqtt import resend as send_again
-from edge.publish.outbox import Outbox
+from edge.publish.outbox import Outbox, take_over
 from edge.sample import Sample, new_sample_code
 from edge.types import Counts, FieldReading, Verdict, unread
 
@@ -71,9 +72,14 @@ class Outcome:
     fault: EdgeError | None
 
 
-def outbox_path(config: Config) -> Path:
-    """Return where the results wait for the broker."""
-    return config.device.state_dir / "outbox.sqlite3"
+@contextmanager
+def opened_outbox(config: Config) -> Iterator[Outbox]:
+    """Open the device's database, and give its outbox with what an earlier version left waiting."""
+    with Database(database_path(config)) as database:
+        taken = take_over(database, config.device.state_dir / "outbox.sqlite3")
+        if taken:
+            log.info("%d results of an earlier version were taken over", taken)
+        yield Outbox(database)
 
 
 class Service:
@@ -104,7 +110,7 @@ class Service:
         """
         config, composer = self.config, Composer(self.config.device)
         with ExitStack() as stack:
-            outbox = stack.enter_context(Outbox(outbox_path(config)))
+            outbox = stack.enter_context(opened_outbox(config))
             with Building(config, composer, outbox) as building:
                 pipeline = stack.enter_context(Pipeline(config, progress=building))
             camera = stack.enter_context(open_camera(config.camera, config.quality.megapixels_max))
@@ -262,5 +268,5 @@ def resend(config: Config) -> Resent:
     """
     if not config.mqtt.enabled:
         raise ConfigError("mqtt.enabled is false: nothing can be sent. Set it to true in sicklescope.toml")
-    with Outbox(outbox_path(config)) as outbox:
+    with opened_outbox(config) as outbox:
         return send_again(config.mqtt, Composer(config.device), outbox)

@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
 from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig
+from edge.database import Database, database_path
 from edge.errors import CameraError
+from edge.publish.outbox import Outbox
 from edge.types import Frame
 
 
@@ -85,3 +88,9 @@ def unplugged_after(frames: int) -> Callable[[int], None]:
             raise CameraError("the camera stopped giving frames")
 
     return script
+
+
+@contextmanager
+def outbox_of(config: Config) -> Iterator[Outbox]:
+    with Database(database_path(config)) as database:
+        yield Outbox(database)

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 from mosquitto import Listener, Mosquitto, wait_for
-from service_parts import configured
+from service_parts import configured, outbox_of
 
 import edge.pipeline
 from edge.building import Building
 from edge.config import ModelsConfig
 from edge.errors import EngineRefusedError
 from edge.publish.compose import Composer
-from edge.publish.outbox import Outbox
 from edge.runtime.base import Network, open_network
 from edge.service import Service
 
@@ -43,7 +42,7 @@ def test_a_start_that_builds_says_so_until_it_is_online(
 def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_path: Path) -> None:
     broker = start_mosquitto()
     config = configured(tmp_path, broker.port)
-    with Listener("127.0.0.1", broker.port) as listener, Outbox(tmp_path / "outbox.sqlite3") as outbox:
+    with Listener("127.0.0.1", broker.port) as listener, outbox_of(config) as outbox:
         with (
             pytest.raises(EngineRefusedError),
             Building(config, Composer(config.device), outbox),
@@ -57,5 +56,5 @@ def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_pa
 
 def test_a_start_that_builds_nothing_connects_to_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, 1)
-    with Outbox(tmp_path / "outbox.sqlite3") as outbox, Building(config, Composer(config.device), outbox) as building:
+    with outbox_of(config) as outbox, Building(config, Composer(config.device), outbox) as building:
         assert building._publisher is None

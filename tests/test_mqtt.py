@@ -20,6 +20,7 @@ from mosquitto import Listener, Mosquitto, free_port, wait_for
 from publish_parts import COUNTS, VERDICT, birth, composer, make_certificates, result
 
 from edge.config import MqttConfig
+from edge.database import Database
 from edge.errors import BrokerError, ConfigError, EdgeError, StorageError
 from edge.publish import connection
 from edge.publish.broker import EmbeddedBroker
@@ -40,8 +41,8 @@ def settings(broker: Mosquitto | EmbeddedBroker, **more: Any) -> MqttConfig:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(tmp_path / "outbox.sqlite") as opened:
-        yield opened
+    with Database(tmp_path / "sicklescope.sqlite3") as database:
+        yield Outbox(database)
 
 
 @pytest.fixture
@@ -129,11 +130,12 @@ import sys, time
 from pathlib import Path
 from edge.config import MqttConfig
 from edge.publish.mqtt import Publisher
+from edge.database import Database
 from edge.publish.outbox import Outbox
 from publish_parts import birth, composer
 compose = composer()
 config = MqttConfig(host="127.0.0.1", port=int(sys.argv[1]))
-with Publisher(config, compose, Outbox(Path(sys.argv[2])), lambda: birth(compose)) as publishing:
+with Publisher(config, compose, Outbox(Database(Path(sys.argv[2]))), lambda: birth(compose)) as publishing:
     time.sleep(60)
 """
 

@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 from mosquitto import Listener, Mosquitto, free_port, wait_for
 from pydantic import SecretStr
-from service_parts import Scripted, configured, unplugged_after
+from service_parts import Scripted, configured, outbox_of, unplugged_after
 
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import CameraConfig
+from edge.database import database_path
 from edge.errors import BrokerError, CameraError, ConfigError, InputError, StorageError
 from edge.publish.outbox import Outbox
-from edge.service import Outcome, Service, Snapshot, outbox_path, resend
+from edge.service import Outcome, Service, Snapshot, resend
 
 Start = Callable[..., Mosquitto]
 
 
 def pending(outcome_config) -> int:
-    with Outbox(outbox_path(outcome_config)) as outbox:
+    with outbox_of(outcome_config) as outbox:
         return outbox.counts().pending
 
 
@@ -180,7 +181,7 @@ def test_a_result_is_on_the_disk_while_the_camera_still_hangs(tmp_path: Path, mo
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
-        wait_for(lambda: outbox_path(config).exists() and pending(config) == 1, 4.0)
+        wait_for(lambda: database_path(config).exists() and pending(config) == 1, 4.0)
         assert thread.is_alive()
     finally:
         hang.set()

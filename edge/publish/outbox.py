@@ -1,44 +1,17 @@
-"""Results wait here until the broker has taken them. One SQLite file, which survives a power cut at any instruction."""
+"""Results wait here until the broker has taken them: a table of the device's database."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from types import TracebackType
-from typing import TypeVar
 from uuid import UUID
 
+from edge.database import Database
 from edge.errors import StorageError
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    id TEXT PRIMARY KEY NOT NULL,
-    topic TEXT NOT NULL,
-    payload TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'refused')),
-    refused_reason TEXT NOT NULL DEFAULT ''
-)
-"""
-
-_REMEDIES = {
-    "full": "Free some space; nothing that was stored is lost",
-    "unable to open": "Set device.state_dir to a folder that can be written",
-    "readonly": "Give this user the right to write it, or set device.state_dir to another folder",
-    "disk I/O error": "The disk is full or failing; nothing that was stored before is lost",
-    "locked": "Another program has held it for seconds; is a second sicklescope, or a backup, at work?",
-    "column": "It is another program's database; set device.state_dir to another folder",
-}
-"""What to do, by a part of SQLite's message: the numeric codes are not in Python 3.10."""
-
-_DAMAGED = "The file is damaged, and left as it is. Move it aside to go on; `sqlite3 FILE .recover` shows what is in it"
-
-_T = TypeVar("_T")
+from edge.files import storage_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,66 +36,16 @@ class OutboxCounts:
 class Outbox:
     """Results by UUID, oldest first. When `put` returns, the result is on the disk, whatever happens next.
 
-    Any thread may call it; calls wait for each other. Two programs may have the same file open (the service, and
-    `sicklescope resend`). A context manager; `close` may be called more than once. Every method raises StorageError
-    when the disk is full, the file cannot be written or is damaged; a damaged file is never deleted or changed.
+    Within a `transaction` of the database a `put` is part of it. Any thread may call it, and other programs may have
+    the same database open. Every method raises StorageError as Database does.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open `path`, making it and its folder where they are missing."""
-        self.path = path.expanduser()
-        self._lock = Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"the folder of {self.path} cannot be made: {error}. Set device.state_dir to one that can be written"
-            ) from error
-        self._connection = self._guarded(self._open)
-
-    def _open(self) -> sqlite3.Connection:
-        # One connection for all threads: `_lock` keeps them apart.
-        connection = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # In WAL mode only FULL syncs at each commit; NORMAL may lose the last ones with the power.
-            connection.execute("PRAGMA synchronous = FULL")
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(" ".join(found.split()))
-            with connection:
-                connection.execute(_SCHEMA)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Run `work`, and say of SQLite's errors what they mean here."""
-        try:
-            with self._lock:
-                return work()
-        except sqlite3.ProgrammingError:
-            raise  # used after close: a mistake in the program, not in the file
-        except sqlite3.Error as error:
-            remedy = next((text for part, text in _REMEDIES.items() if part in str(error)), _DAMAGED)
-            raise StorageError(f"results cannot be kept in {self.path}: {error}. {remedy}") from error
-
-    def _write(self, statement: str, *values: str | int) -> int:
-        """Run one statement in a transaction of its own; returns the number of rows it changed."""
-
-        def work() -> int:
-            with self._connection, closing(self._connection.execute(statement, values)) as cursor:
-                return cursor.rowcount
-
-        return self._guarded(work)
-
-    def _read(self, statement: str, *values: str | int) -> list[tuple[str, str, str, int, str]]:
-        return self._guarded(lambda: self._connection.execute(statement, values).fetchall())
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def put(self, result_id: UUID | str, topic: str, payload: str) -> None:
         """Store a result as pending; on return it is on the disk. One that is there already stays as it is."""
-        self._write(
+        self._database.write(
             "INSERT INTO outbox (id, topic, payload, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             str(result_id), topic, payload, time.time_ns() // 1_000_000,
         )  # fmt: skip
@@ -136,7 +59,7 @@ class Outbox:
         return self._rows("refused", -1)
 
     def _rows(self, state: str, limit: int) -> list[Row]:
-        found = self._read(
+        found = self._database.read(
             "SELECT id, topic, payload, created_ms, refused_reason FROM outbox WHERE state = ? ORDER BY rowid LIMIT ?",
             state, limit,
         )  # fmt: skip
@@ -144,30 +67,47 @@ class Outbox:
 
     def delete(self, result_id: UUID | str) -> None:
         """Forget a result, because the broker has taken it."""
-        self._write("DELETE FROM outbox WHERE id = ?", str(result_id))
+        self._database.write("DELETE FROM outbox WHERE id = ?", str(result_id))
 
     def mark_refused(self, result_id: UUID | str, reason: str) -> None:
         """Keep a result that the broker refused; it is not sent again before `resend`."""
-        self._write("UPDATE outbox SET state = 'refused', refused_reason = ? WHERE id = ?", reason, str(result_id))
+        self._database.write(
+            "UPDATE outbox SET state = 'refused', refused_reason = ? WHERE id = ?", reason, str(result_id)
+        )
 
     def resend(self) -> int:
         """Make the refused results pending again; returns how many."""
-        return self._write("UPDATE outbox SET state = 'pending', refused_reason = '' WHERE state = 'refused'")
+        return self._database.write("UPDATE outbox SET state = 'pending', refused_reason = '' WHERE state = 'refused'")
 
     def counts(self) -> OutboxCounts:
         """Count the results that are kept."""
         statement = "SELECT COALESCE(SUM(state = 'pending'), 0), COALESCE(SUM(state = 'refused'), 0) FROM outbox"
-        ((pending, refused),) = self._guarded(lambda: self._connection.execute(statement).fetchall())
+        ((pending, refused),) = self._database.read(statement)
         return OutboxCounts(pending, refused)
 
-    def close(self) -> None:
-        """Close the file; nothing is lost."""
-        self._guarded(self._connection.close)
 
-    def __enter__(self) -> Outbox:
-        return self
+def take_over(database: Database, old: Path) -> int:
+    """Move what waits in `old`, the outbox file of version 0.2, into the database; returns how many results.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    The file is then renamed to end in `.taken-over`. After a power cut in between they are taken a second time, which
+    may send a result twice with the same UUID. Raises StorageError when the file cannot be read; it stays as it is.
+    """
+    if not old.is_file():
+        return 0
+    columns = "id, topic, payload, created_ms, state, refused_reason"
+    try:
+        with closing(sqlite3.connect(old, timeout=5.0)) as connection:
+            rows = connection.execute(f"SELECT {columns} FROM outbox ORDER BY rowid").fetchall()  # noqa: S608
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{old} holds results of an earlier version that wait for the broker, and cannot be read: {error}. "
+            f"Move it aside to go on without them; `sqlite3 {old.name} .recover` shows what is in it"
+        ) from error
+    with database.transaction() as connection:
+        connection.executemany(
+            f"INSERT INTO outbox ({columns}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",  # noqa: S608
+            rows,
+        )
+    with storage_errors(old):
+        old.rename(old.with_name(f"{old.name}.taken-over"))
+    return len(rows)
