@@ -94,7 +94,7 @@ def _measured(role: Role, models: ModelsConfig, folder: str, seconds: float, gpu
     memory = f", {before_mb - _free_mb(gpu):.0f} MB of GPU memory" if models.runtime == "tensorrt" else ""
     pictures = golden_pictures(network.contract)
     reference = open_network(role, ModelsConfig(runtime="onnxruntime"))
-    differences = compared(network(pictures), reference(pictures), network.contract.thresholds.get("score", 0.0))
+    differences = compared(network(pictures), reference(pictures), network.contract.thresholds)
     yield (
         f"{name}: first start {built - begun:.1f} s, later {loaded - built:.2f} s{memory}; from fp32 on the CPU it "
         f"differs by {', '.join(f'{key} {value:.2g}' for key, value in differences.items())}"

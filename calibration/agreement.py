@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
-from edge.runtime.contract import OUTPUTS, Contract
+from edge.runtime.contract import Contract
 from edge.types import Floats, Pixels
 from edge.vision.classify import SICKLE, called
 from edge.vision.detect import decoded
@@ -35,7 +35,7 @@ class Memory:
             raise ModelError(f"onnxruntime {ort.__version__} cannot load the {contract.role}: {error}") from error
         self.contract, self.sha256, self.runtime = contract, "", f"onnxruntime {ort.__version__} cpu"
         self._input = self._session.get_inputs()[0].name
-        self._outputs = list(OUTPUTS[contract.role])
+        self._outputs = list(contract.outputs)
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
         """Run the network on uint8 (N, H, W, 3)."""

@@ -160,7 +160,10 @@ def _loaded(role: Role, config: Config) -> str:
     network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
         contract = network.contract
-        return f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
+        text = f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
+        # It is not known then whether the slide is one that the model can judge, and no result can say.
+        blind = role == "classifier" and not contract.tells_novelty
+        return f"{text}; cannot refuse what is unlike its training" if blind else text
     finally:
         network.close()
 

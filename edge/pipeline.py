@@ -32,7 +32,7 @@ from edge.types import (
     Scale,
 )
 from edge.vision import quality
-from edge.vision.classify import CellClassifier
+from edge.vision.classify import CellClassifier, Looks
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
 from edge.vision.optics import Optics
@@ -134,25 +134,30 @@ class Pipeline:
             if bad and gate:
                 return report.rejected(bad)
 
-        with report.stage("place"):
+        with report.stage("familiar"):  # before the field is placed: one that is refused must leave no trace
             whole = np.ones(len(cells), bool) if self.config.screening.keep_border else ~cells.border
+            looks = self._classify.looks(field, cells.boxes)
+            bad = looks.unfamiliar(whole)
+            if bad and gate:
+                return report.rejected(bad)
+
+        with report.stage("place"):
             placed = self._registrar.place(field, replace(cells, border=~whole)) if self._registrar else None
             if isinstance(placed, Rejection):
                 return report.rejected(placed)
 
         with report.stage("classify"):
             if placed is None:
-                prob, label = self._classify(field, cells.boxes[whole])
-                return report.read(field, cells, whole, prob, label)
+                prob = looks.prob(whole)
+                return report.read(field, cells, whole, prob, self._classify.label(prob))
             report.placement = placed
-            prob, label, report.change = self._once(field, cells, whole, placed)
+            prob, label, report.change = self._once(looks, whole, placed)
             return report.read(field, cells, whole, prob, label)
 
-    def _once(self, field: Field, cells: Cells, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
+    def _once(self, looks: Looks, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
         """Classify the whole cells that are not known yet; every cell then has the mean of all looks at it."""
         looked = whole & ~self._census.known(placed)
-        prob, _ = self._classify(field, cells.boxes[looked])
-        change = self._census.take(placed, looked, prob)
+        change = self._census.take(placed, looked, looks.prob(looked))
         return *self._census.means(placed.ids[whole]), change
 
     def read_crop(self, frame: Frame) -> FieldReading:

@@ -28,14 +28,14 @@ class Sample:
         self._config = config
         self._limit_of_blank = limit_of_blank
         self._tally = Tally()
-        self._optics_flags: set[str] = set()
+        self._flags: set[str] = set()
         self._began: tuple[float, float] | None = None
         self._last = (time.time(), time.monotonic())
 
     def add(self, reading: FieldReading, frame: Frame | None) -> None:
         """Count a reading of a frame, or of a file that never became one."""
         self._tally.add(reading)
-        self._optics_flags.update(reading.flags)
+        self._flags.update(reading.flags)
         self.frames += 1
         if reading.rejected is None and reading.scale is not None:
             self.scale = reading.scale
@@ -55,7 +55,7 @@ class Sample:
             target_red_cells=self._config.screening.target_red_cells,
             limit_of_blank=self._limit_of_blank,
             scale_estimated=self.scale is not None and self.scale.source in ("estimated", "locked"),
-            optics_flags=self._optics_flags,
+            flags=self._flags,
         )
 
     def period(self) -> Period:

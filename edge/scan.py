@@ -219,7 +219,7 @@ def _counted(book: Book, pipeline: Pipeline) -> dict[str, Any]:
         target_red_cells=screening.target_red_cells,
         limit_of_blank=pipeline.classifier.contract.limit_of_blank,
         scale_estimated=scale is not None and not {"estimated", "locked"}.isdisjoint(scale.sources),
-        optics_flags=book.optics_flags,
+        flags=book.flags,
     )
     return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}
 

@@ -50,6 +50,7 @@ class Reason(str, Enum):
     SCALE_UNKNOWN = "scale_unknown"
     EMPTY = "empty"
     CROWDED = "crowded"
+    UNFAMILIAR = "unfamiliar"
     NOT_PLACED = "not_placed"
 
 
@@ -251,10 +252,11 @@ class Verdict:
 
     low, high: Wilson 95 % interval, of sampling only. fraction_if_none, fraction_if_all: the fraction if no abstained
     cell were sickle, and if all were (abstained cells then join the denominator). above_blank: whether `low` is above
-    the limit of blank; None where the model has no limit of blank or the count is insufficient.
+    the limit of blank; None where the model has no limit of blank or the count is insufficient. A `withheld` verdict
+    has no fraction, interval or comparison; its flags and words say why.
     """
 
-    status: Literal["insufficient", "reported"]
+    status: Literal["insufficient", "reported", "withheld"]
     red_cells: int
     sickle: int
     fraction: float | None

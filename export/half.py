@@ -9,20 +9,17 @@ import onnxruntime as ort
 
 from edge.errors import ModelError
 from edge.files import aside, move
-from edge.runtime.golden import compared, golden_pictures
+from edge.runtime.golden import LIMITS, compared, golden_pictures
 from export.graph import halved, read, seal
 
 MADE_FROM = "sicklescope.made_from"
 """Metadata: digest of the graph that this one was made from."""
 
-LIMITS = {"prob": 0.02, "peaks": 0.02, "sides": 0.25}
-"""Largest difference from the full-precision file: probabilities, and sides of boxes in pixels."""
-
 
 def write_half(source: Path, target: Path) -> dict[str, float]:
     """Write `target`, the half-precision twin of `source`, and return the largest difference of each answer.
 
-    Raises ModelError, and writes nothing, when an answer differs by more than LIMITS.
+    Raises ModelError, and writes nothing, when an answer differs by more than half precision may.
     """
     model, contract = read(source)
     half = halved(model)
@@ -32,10 +29,11 @@ def write_half(source: Path, target: Path) -> dict[str, float]:
         session = ort.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         answers.append(dict(zip(names, session.run(None, {session.get_inputs()[0].name: pictures}), strict=True)))
-    differences = compared(answers[0], answers[1], contract.thresholds.get("score", 0.0))
-    wrong = {name: value for name, value in differences.items() if not value <= LIMITS[name]}
+    differences = compared(answers[0], answers[1], contract.thresholds)
+    limits = LIMITS["fp16"]
+    wrong = {name: value for name, value in differences.items() if not value <= limits[name]}
     if wrong:
-        raise ModelError(f"{source} in half precision differs by {wrong}; at most {LIMITS}. Nothing was written")
+        raise ModelError(f"{source} in half precision differs by {wrong}; at most {limits}. Nothing was written")
     figures = {f"sicklescope.half_{name}": f"{value:.3g}" for name, value in differences.items()}
     seal(half, contract, {MADE_FROM: contract.graph_sha256, **figures})
     with aside(target.parent) as unfinished:

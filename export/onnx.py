@@ -14,20 +14,19 @@ import onnxruntime as ort
 import torch
 
 from edge.errors import ModelError
-from edge.runtime.contract import Contract
+from edge.runtime.contract import NOVELTY, Contract
 from edge.types import Pixels
 from export.graph import IR_VERSION, OPSET, cast_first, fold, seal
 
 PARITY_MAX = 1e-3
 """Largest difference of a probability between framework and ONNX Runtime."""
 
-OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
-
 AXES = {
     "detector": {"pixels": {0: "n", 1: "height", 2: "width"}, "peaks": {0: "n", 2: "rows", 3: "columns"},
                  "sides": {0: "n", 2: "rows", 3: "columns"}},
-    "classifier": {"pixels": {0: "n"}, "prob": {0: "n"}},
+    "classifier": {"pixels": {0: "n"}, "prob": {0: "n"}, NOVELTY: {0: "n"}},
 }  # fmt: skip
+"""Axes whose length is open, by role and by name of what goes in and comes out."""
 
 
 def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path) -> float:
@@ -43,9 +42,10 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
             # converter cannot bring its graphs back (docs/decisions).
             warnings.simplefilter("ignore")
             network = torch.jit.load(str(traced)).eval()
+            open_axes = {name: AXES[contract.role][name] for name in ("pixels", *contract.outputs)}
             torch.onnx.export(network, (torch.from_numpy(samples[:1]),), str(aside), opset_version=OPSET, dynamo=False,
-                              input_names=["pixels"], output_names=list(OUTPUTS[contract.role]),
-                              dynamic_axes=AXES[contract.role])  # fmt: skip
+                              input_names=["pixels"], output_names=list(contract.outputs),
+                              dynamic_axes=open_axes)  # fmt: skip
         model = onnx.load(str(aside))
         model.ir_version = IR_VERSION
         cast_first(model)

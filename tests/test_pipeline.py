@@ -78,7 +78,8 @@ def test_a_field_is_read_whole_and_every_cell_is_accounted_for(pipeline: Pipelin
     assert reading.rejected is None
     assert reading.area_mm2 == pytest.approx(640 * 480 * (0.25e-3) ** 2)
     assert (reading.width, reading.height, reading.name) == (640, 480, frame.name)
-    assert list(reading.stage_ms) == ["quality", "optics", "scale", "sharpness", "detect", "place", "classify"]
+    stages = ["quality", "optics", "scale", "sharpness", "detect", "familiar", "place", "classify"]
+    assert list(reading.stage_ms) == stages
     assert reading.border > 0
     assert reading.prob.sum(1) == pytest.approx(1, abs=1e-3)
     assert found_share(reading, Slide(SlideSpec(seed=1)).truth(0)) > 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isclose, sqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def counts(normal: int = 0, sickle: int = 0, other: int = 0, abstained: int = 0,
     return Counts(by_class, {"border": 7, "abstained": abstained}, {}, sum(by_class.values()) + abstained + 7, 1, 0.1)
 
 
-def verdict(counted: Counts, limit_of_blank: float | None = 0.004, **known: bool) -> Verdict:
+def verdict(counted: Counts, limit_of_blank: float | None = 0.004, **known: Any) -> Verdict:
     return assess(counted, min_red_cells=500, target_red_cells=1000, limit_of_blank=limit_of_blank, **known)
 
 
@@ -131,7 +132,20 @@ def test_abstained_cells_bound_the_fraction(normal: int, sickle: int, abstained:
         (counts(normal=1000), {"scale_estimated": True}, "scale_estimated"),
     ],
 )
-def test_each_flag_is_raised_by_its_cause_alone(counted: Counts, known: dict[str, bool], flag: str) -> None:
+def test_each_flag_is_raised_by_its_cause_alone(counted: Counts, known: dict[str, Any], flag: str) -> None:
     said = verdict(counted, **known)
     assert said.flags == (flag,)
     assert flag in FLAGS
+
+
+def test_what_the_caller_raises_is_flagged_and_withholds_where_it_is_asked_to() -> None:
+    counted = counts(normal=990, sickle=10)
+    flagged = verdict(counted, flags={"calibration_expired"})
+    assert (flagged.flags, flagged.status, flagged.fraction) == (("calibration_expired",), "reported", 0.01)
+    withheld = verdict(counted, flags={"calibration_expired"}, withhold={"calibration_expired"})
+    assert (withheld.flags, withheld.status, withheld.fraction, withheld.above_blank) == (
+        ("calibration_expired",), "withheld", None, None,
+    )  # fmt: skip
+    assert FLAGS["calibration_expired"] in withheld.text
+    assert "10 of 1000" not in withheld.text
+    assert verdict(counted, withhold={"calibration_expired"}).status == "reported"

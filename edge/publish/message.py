@@ -177,6 +177,8 @@ class Rejections(Message):
     rejected_scale_unknown: Count
     rejected_empty: Count
     rejected_crowded: Count
+    rejected_unfamiliar: Count
+    """Most cells are unlike any that the classifier was trained on: another stain, specimen or magnification."""
     rejected_not_placed: Count
     """It could not be told where on the slide the frame lies."""
 
@@ -201,8 +203,9 @@ class Result(Counted, Rejections, Networks):
     schema_: Literal["sicklescope/result/1"] = Field(default="sicklescope/result/1", alias="schema")
     id: UUID
     """Identifier of the result: two messages with the same one are the same result."""
-    verdict: Literal["insufficient", "reported"]
-    """`insufficient`: too few red cells to say anything."""
+    verdict: Literal["insufficient", "reported", "withheld"]
+    """`insufficient`: too few red cells to say anything. `withheld`: the counts are not to be used; `flags` and `text`
+    say why, and every fraction is null."""
     text: str
     """The words to show with the numbers, always."""
     flags: str

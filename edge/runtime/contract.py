@@ -34,7 +34,14 @@ CPU_FORM = {"detector": "", "classifier": ""}
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}
-"""What a network of each role answers."""
+"""What a network of each role answers; see Contract.outputs."""
+
+NOVELTY = "novelty"
+"""What a classifier whose contract sets NOVELTY_THRESHOLDS answers as well: float32 (N,), how far each cell lies from
+those it was trained on.
+"""
+
+NOVELTY_THRESHOLDS = ("novelty_cell", "novelty_field")
 
 THRESHOLDS = {"detector": ("score",), "classifier": ("sickle", "abstain", "second_look")}
 """What a contract of each role must set."""
@@ -47,10 +54,11 @@ class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
     thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
-    which the best class is not named) and `second_look` (from which a cell is looked at from all sides). size: the
-    detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red cells
-    called sickle on smears without any, 95th percentile. precision: of the layers; int8 files hold fp32 heads.
-    graph_sha256: digest of the graph without its metadata.
+    which the best class is not named) and `second_look` (from which a cell is looked at from all sides); and, where it
+    can tell, `novelty_cell` (above it a cell is unlike anything it was trained on) and `novelty_field` (the same of the
+    median of a field's cells). size: the detector's stride, or the side of the classifier's crop, in canonical pixels.
+    limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile. precision: of the
+    layers; int8 files hold fp32 heads. graph_sha256: digest of the graph without its metadata.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +76,16 @@ class Contract(BaseModel):
     training_data: tuple[str, ...] = ()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     graph_sha256: str
+
+    @property
+    def tells_novelty(self) -> bool:
+        """Whether the network says of a cell how far it lies from those it was trained on."""
+        return not set(NOVELTY_THRESHOLDS).isdisjoint(self.thresholds)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the network answers."""
+        return (*OUTPUTS[self.role], NOVELTY) if self.tells_novelty else OUTPUTS[self.role]
 
 
 def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]:
@@ -128,6 +146,7 @@ def _check(contract: Contract, path: Path) -> None:
         found = getattr(contract, name)
         if found != expected:
             raise ModelError(f"{path} has {name} {found}; expected {expected}. Train and export it for this version")
-    missing = set(THRESHOLDS[contract.role]) - set(contract.thresholds)
+    wanted = {*THRESHOLDS[contract.role], *(NOVELTY_THRESHOLDS if contract.tells_novelty else ())}
+    missing = wanted - set(contract.thresholds)
     if missing:
         raise ModelError(f"{path} sets no threshold {', '.join(sorted(missing))}. Export it again with all of them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -9,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EngineRefusedError
-from edge.runtime.contract import Contract
+from edge.runtime.contract import NOVELTY, Contract
 from edge.types import Pixels
 
 Outputs = dict[str, NDArray[np.float32]]
 
 LIMITS: dict[str, dict[str, float]] = {
-    "fp32": {"peaks": 2e-3, "prob": 2e-3, "sides": 0.02},
-    "fp16": {"peaks": 0.02, "prob": 0.02, "sides": 0.25},
-    "int8": {"peaks": 0.1, "prob": 0.1, "sides": 1.5},
+    "fp32": {"peaks": 2e-3, "prob": 2e-3, "sides": 0.02, NOVELTY: 0.01},
+    "fp16": {"peaks": 0.02, "prob": 0.02, "sides": 0.25, NOVELTY: 0.05},
+    "int8": {"peaks": 0.1, "prob": 0.1, "sides": 1.5, NOVELTY: 0.2},
 }
-"""Largest difference from ONNX Runtime on the same file: probabilities, and sides of boxes in pixels.
+"""Largest difference from ONNX Runtime on the same file: probabilities, sides of boxes in pixels, and novelty as a part
+of the limit for a cell.
 
 Both compute the same graph, but not in the same order: rounding to half, or to 1/127 of a range, falls otherwise.
 """
@@ -51,11 +53,12 @@ def _cell(drawn: Any, x: int, y: int, kind: int) -> None:
         cv2.circle(drawn, (x, y), 6, nucleus if kind == 3 else pale, -1, cv2.LINE_AA)
 
 
-def compared(found: Outputs, wanted: Outputs, threshold: float) -> dict[str, float]:
+def compared(found: Outputs, wanted: Outputs, thresholds: Mapping[str, float]) -> dict[str, float]:
     """Return the largest difference of each output.
 
     Peaks are compared after a maximum over their neighbours: where two are almost equal, either may be the local
-    maximum. Sides are compared where `wanted` has a peak of `threshold` or more: elsewhere nobody reads them.
+    maximum. Sides are compared where `wanted` has a peak of the threshold `score` or more: elsewhere nobody reads them.
+    Novelty has a scale of its own: its difference is given as a part of the threshold `novelty_cell`.
     """
     differences = {}
     for name, array in wanted.items():
@@ -65,8 +68,10 @@ def compared(found: Outputs, wanted: Outputs, threshold: float) -> dict[str, flo
         elif name == "peaks":
             differences[name] = float(np.abs(_spread(ours) - _spread(array)).max())
         elif name == "sides":
-            where = wanted["peaks"].max(1, keepdims=True) >= threshold
+            where = wanted["peaks"].max(1, keepdims=True) >= thresholds["score"]
             differences[name] = float((np.abs(ours - array) * where).max())
+        elif name == NOVELTY:
+            differences[name] = float(np.abs(ours - array).max()) / thresholds["novelty_cell"]
         else:
             differences[name] = float(np.abs(ours - array).max())
     return differences

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.runtime.base import Source
-from edge.runtime.contract import METADATA_KEY, OUTPUTS, parse_contract
+from edge.runtime.contract import METADATA_KEY, parse_contract
 from edge.types import Pixels
 
 
@@ -36,10 +36,10 @@ class OnnxNetwork:
         self.runtime = f"onnxruntime {ort.__version__} cpu"
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
-        role = self.contract.role
-        if missing := set(OUTPUTS[role]) - set(self._outputs):
+        if missing := set(self.contract.outputs) - set(self._outputs):
             raise ModelError(
-                f"{path} answers {', '.join(self._outputs)}; a {role} answers {', '.join(missing)} as well"
+                f"{path} answers {', '.join(self._outputs)}; by its contract it answers {', '.join(missing)} as well. "
+                "Export it again with sicklescope-export"
             )
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.errors import EngineError, EngineRefusedError, ModelError
 from edge.runtime.base import Source
 from edge.runtime.building import INPUT, PROFILES, Profile, build, logger_of, remedy, said, tensorrt_module
-from edge.runtime.contract import OUTPUTS, Contract
+from edge.runtime.contract import Contract
 from edge.runtime.cuda import Buffer, Gpu, cuda_driver
 from edge.runtime.engines import EngineKey, EngineStore
 from edge.runtime.golden import check, compared, golden_pictures
@@ -89,7 +89,7 @@ def _obtained(trt: Any, gpu: Gpu, source: Source, reference: OnnxNetwork) -> tup
         if found is not None:
             engine, precision = found
             try:
-                runner = Runner(trt, gpu, engine, profile, reference.contract.role)
+                runner = Runner(trt, gpu, engine, profile, reference.contract.outputs)
                 _golden(runner, reference, precision, f"the engine {store.path(key)}")
                 return runner, precision
             except EngineRefusedError:
@@ -112,7 +112,7 @@ def _built(
     build_s = time.monotonic() - begun
     for warning in built.warnings:
         log.info("%s: %s", source.path.name, warning)
-    runner = Runner(trt, gpu, built.engine, profile, reference.contract.role)
+    runner = Runner(trt, gpu, built.engine, profile, reference.contract.outputs)
     try:
         golden = _golden(runner, reference, built.precision, f"the engine built from {source.path.name}")
         store.save(key, built.engine, built.precision, build_s, golden)
@@ -128,7 +128,7 @@ def _golden(runner: Runner, reference: OnnxNetwork, precision: str, what: str) -
     contract: Contract = reference.contract
     pictures = golden_pictures(contract)
     try:
-        differences = compared(runner(pictures), reference(pictures), contract.thresholds.get("score", 0.0))
+        differences = compared(runner(pictures), reference(pictures), contract.thresholds)
         check(differences, precision, what)
     except BaseException:
         runner.close()
@@ -139,16 +139,16 @@ def _golden(runner: Runner, reference: OnnxNetwork, precision: str, what: str) -
 class Runner:
     """A loaded engine with the buffers of its lanes. One thread at a time calls it; any thread may."""
 
-    def __init__(self, trt: Any, gpu: Gpu, engine: bytes, profile: Profile, role: str) -> None:
+    def __init__(self, trt: Any, gpu: Gpu, engine: bytes, profile: Profile, outputs: tuple[str, ...]) -> None:
         """Load a serialised engine; raises EngineError when it fits not this release or GPU, or memory is short."""
-        self._trt, self._gpu, self._profile, self._outputs = trt, gpu, profile, OUTPUTS[role]
+        self._trt, self._gpu, self._profile, self._outputs = trt, gpu, profile, outputs
         self._lanes: list[_Lane] = []
         logger_of(trt).messages = []
         with ExitStack() as undo, gpu.current("loading the engine"):
             self._engine = trt.Runtime(logger_of(trt)).deserialize_cuda_engine(engine)
             if self._engine is None:
                 raise EngineError(f"the engine does not fit TensorRT {trt.__version__} here: {remedy(said(trt))}")
-            _check_tensors(trt, self._engine, role)
+            _check_tensors(trt, self._engine, outputs)
             for _ in range(LANES):
                 lane = _Lane(trt, gpu, self._engine, profile, self._outputs)
                 undo.callback(lane.free)
@@ -247,13 +247,13 @@ class _Lane:
         return tuple(self._context.get_tensor_shape(name))
 
 
-def _check_tensors(trt: Any, engine: Any, role: str) -> None:
-    """Raise ModelError unless the engine takes pixels as uint8 and answers what its role does as float32."""
-    wanted = {INPUT: trt.DataType.UINT8, **dict.fromkeys(OUTPUTS[role], trt.DataType.FLOAT)}
+def _check_tensors(trt: Any, engine: Any, outputs: tuple[str, ...]) -> None:
+    """Raise ModelError unless the engine takes pixels as uint8 and answers what its contract says as float32."""
+    wanted = {INPUT: trt.DataType.UINT8, **dict.fromkeys(outputs, trt.DataType.FLOAT)}
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     found = {name: engine.get_tensor_dtype(name) for name in names}
     if found != wanted:
-        raise ModelError(f"the engine has {found}; a {role} has {wanted}. Export the model again")
+        raise ModelError(f"the engine has {found}; its contract has {wanted}. Export the model again")
 
 
 def _check_shape(batch: Pixels, profile: Profile) -> None:

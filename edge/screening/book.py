@@ -39,7 +39,7 @@ class Book:
         self.tally = Tally()
         self.fields = 0
         self.readable = 0
-        self.optics_flags: set[str] = set()
+        self.flags: set[str] = set()
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
         self._gallery = Gallery()
         self._scales: list[Scale] = []
@@ -70,7 +70,7 @@ class Book:
         """Count and write one reading; pixels are the given image's, None where there is none."""
         record = field_record(reading)
         self.tally.add(reading)
-        self.optics_flags.update(reading.flags)
+        self.flags.update(reading.flags)
         self.fields += 1
         with storage_errors(self._out_dir):
             self._lines.write(record.model_dump_json(by_alias=True) + "\n")

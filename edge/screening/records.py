@@ -143,7 +143,8 @@ class ScaleRecord(Record):
 class VerdictRecord(Record):
     """What the counts allow to be said. Fractions are of red cells."""
 
-    status: Literal["insufficient", "reported"]
+    status: Literal["insufficient", "reported", "withheld"]
+    """`withheld`: the counts are not to be used; `flags` and `text` say why, and every fraction is null."""
     red_cells: Count
     sickle: Count
     fraction: Fraction | None

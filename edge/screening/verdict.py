@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist
 
-from edge.types import Counts, Exclusion, Verdict
+from edge.types import Counts, Exclusion, Reason, Verdict
 
 RESEARCH_USE = "For Research Use Only. Not for use in diagnostic procedures."
 """Wording of 21 CFR 809.10(c); on everything that a person reads or prints."""
@@ -18,6 +19,8 @@ MANY_ABSTAINED = 0.1
 
 FLAGS = {
     "insufficient": "Too few red cells were counted for a result.",
+    "unfamiliar": "Most fields look unlike anything the model was trained on (stain, specimen or magnification) and "
+    "were not read.",
     "below_target": "Enough red cells for a result, but fewer than is the aim.",
     "no_limit_of_blank": "The model states no limit of blank: what it finds on smears without sickle cells is unknown.",
     "wbc_may_include_nucleated_red_cells": "The white cells counted may include nucleated red cells.",
@@ -58,13 +61,15 @@ def assess(
     target_red_cells: int,
     limit_of_blank: float | None,
     scale_estimated: bool = False,
-    optics_flags: Collection[str] = (),
+    flags: Collection[str] = (),
+    withhold: Collection[str] = (),
 ) -> Verdict:
     """Return what the counts allow to be said.
 
     limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
-    scale_estimated: what the caller knows of how the counts were made; it becomes a flag. optics_flags: those of FLAGS
-    that the readings carry.
+    scale_estimated: what the caller knows of how the counts were made; it becomes a flag. flags: those of FLAGS that
+    the caller raises, such as those that the readings carry. withhold: flags for which the counts are not to be used,
+    beside `unfamiliar`.
     """
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
@@ -73,15 +78,14 @@ def assess(
     above_blank = None if insufficient or limit_of_blank is None or low is None else low > limit_of_blank
     raised = {
         "insufficient": insufficient,
+        "unfamiliar": counts.rejected.get(Reason.UNFAMILIAR.value, 0) > counts.fields_read,
         "below_target": min_red_cells <= red < target_red_cells,
         "no_limit_of_blank": limit_of_blank is None,
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
         "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),
         "scale_estimated": scale_estimated,
-        "calibration_expired": "calibration_expired" in optics_flags,
-        "calibration_foreign": "calibration_foreign" in optics_flags,
-    }
-    return Verdict(
+    } | dict.fromkeys(flags, True)
+    verdict = Verdict(
         status="insufficient" if insufficient else "reported",
         red_cells=red,
         sickle=sickle,
@@ -92,8 +96,26 @@ def assess(
         fraction_if_all=(sickle + abstained) / (red + abstained) if red + abstained else None,
         limit_of_blank=limit_of_blank,
         above_blank=above_blank,
-        flags=tuple(name for name in FLAGS if raised[name]),
+        flags=tuple(name for name in FLAGS if raised.get(name)),
         text=_text(sickle, red, low, high, min_red_cells),
+    )
+    causes = [flag for flag in verdict.flags if flag in {"unfamiliar", *withhold}]
+    return _withheld(verdict, causes) if causes else verdict
+
+
+def _withheld(verdict: Verdict, causes: Collection[str]) -> Verdict:
+    """Return the verdict without its figures: what may not be relied on must not be quoted."""
+    why = " ".join(FLAGS[cause] for cause in causes)
+    return replace(
+        verdict,
+        status="withheld",
+        fraction=None,
+        low=None,
+        high=None,
+        fraction_if_none=None,
+        fraction_if_all=None,
+        above_blank=None,
+        text=f"Withheld: these counts are not to be used. {why} {NOT_A_DIAGNOSIS}",
     )
 
 

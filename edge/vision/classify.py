@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from edge.runtime.base import Network
-from edge.types import ABSTAINED, CLASSES, Field, Floats, Labels, Pixels
+from edge.runtime.contract import NOVELTY
+from edge.types import ABSTAINED, CLASSES, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
 
 BATCH = 32
 """Crops that go to the network at once: bounds the memory of a crowded field."""
+
+FAMILIAR_FROM = 32
+"""Cells from which a field is judged familiar or not: one batch, which costs little where all are known already."""
+
+FAMILIAR_MIN = 8
+"""The median of fewer cells than this says nothing of a field; each is still judged by itself."""
 
 SICKLE = CLASSES.index("sickle")
 
@@ -49,6 +58,16 @@ class CellClassifier:
         thresholds = network.contract.thresholds
         self._sickle, self._abstain = thresholds["sickle"], thresholds["abstain"]
         self._second_look = thresholds["second_look"]
+        # A classifier that cannot tell what it never saw sets no limit, and nothing is asked of it.
+        self._novelty_cell, self._novelty_field = thresholds.get("novelty_cell"), thresholds.get("novelty_field")
+
+    def looks(self, field: Field, boxes: Floats) -> Looks:
+        """Begin to look at the cells in boxes (N, 4), canonical pixels, of a field."""
+
+        def named(some: Floats) -> tuple[Floats, Floats]:
+            return self._named(crops(field.pixels, some, self._side))
+
+        return Looks(named, boxes, self._novelty_field)
 
     def __call__(self, field: Field, boxes: Floats) -> tuple[Floats, Labels]:
         """Return probabilities float32 (N, 6) and labels int8 (N,) of the cells in boxes (N, 4), canonical pixels."""
@@ -56,23 +75,69 @@ class CellClassifier:
 
     def name(self, pictures: Pixels) -> tuple[Floats, Labels]:
         """Classify uint8 (N, side, side, 3) crops."""
-        prob = self._probabilities(pictures)
+        prob, _ = self._named(pictures)
+        return prob, self.label(prob)
+
+    def _named(self, pictures: Pixels) -> tuple[Floats, Floats]:
+        """Return probabilities (N, 6) and novelty (N,); a cell unlike all that were seen in training has none: 0."""
+        prob, novelty = self._answers(pictures)
         # Few cells are suspect, so looking at those again from all eight sides costs little and halves the doubt.
         suspect = np.nonzero(prob[:, SICKLE] >= self._second_look)[0]
         if len(suspect):
-            others = self._probabilities(_other_views(pictures[suspect]))
+            others, _ = self._answers(_other_views(pictures[suspect]))
             prob[suspect] = (prob[suspect] + others.reshape(7, len(suspect), -1).sum(0)) / 8
-        return prob, self.label(prob)
+        if self._novelty_cell is not None:
+            prob[~(novelty <= self._novelty_cell)] = 0
+        return prob, novelty
 
     def label(self, prob: Floats) -> Labels:
         """Return the labels (N,) that follow from probabilities (N, 6), such as the mean of several looks."""
         return called(prob, self._sickle, self._abstain)
 
-    def _probabilities(self, pictures: Pixels) -> Floats:
-        prob = np.zeros((len(pictures), len(CLASSES)), np.float32)
+    def _answers(self, pictures: Pixels) -> tuple[Floats, Floats]:
+        prob, novelty = np.zeros((len(pictures), len(CLASSES)), np.float32), np.zeros(len(pictures), np.float32)
         for i in range(0, len(pictures), BATCH):
-            prob[i : i + BATCH] = self._network(pictures[i : i + BATCH])["prob"]
-        return prob
+            answer = self._network(pictures[i : i + BATCH])
+            prob[i : i + BATCH] = answer["prob"]
+            if self._novelty_cell is not None:
+                novelty[i : i + BATCH] = answer[NOVELTY]
+        return prob, novelty
+
+
+class Looks:
+    """The looks at the cells of one field: each cell is classified when it is asked for, and at most once."""
+
+    def __init__(
+        self, named: Callable[[Floats], tuple[Floats, Floats]], boxes: Floats, novelty_field: float | None
+    ) -> None:
+        """named: gives probabilities (M, 6) and novelty (M,) of the cells in boxes (M, 4)."""
+        self._named, self._boxes, self._limit = named, boxes, novelty_field
+        self._prob = np.zeros((len(boxes), len(CLASSES)), np.float32)
+        self._novelty = np.zeros(len(boxes), np.float32)
+        self._done = np.zeros(len(boxes), bool)
+
+    def prob(self, which: Mask) -> Floats:
+        """Return probabilities float32 (M, 6) of the cells in the mask (N,)."""
+        new = which & ~self._done
+        if new.any():
+            self._prob[new], self._novelty[new] = self._named(self._boxes[new])
+            self._done |= new
+        return self._prob[which]
+
+    def unfamiliar(self, whole: Mask) -> Rejection | None:
+        """Refuse a field whose cells are unlike those of the training; whole: bool (N,), those that are not cut.
+
+        Measured is the median novelty of up to FAMILIAR_FROM whole cells, from the surest to the faintest.
+        """
+        cells = np.nonzero(whole)[0]
+        if self._limit is None or len(cells) < FAMILIAR_MIN:
+            return None
+        some = np.zeros_like(whole)
+        some[cells[np.linspace(0, len(cells) - 1, min(len(cells), FAMILIAR_FROM)).astype(int)]] = True
+        self.prob(some)
+        value = float(np.median(self._novelty[some]))
+        # Written so that a distance which is no number is refused too.
+        return None if value <= self._limit else Rejection(Reason.UNFAMILIAR, value, self._limit)
 
 
 def _other_views(pictures: Pixels) -> Pixels:

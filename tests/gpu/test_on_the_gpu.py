@@ -52,7 +52,7 @@ def test_it_agrees_with_onnx_runtime(role: str, count: int, precision: Any, stat
     network = open_network(role, ModelsConfig(runtime="tensorrt", precision=precision), state)
     pictures = _pictures(role, count)
     reference = open_network(role, ModelsConfig(runtime="onnxruntime"))
-    differences = compared(network(pictures), reference(pictures), 0.3)
+    differences = compared(network(pictures), reference(pictures), {"score": 0.3})
     assert all(value <= LIMITS[precision][name] for name, value in differences.items()), differences
     network.close()
 
