@@ -169,7 +169,7 @@ def test_few_cells_are_judged_one_by_one(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize(
     ("limits", "answers", "complaint"),
     [
-        (LIMITS, ("prob",), "it answers novelty as well"),
+        (LIMITS, ("prob",), "answers novelty as well"),
         ({"novelty_cell": 30.0}, ("prob", "novelty"), "sets no threshold novelty_field"),
     ],
 )

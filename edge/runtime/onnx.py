@@ -38,8 +38,8 @@ class OnnxNetwork:
         self._outputs = [output.name for output in self._session.get_outputs()]
         if missing := set(self.contract.outputs) - set(self._outputs):
             raise ModelError(
-                f"{path} answers {', '.join(self._outputs)}; by its contract it answers {', '.join(missing)} as well. "
-                "Export it again with sicklescope-export"
+                f"{path} answers {', '.join(self._outputs)}; a {self.contract.role} of its contract answers "
+                f"{', '.join(sorted(missing))} as well. Export it again with sicklescope-export"
             )
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
