@@ -60,7 +60,9 @@ class CameraConfig(Section):
     fps: float = Field(default=0.0, ge=0.0, le=1000.0)
     """Frames a second; 0 is the camera's own rate (opencv) or as fast as possible (replay, virtual)."""
     read_timeout_s: float = Field(default=5.0, gt=0.0)
-    """A live camera that gives no frame for so long has failed."""
+    """A live camera that gives no frame for so long is lost: its process is killed, and it is opened anew."""
+    reconnect_s: float = Field(default=600.0, ge=0.0)
+    """A live camera that was lost is tried again for so long; then the sample ends with what was counted."""
     seed: int = Field(default=0, ge=0)
     """Which slide is rendered (virtual)."""
     overlap: float = Field(default=0.0, ge=0.0, le=0.95)

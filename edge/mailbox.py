@@ -1,17 +1,39 @@
-"""Between the camera's thread and the reader's: one slot, so that a slow reader gets the newest frame, not a queue."""
+"""Between the camera's thread and the reader's: one slot, so that a slow reader gets the newest frame, not a queue.
+
+The camera's thread opens, reads and closes the camera, and tries a live one again that was lost.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 from edge.camera.base import Camera, RejectedInputError
+from edge.errors import CameraError
 from edge.types import Frame
 
 Item = Frame | RejectedInputError
 """What a camera gives: a frame, or word that one of its files cannot be read."""
+
+RETRY_FIRST_S, RETRY_MAX_S = 0.5, 8.0
+"""Between two attempts to open a lost camera: doubled each time, as each costs the start of a process."""
+
+STEADY_S = 30.0
+"""A camera that is lost again sooner than this is tried no more often than the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A live camera was lost, or is back; text: why, or after how long."""
+
+    code: Literal["camera_lost", "camera_back"]
+    text: str
 
 
 class Mailbox:
@@ -26,8 +48,9 @@ class Mailbox:
         self.dropped = 0
         self._waits = waits
         self._item: Item | None = None
-        self._ended = False
+        self._opened = self._ended = False
         self._error: BaseException | None = None
+        self._notices: deque[Notice] = deque()
         self._changed = threading.Condition()
 
     def __enter__(self) -> Mailbox:
@@ -40,6 +63,19 @@ class Mailbox:
             self._error = error
         self.end()
         return True  # the reader raises it
+
+    def open(self) -> None:
+        """Say that the camera is open."""
+        with self._changed:
+            self._opened = True
+            self._changed.notify_all()
+
+    def wait_open(self) -> None:
+        """Wait until the camera is open; raises what prevented it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._opened or self._ended)
+            if not self._opened and self._error is not None:
+                raise self._error
 
     def put(self, item: Item) -> bool:
         """Send; return whether anybody still reads."""
@@ -64,6 +100,19 @@ class Mailbox:
                 raise self._error
             return item
 
+    def tell(self, notice: Notice) -> None:
+        """Leave a notice for the reader."""
+        self._notices.append(notice)
+
+    def notices(self) -> list[Notice]:
+        """Return the notices since the last call."""
+        return [self._notices.popleft() for _ in range(len(self._notices))]
+
+    def abandoned(self, timeout_s: float) -> bool:
+        """Wait so long; return at once, and True, when nobody reads any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended, timeout_s)
+
     @property
     def ended(self) -> bool:
         """Whether nothing more will come: the sender has ended, and all it sent was taken."""
@@ -78,24 +127,64 @@ class Mailbox:
 
 
 @contextmanager
-def capturing(camera: Camera, join_s: float) -> Iterator[Mailbox]:
-    """Read an open camera on a thread of its own; on leaving, wait at most `join_s` for its last read to return."""
+def capturing(camera: Camera, *, reconnect_s: float, join_s: float) -> Iterator[Mailbox]:
+    """Open a camera and read it, on a thread of its own; raises what prevents it from being opened.
+
+    A live camera that fails later is tried again for `reconnect_s`; then its error is raised by `take`. On leaving,
+    wait at most `join_s` for the last read to return and the camera to close.
+    """
     mailbox = Mailbox(waits=not camera.live)
-    thread = threading.Thread(target=_capture, args=(camera, mailbox), name="capture", daemon=True)
+    thread = threading.Thread(target=_Capture(camera, mailbox, reconnect_s).run, name="capture", daemon=True)
     thread.start()
     try:
+        mailbox.wait_open()
         yield mailbox
     finally:
         mailbox.end()
         thread.join(join_s)
 
 
-def _capture(camera: Camera, mailbox: Mailbox) -> None:
-    with mailbox:
-        while True:
+class _Capture:
+    """Reads a camera into a mailbox."""
+
+    def __init__(self, camera: Camera, mailbox: Mailbox, reconnect_s: float) -> None:
+        self._camera, self._mailbox, self._reconnect_s = camera, mailbox, reconnect_s
+        self._back_s = float("-inf")
+        self._delay_s = RETRY_FIRST_S
+
+    def run(self) -> None:
+        """Read until the end of the camera or the reader."""
+        with self._mailbox, self._camera:
+            self._mailbox.open()
+            while True:
+                try:
+                    item: Item | None = self._camera.read()
+                except RejectedInputError as error:
+                    item = error
+                except CameraError as error:
+                    if not self._camera.live:
+                        raise
+                    item = self._again(error)
+                if item is None or not self._mailbox.put(item):
+                    return
+
+    def _again(self, error: CameraError) -> Frame | None:
+        """Try a lost camera until it gives a frame; None when nobody waits for one any more."""
+        self._mailbox.tell(Notice("camera_lost", str(error)))
+        lost_s = time.monotonic()
+        if lost_s - self._back_s > STEADY_S:
+            self._delay_s = RETRY_FIRST_S
+        while time.monotonic() - lost_s < self._reconnect_s:
+            if self._mailbox.abandoned(self._delay_s):
+                return None
+            self._delay_s = min(2 * self._delay_s, RETRY_MAX_S)
             try:
-                item: Item | None = camera.read()
-            except RejectedInputError as error:
-                item = error
-            if item is None or not mailbox.put(item):
-                return
+                frame = self._camera.read()
+            except CameraError as newest:
+                error = newest
+            else:
+                self._back_s = time.monotonic()
+                text = f"{self._camera.name} is back after {self._back_s - lost_s:.1f} s"
+                self._mailbox.tell(Notice("camera_back", text))
+                return frame
+        raise error

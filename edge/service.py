@@ -22,7 +22,7 @@ from edge.config import Config
 from edge.configfile import sample_code
 from edge.database import Database, database_path
 from edge.errors import CameraError, ConfigError, EdgeError, StorageError
-from edge.mailbox import Item, Mailbox, capturing
+from edge.mailbox import Item, Mailbox, Notice, capturing
 from edge.pipeline import Pipeline
 from edge.publish.compose import Composer, Health, Models
 from edge.publish.message import Result
@@ -113,7 +113,10 @@ class Service:
             outbox = stack.enter_context(opened_outbox(config))
             with Building(config, composer, outbox) as building:
                 pipeline = stack.enter_context(Pipeline(config, progress=building))
-            camera = stack.enter_context(open_camera(config.camera, config.quality.megapixels_max))
+            camera = open_camera(config.camera, config.quality.megapixels_max)
+            mailbox = stack.enter_context(
+                capturing(camera, reconnect_s=config.camera.reconnect_s, join_s=config.camera.read_timeout_s)
+            )
             models = Models.of(pipeline.detector, pipeline.classifier)
             um_per_px = pipeline.known_um_per_px
             publisher = stack.enter_context(
@@ -121,11 +124,10 @@ class Service:
             )
             sample = Sample(config, self.sample, pipeline.classifier.contract.limit_of_blank)
             reporter = _Reporter(config, composer, publisher, sample, self._observer)
-            with capturing(camera, config.camera.read_timeout_s) as mailbox:
-                fault = self._read(pipeline, mailbox, sample, reporter)
-                mailbox.end()
-                # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
-                return self._finish(outbox, publisher, composer, models, sample, reporter, fault)
+            fault = self._read(pipeline, mailbox, sample, reporter)
+            mailbox.end()
+            # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
+            return self._finish(outbox, publisher, composer, models, sample, reporter, fault)
 
     def _read(self, pipeline: Pipeline, mailbox: Mailbox, sample: Sample, reporter: _Reporter) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""
@@ -133,6 +135,8 @@ class Service:
         while not (self._stopping or mailbox.ended or sample.frames == self._frames):
             try:
                 item = mailbox.take(POLL_S)
+                for notice in mailbox.notices():
+                    reporter.camera(notice)
                 if item is not None:
                     reading = _reading(pipeline, item, sample.frames)
                     sample.add(reading, None if isinstance(item, RejectedInputError) else item)
@@ -228,6 +232,14 @@ class _Reporter:
         self._observer(
             Snapshot(self._sample.code, reading, counts, verdict, self._sample.frames, self.dropped, self._link)
         )
+
+    def camera(self, notice: Notice) -> None:
+        """Tell that the camera was lost, which is a fault until it is back, and that it is back."""
+        lost = notice.code == "camera_lost"
+        log.warning("%s", notice.text)
+        self._publisher.status("fault" if lost else "online", notice.text if lost else "")
+        event = self._composer.event("warning" if lost else "info", notice.code, notice.text, self._sample.code)
+        self._publisher.event(event)
 
     def publish(self, counts: Counts, verdict: Verdict) -> None:
         """Send the last counts and telemetry of the sample."""

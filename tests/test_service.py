@@ -6,15 +6,18 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from camera_parts import Plugged, live
 from mosquitto import Listener, Mosquitto, free_port, wait_for
 from pydantic import SecretStr
 from service_parts import Scripted, configured, outbox_of, unplugged_after
 
+from edge.camera.isolated import IsolatedCamera
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import CameraConfig
@@ -125,6 +128,38 @@ def test_a_camera_that_fails_ends_the_sample_with_what_was_counted(
     assert "stopped giving frames" in dashboard.of("status")[-1]["reason"]
     assert dashboard.states()[-1] == "fault"
     assert camera.closed
+
+
+def test_a_camera_that_is_pulled_and_put_back_goes_on_with_the_same_sample(
+    start_mosquitto: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, plug = start_mosquitto(), tmp_path / "plug"
+    plug.touch()
+    monkeypatch.setattr("edge.service.open_camera", lambda config, _: IsolatedCamera(partial(Plugged, plug), config))
+    config = configured(tmp_path / "state", broker.port, live(frames=400))
+    frames: list[int] = []
+    service = Service(config, "F", observer=lambda snapshot: frames.append(snapshot.frames))
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(service.run()))
+    with Listener(broker.host, broker.port) as dashboard:
+        thread.start()
+        try:
+            wait_for(lambda: len(frames) > 3, 20)
+            plug.unlink()
+            wait_for(lambda: "fault" in dashboard.states(), 20)
+            plug.touch()
+            away = len(frames)
+            wait_for(lambda: len(frames) > away + 3, 20)
+            wait_for(lambda: dashboard.states()[-1] == "online")
+        finally:
+            service.stop()
+            thread.join(20)
+        wait_for(lambda: dashboard.of("result"))
+    assert [event["code"] for event in dashboard.of("event")] == ["camera_lost", "camera_back"]
+    assert {event["sample"] for event in dashboard.of("event")} == {"F"}
+    (result,) = dashboard.of("result")
+    assert result["fields_read"] + result["fields_rejected"] == outcomes[0].frames > away + 3
+    assert (outcomes[0].fault, dashboard.states()[-1]) == (None, "stopped")
 
 
 def test_a_camera_that_is_not_there_or_shows_nothing_is_an_error_at_once(tmp_path: Path) -> None:

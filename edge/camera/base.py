@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+from edge.camera.isolated import IsolatedCamera
 from edge.config import CameraConfig, QualityConfig
 from edge.errors import CameraError, InputError
 from edge.types import Frame, Rejection
@@ -28,9 +30,11 @@ class Camera(Protocol):
     """A source of frames. A context manager: entering opens the hardware, leaving closes it.
 
     `read` blocks until the next frame and returns None when the source has come to its end (a replay, a virtual
-    slide's path); a live camera has none. It raises CameraError when no frame comes within the configured deadline;
-    after that the camera is to be closed. A file that cannot be read must not end a run: `read` raises
+    slide's path); a live camera has none. A file that cannot be read must not end a run: `read` raises
     RejectedInputError for it, the caller counts it as a rejected frame by the error's `rejection`, and reads on.
+    A live camera raises CameraError when no frame comes within the configured deadline; the next `read` opens it anew,
+    and raises CameraError too while that cannot be done. `open_camera` sees to this, and to `camera.frames`: a live
+    camera's own class is used in its process only, ends with its first CameraError, and reads without end.
     The frame's pixels are the receiver's to keep: they are read-only and never written again.
     """
 
@@ -51,12 +55,19 @@ class Camera(Protocol):
         ...
 
 
-CAMERAS = {
-    "virtual": "edge.camera.virtual:VirtualCamera",
-    "replay": "edge.camera.replay:ReplayCamera",
+LIVE = {
     "opencv": "edge.camera.opencv:OpenCVCamera",
 }
-"""Every camera there is; a new one is a row here and a name in CameraConfig.kind. Imported only when chosen."""
+"""Cameras with a driver, which may hang or crash: each is opened in a process of its own."""
+
+READ = {
+    "virtual": "edge.camera.virtual:VirtualCamera",
+    "replay": "edge.camera.replay:ReplayCamera",
+}
+"""Sources that wait to be read, and are read in this process."""
+
+CAMERAS = LIVE | READ
+"""Every camera there is; a new one is a row above and a name in CameraConfig.kind. Imported only when chosen."""
 
 
 def open_camera(config: CameraConfig, megapixels_max: float = QualityConfig().megapixels_max) -> Camera:
@@ -64,9 +75,14 @@ def open_camera(config: CameraConfig, megapixels_max: float = QualityConfig().me
 
     megapixels_max: files above it are refused by their header; a live camera's size is what was asked of it.
     """
+    if config.kind in LIVE:
+        return IsolatedCamera(partial(_made, config), config)
+    return _made(config, **({"megapixels_max": megapixels_max} if config.kind == "replay" else {}))
+
+
+def _made(config: CameraConfig, **more: float) -> Camera:
     if config.kind not in CAMERAS:
         raise CameraError(f"camera.kind {config.kind!r} not found; expected one of {', '.join(CAMERAS)}")
     module, _, name = CAMERAS[config.kind].partition(":")
-    files_only = {"megapixels_max": megapixels_max} if config.kind == "replay" else {}
-    camera: Camera = getattr(import_module(module), name)(config, **files_only)
+    camera: Camera = getattr(import_module(module), name)(config, **more)
     return camera

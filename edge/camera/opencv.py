@@ -1,19 +1,11 @@
-"""A live camera through OpenCV: V4L2 or USB by index or path, or a GStreamer pipeline (Jetson CSI).
-
-Every call of the driver runs on one thread with a deadline, for a driver may hang in any of them.
-"""
+"""A live camera through OpenCV: V4L2 or USB by index or path, or a GStreamer pipeline (Jetson CSI)."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError  # a class of its own in Python 3.10
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, TypeVar
 
 import cv2
 
@@ -21,8 +13,6 @@ from edge.camera.capture import rgb, stamped
 from edge.config import CameraConfig
 from edge.errors import CameraError
 from edge.types import Frame, Pixels
-
-T = TypeVar("T")
 
 RATE_TOLERANCE = 0.05
 """30 frames a second are 29.97 to some drivers."""
@@ -76,30 +66,25 @@ class OpenCVCamera:
         self.name = f"camera {config.device}"
         self._config = config
         self._open_capture = open_capture
-        self._driver = _Driver(self.name, config.read_timeout_s)
         self._capture: cv2.VideoCapture | None = None
         self._index = 0
 
     def __enter__(self) -> OpenCVCamera:
-        self._driver.start()
         try:
-            mode = self._driver.call("open", self._open)
-        except BaseException:  # Ctrl-C too must not leave the device open
-            self._driver.stop(self._release)
+            self.name += f" {self._open()}"
+        except BaseException:  # whatever it is, the device must not stay open
+            self._release()
             raise
-        self.name += f" {mode}"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._driver.stop(self._release)
+        self._release()
 
-    def read(self) -> Frame | None:
-        """Return the next frame; None only when `camera.frames` of them were given. CameraError past the deadline."""
-        if self._config.frames is not None and self._index >= self._config.frames:
-            return None
-        frame = stamped(self._driver.call("give a frame", self._grab), self._index, f"{self.name}#{self._index}")
+    def read(self) -> Frame:
+        """Return the next frame; CameraError when the driver has none."""
+        frame = stamped(self._grab(), self._index, f"{self.name}#{self._index}")
         self._index += 1
         return frame
 
@@ -134,57 +119,10 @@ class OpenCVCamera:
             raise CameraError(f"{self.name} is not open")
         ok, captured = self._capture.read()
         if not ok:
-            raise CameraError(f"{self.name} stopped giving frames. Check its cable and power, then start again")
+            raise CameraError(f"{self.name} stopped giving frames. Check its cable and power")
         return rgb(captured)
 
     def _release(self) -> None:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-
-
-class _Driver:
-    """One thread that makes every call of a driver, and a caller who waits no longer than the deadline.
-
-    The thread is a daemon: a call that hangs in the kernel cannot be ended, and must not keep the program from ending.
-    """
-
-    def __init__(self, name: str, timeout_s: float) -> None:
-        self._name = name
-        self._timeout_s = timeout_s
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._hung = False
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def call(self, what: str, job: Callable[[], T]) -> T:
-        """Run the job on the thread; CameraError when it takes longer than the deadline, or did before."""
-        if self._hung:
-            raise CameraError(f"{self._name} hangs since an earlier call. Unplug and plug it in, then start again")
-        done: Future[T] = Future()
-        self._jobs.put((job, done))
-        try:
-            return done.result(self._timeout_s)
-        except FutureTimeoutError as error:
-            self._hung = True
-            raise CameraError(
-                f"{self._name} did not {what} within {self._timeout_s:g} s (camera.read_timeout_s). "
-                "Check its cable and power, or raise the deadline"
-            ) from error
-
-    def stop(self, last: Callable[[], None]) -> None:
-        """Run the last job and end the thread; a thread that hangs is left behind to do so should it ever return."""
-        self._jobs.put((last, Future()))
-        self._jobs.put(None)
-        if not self._hung:
-            self._thread.join(self._timeout_s)
-
-    def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, done = item
-            try:
-                done.set_result(job())
-            except Exception as error:  # noqa: BLE001 - not handled here: the caller of the job gets it
-                done.set_exception(error)
