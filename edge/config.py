@@ -46,13 +46,35 @@ class DeviceConfig(Section):
     """Folder of the results that wait for the broker."""
 
 
+class PiCameraConfig(Section):
+    """How a Raspberry Pi camera exposes (picamera2). What is not set is automatic, and may change between frames."""
+
+    exposure_us: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Time of exposure, µs; set it together with gain."""
+    gain: float | None = Field(default=None, ge=1.0, le=64.0)
+    """Of the sensor, before digitising."""
+    red_gain: float | None = Field(default=None, gt=0.0, le=32.0)
+    """White balance, of red against green; set it together with blue_gain."""
+    blue_gain: float | None = Field(default=None, gt=0.0, le=32.0)
+    """White balance, of blue against green."""
+    lens_shading: bool = False
+    """Brighten the corners as the camera module's own lens needs it; a microscope has another."""
+
+    @model_validator(mode="after")
+    def _pairs_are_whole(self) -> PiCameraConfig:
+        for one, other in (("exposure_us", "gain"), ("red_gain", "blue_gain")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise ValueError(f"{one} and {other} belong together: set both, or neither")
+        return self
+
+
 class CameraConfig(Section):
     """Where frames come from."""
 
-    kind: Literal["virtual", "replay", "opencv"] = "opencv"
-    """opencv: a live camera. replay: images or a video. virtual: a rendered slide."""
+    kind: Literal["virtual", "replay", "opencv", "picamera2"] = "opencv"
+    """opencv, picamera2 (Raspberry Pi): a live camera. replay: images or a video. virtual: a rendered slide."""
     device: str = "0"
-    """opencv: an index, a path such as /dev/video0, or a GStreamer pipeline. replay: an image, folder, glob, video."""
+    """opencv: index, path (/dev/video0) or GStreamer pipeline. picamera2: index. replay: image, folder, glob, video."""
     width: int | None = Field(default=None, ge=16, le=16384)
     """Pixels; the driver's own when not set, and an error when it gives something else."""
     height: int | None = Field(default=None, ge=16, le=16384)
@@ -69,6 +91,7 @@ class CameraConfig(Section):
     """Part of a field that the next one shows again (virtual); 0: no cell is in two fields."""
     frames: int | None = Field(default=None, ge=1)
     """The source ends after so many."""
+    picamera2: PiCameraConfig = PiCameraConfig()
 
 
 class OpticsConfig(Section):

@@ -57,6 +57,7 @@ class Camera(Protocol):
 
 LIVE = {
     "opencv": "edge.camera.opencv:OpenCVCamera",
+    "picamera2": "edge.camera.picamera2:PiCamera",
 }
 """Cameras with a driver, which may hang or crash: each is opened in a process of its own."""
 
