@@ -90,7 +90,9 @@ def _cameras(config: Config) -> Iterator[Finding]:
     yield Finding("camera devices", "ok" if devices else "absent", ", ".join(devices) or "no /dev/video*")
     yield Finding("OpenCV", "ok", f"{cv2.__version__}, {'with' if has_gstreamer() else 'without'} GStreamer")
     picamera2 = _version("picamera2")
-    yield Finding("picamera2", "ok" if picamera2 else "absent", picamera2 or "not installed; for a Raspberry Pi's camera")
+    yield Finding(
+        "picamera2", "ok" if picamera2 else "absent", picamera2 or "not installed; for a Raspberry Pi's camera"
+    )
     yield _tried("configured camera", lambda: _opened(config))
 
 
