@@ -199,6 +199,8 @@ class MqttConfig(Section):
     """Between two progress messages."""
     telemetry_interval_s: float = Field(default=10.0, gt=0.0)
     """Between two telemetry messages."""
+    replay_per_s: float = Field(default=20.0, ge=0.1, le=1000.0)
+    """So many messages a second are sent of those that have waited for the broker."""
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> MqttConfig:

@@ -16,7 +16,7 @@ import edge.database
 from edge.database import Database
 from edge.errors import StorageError
 
-ROW = "INSERT INTO outbox (id, topic, payload, created_ms) VALUES (?, 't', ?, 0)"
+ROW = "INSERT INTO outbox (id, kind, topic, payload, crc32, created_ms) VALUES (?, 'result', 't', ?, 0, 0)"
 
 
 @pytest.fixture

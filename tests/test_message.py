@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from publish_parts import COUNTS, DEVICE, MODELS, SCALE, VERDICT, birth, composer, result
+from publish_parts import COUNTS, DEVICE, HEALTH, MODELS, SCALE, VERDICT, birth, composer, result
 from pydantic import ValidationError
 
 from edge.publish.clock import boot_id, clock_synchronised
@@ -32,13 +32,12 @@ UNKNOWN = replace(
 
 def every_message() -> dict[str, Message]:
     compose = composer()
-    health = Health(fps=21.5, frames=640, frames_dropped=2, rss_mb=212.4, stage_ms={"detect": 18.25, "classify": 9.5})
     return {
         "status": compose.status("online"),
         "birth": birth(compose),
         "progress": compose.progress("K-1042", COUNTS, VERDICT),
         "result": result(compose),
-        "telemetry": compose.telemetry("K-1042", COUNTS, health, pending=1, refused=0, dropped=4),
+        "telemetry": compose.telemetry("K-1042", COUNTS, HEALTH, pending=1, refused=0, dropped=4),
         "event": compose.event("error", "camera", "camera /dev/video0 gave no frame for 5 s", "K-1042"),
     }
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import builtins
 import gc
+import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mosquitto import Listener, Mosquitto, free_port, wait_for
-from publish_parts import COUNTS, VERDICT, birth, composer, make_certificates, result
+from publish_parts import COUNTS, DEVICE, HEALTH, VERDICT, birth, composer, make_certificates, result
 
 from edge.config import MqttConfig
 from edge.database import Database
@@ -27,8 +30,9 @@ from edge.publish.broker import EmbeddedBroker
 from edge.publish.compose import Composer
 from edge.publish.connection import check_broker
 from edge.publish.message import Progress
-from edge.publish.mqtt import EVENTS, Publisher, _Sent, resend
-from edge.publish.outbox import Outbox, OutboxCounts, Row
+from edge.publish.mqtt import Publisher, resend
+from edge.publish.outbox import KEPT, Outbox, OutboxCounts, Row
+from edge.publish.sender import Sent
 
 StartMosquitto = Callable[..., Mosquitto]
 
@@ -189,7 +193,7 @@ def test_what_was_on_its_way_when_the_broker_went_blocks_nothing(
     broker = start_mosquitto()
     with publisher(settings(broker), compose, outbox) as publishing:
         wait_for(lambda: publishing.state().connected)
-        publishing._waiting[65_000] = _Sent(Progress)  # handed to paho, and lost with the connection
+        publishing._sender._waiting[65_000] = Sent(Progress)  # handed to paho, and lost with the connection
         broker.stop(signal.SIGKILL)
         wait_for(lambda: not publishing.state().connected)
         broker.start()
@@ -357,16 +361,103 @@ def test_a_host_that_is_no_name_is_refused_at_once() -> None:
         check_broker(MqttConfig(host=""))
 
 
-def test_what_cannot_be_sent_is_bounded_and_counted(compose: Composer, outbox: Outbox) -> None:
+def test_what_cannot_be_sent_is_stored_within_bounds_and_counted(
+    compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KEPT, "event", 50)
     with publisher(MqttConfig(host="127.0.0.1", port=free_port()), compose, outbox) as publishing:
-        for number in range(EVENTS + 5):
+        wait_for(lambda: [row for row in outbox.pending() if "broker_unreachable" in row.payload])
+        for number in range(55):
             publishing.event(compose.event("info", "tick", str(number)))
         for _ in range(10):
             publishing.live(compose.progress("", COUNTS, VERDICT))
-        # Five of the events went for newer ones, and one more for the event that there is no broker.
+        # Six of the events went for newer ones: that there is no broker was the oldest.
         wait_for(lambda: publishing.state().dropped == 16)
-        assert len(publishing._events) == EVENTS
-        assert publishing._live == {}
+    stored = [json.loads(row.payload)["text"] for row in outbox.pending()]
+    assert stored == [str(number) for number in range(5, 55)]
+
+
+def later(hours: float) -> Composer:
+    """Make the device of `composer` so many hours on, on the same boot."""
+    return Composer(DEVICE, monotonic=lambda: 5321.5 + 3600 * hours, synchronised=lambda: True)
+
+
+def test_after_an_outage_results_come_first_then_the_rest_each_in_order_and_as_historical(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox
+) -> None:
+    nowhere = MqttConfig(host="127.0.0.1", port=free_port())
+    with publisher(nowhere, compose, outbox) as publishing:
+        for number in range(30):
+            publishing.event(compose.event("info", "tick", str(number)))
+            publishing.live(compose.telemetry("K-1042", COUNTS, HEALTH, pending=0, refused=0, dropped=0))
+        ids = put_results(publishing, compose, 25)
+    broker = start_mosquitto()
+    now = later(hours=8)
+    with (
+        Listener(broker.host, broker.port) as dashboard,
+        publisher(settings(broker, replay_per_s=1000), now, outbox) as publishing,
+    ):
+        wait_for(lambda: not outbox.pending())
+        publishing.event(now.event("info", "fresh", ""))
+        wait_for(lambda: "fresh" in [event["code"] for event in dashboard.of("event")])
+    stored = [(kind.rpartition("/")[2], message) for kind, message, _ in dashboard.seen if message["historical"]]
+    assert [message["id"] for _, message in stored[:25]] == ids
+    rest = stored[25:]
+    assert len(rest) == 61, "the event that there is no broker, 30 ticks and 30 telemetry"
+    assert [message["seq"] for _, message in rest] == sorted(message["seq"] for _, message in rest)
+    assert {kind for kind, _ in rest} == {"event", "telemetry"}
+    fresh = [message["code"] for message in dashboard.of("event") if not message["historical"]]
+    assert fresh == ["fresh"]
+    assert not any(message["historical"] for kind in ("status", "birth") for message in dashboard.of(kind))
+
+
+def test_what_is_old_is_sent_at_the_set_pace_and_what_is_new_at_once(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox
+) -> None:
+    for number in range(40):
+        outbox.put(str(number), "sicklescope/v1/mbarara/scope-1/result", result(compose).to_json())
+    broker = start_mosquitto()
+    now = later(hours=1)
+    with (
+        Listener(broker.host, broker.port) as dashboard,
+        publisher(settings(broker, replay_per_s=20), now, outbox) as publishing,
+    ):
+        wait_for(lambda: dashboard.of("result"))
+        began = time.monotonic()
+        publishing.event(now.event("info", "fresh", ""))
+        wait_for(lambda: dashboard.of("event"))
+        assert len(dashboard.of("result")) < 30
+        assert publishing.drain(10)
+        assert time.monotonic() - began > 39 / 20 * 0.9
+
+
+def test_a_result_of_another_boot_is_historical_and_otherwise_as_it_was_stored(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox
+) -> None:
+    before = result(compose).model_copy(update={"boot_id": "an earlier one", "sample": '"historical":false'})
+    outbox.put(before.id, "sicklescope/v1/mbarara/scope-1/result", before.to_json())
+    broker = start_mosquitto()
+    with Listener(broker.host, broker.port) as dashboard, publisher(settings(broker), compose, outbox) as publishing:
+        assert publishing.drain(5)
+        wait_for(lambda: dashboard.of("result"))
+    assert dashboard.of("result") == [{**json.loads(before.to_json()), "historical": True}]
+
+
+def test_a_result_that_was_altered_on_the_disk_is_kept_told_and_never_sent(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, tmp_path: Path
+) -> None:
+    whole, damaged = result(compose), result(compose)
+    for one in (damaged, whole):
+        outbox.put(one.id, "sicklescope/v1/mbarara/scope-1/result", one.to_json())
+    with closing(sqlite3.connect(outbox._database.path)) as connection, connection:
+        connection.execute("UPDATE outbox SET payload = replace(payload, '37', '38') WHERE id = ?", (str(damaged.id),))
+    broker = start_mosquitto()
+    with Listener(broker.host, broker.port) as dashboard, publisher(settings(broker), compose, outbox) as publishing:
+        assert publishing.drain(5)
+        (told,) = wait_for(lambda: dashboard.of("event"))
+    assert (told["code"], str(damaged.id) in told["text"]) == ("storage", True)
+    assert [message["id"] for message in dashboard.of("result")] == [str(whole.id)]
+    assert [(row.id, row.refused_reason) for row in outbox.refused()] == [(str(damaged.id), "damaged on the disk")]
 
 
 def test_a_disk_that_fails_stops_no_message(

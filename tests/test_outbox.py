@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from edge.database import Database
 from edge.errors import StorageError
-from edge.publish.outbox import Outbox, OutboxCounts, take_over
+from edge.publish.outbox import KEPT, News, Outbox, OutboxCounts, take_over
 
 
 @pytest.fixture
@@ -56,6 +57,16 @@ def test_a_repeated_put_changes_nothing(path: Path) -> None:
         assert [(row.payload, row.refused_reason) for row in outbox.refused()] == [("first", "no")]
 
 
+@pytest.mark.parametrize("damage", ["UPDATE outbox SET payload = 'otheR'", "UPDATE outbox SET payload = x'ff00'"])
+def test_a_payload_that_was_altered_on_the_disk_is_known(path: Path, damage: str) -> None:
+    with opened(path) as outbox:
+        outbox.put("a", "t", "other")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(damage)
+    with opened(path) as outbox:
+        assert [(row.id, row.whole) for row in outbox.pending()] == [("a", False)]
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """Any order of calls and reopenings leaves what a dictionary would have."""
 
@@ -68,6 +79,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pending: list[str] = []
         self.refused: dict[str, str] = {}
         self.order: list[str] = []
+        self.news: list[tuple[str, int]] = []
+        self.numbers = count()
 
     def open(self) -> None:
         self.database = Database(Path(self.folder) / "sicklescope.sqlite3")
@@ -80,6 +93,15 @@ class OutboxMachine(RuleBasedStateMachine):
             self.order = [*(known for known in self.order if known != result_id), result_id]
             self.pending.append(result_id)
         return result_id
+
+    @rule(kinds=st.lists(st.sampled_from(list(KEPT)), max_size=4))
+    def store(self, kinds: list[str]) -> None:
+        told = [(kind, next(self.numbers)) for kind in kinds]
+        self.news += told
+        kept = [one for one in self.news if one in [other for other in self.news if other[0] == one[0]][-BOUND:]]
+        dropped = self.outbox.store([News(kind, "topic", str(number)) for kind, number in told])
+        assert dropped == len(self.news) - len(kept)
+        self.news = kept
 
     @rule(result_id=ids)
     def delete(self, result_id: str) -> None:
@@ -108,12 +130,27 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def holds_what_it_should(self) -> None:
         assert self.outbox.counts() == OutboxCounts(len(self.pending), len(self.refused))
-        assert [row.id for row in self.outbox.pending()] == sorted(self.pending, key=self.order.index)
+        rows = self.outbox.pending()
+        results, news = rows[: len(self.pending)], rows[len(self.pending) :]
+        assert [row.id for row in results] == sorted(self.pending, key=self.order.index)
+        assert [(row.kind, int(row.payload)) for row in news] == self.news
+        assert all(row.whole for row in rows)
         assert {row.id: row.refused_reason for row in self.outbox.refused()} == self.refused
 
     def teardown(self) -> None:
         self.database.close()
         shutil.rmtree(self.folder)
+
+
+BOUND = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_news_are_kept() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in KEPT:
+            patch.setitem(KEPT, kind, BOUND)
+        yield
 
 
 TestOutboxMachine = OutboxMachine.TestCase

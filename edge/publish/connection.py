@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +36,15 @@ _UNSPECIFIED = 128
 _VERSION = 132
 """Unsupported protocol version."""
 
+_TAKEN_OVER = 142
+"""Session taken over: another client has connected under the same identifier."""
+
+_RECONNECT_S = (1.0, 30.0)
+"""The first pause before a new connection, and the longest: doubled from try to try."""
+
+_RECONNECT_TAKEN_OVER_S = (10.0, 60.0)
+"""The same after a take-over: two that throw each other out at once leave neither time to send."""
+
 CONNECT_TIMEOUT_S = 5.0
 
 STOP_S = 3.0
@@ -50,8 +61,7 @@ def make_client(config: MqttConfig, client_id: str) -> Client:
     """
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=_PROTOCOLS[config.protocol])
     client.connect_timeout = CONNECT_TIMEOUT_S
-    # Doubled from try to try. Each device draws its own, or a whole region comes back in the same second.
-    client.reconnect_delay_set(random.uniform(0.7, 1.3), random.uniform(20, 40))  # type: ignore[arg-type]  # noqa: S311
+    _set_pauses(client, _RECONNECT_S)
     try:
         # paho's thread would die of a name that cannot be looked up at all.
         named = config.host.encode("idna") != b""
@@ -63,6 +73,11 @@ def make_client(config: MqttConfig, client_id: str) -> Client:
         client.username_pw_set(config.username, config.password.get_secret_value() if config.password else None)
     _set_tls(client, config)
     return client
+
+
+def _set_pauses(client: Client, pauses_s: tuple[float, float]) -> None:
+    # Each device draws its own, or a whole region comes back in the same second.
+    client.reconnect_delay_set(*(pause * random.uniform(0.7, 1.3) for pause in pauses_s))  # type: ignore[arg-type]  # noqa: S311
 
 
 def _set_tls(client: Client, config: MqttConfig) -> None:
@@ -150,6 +165,8 @@ class Link:
         self.connected = False
         self.reason = NOT_YET
         self._config = config
+        self._client_id = client_id
+        self._renewed = ""
         self._up, self._down, self._answer, self._will = up, down, answer, will
         self._closing = False
         self._answered = False
@@ -170,12 +187,25 @@ class Link:
 
         With QoS 1 it is sent again on the next connection, under the same number, until its PUBACK comes.
         """
+        if self._closing:
+            return None
         info = self._client.publish(topic, payload, qos, retain)
         taken = info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS or (qos == 1 and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN)
         return info.mid if taken else None
 
+    def renew(self, why: str) -> None:
+        """End the connection and have it made again. why: what is wrong with the broker, for the reason."""
+        self._renewed = why
+        transport = self._client.socket()
+        if isinstance(transport, socket.socket):
+            with suppress(OSError):  # it went by itself in this moment
+                transport.shutdown(socket.SHUT_RDWR)
+
     def close(self, last_words: tuple[str, str] | None) -> None:
-        """Publish topic and payload, retained, if there is a connection; then disconnect, so that no will is sent."""
+        """Publish topic and payload, retained, if there is a connection; then disconnect, so that no will is sent.
+
+        The link cannot be used afterwards.
+        """
         self._closing = True
         if last_words is not None and self.connected:
             try:
@@ -187,6 +217,8 @@ class Link:
         stopper = threading.Thread(target=self._client.loop_stop, name="mqtt-stop", daemon=True)
         stopper.start()
         stopper.join(STOP_S)
+        # The client goes now, and its sockets with it: in a cycle they would wait for the collector.
+        del self._client
 
     def _on_pre_connect(self, client: Client, _userdata: object) -> None:
         self._answered = False
@@ -210,7 +242,7 @@ class Link:
 
     def _on_disconnect(
         self,
-        _client: Client,
+        client: Client,
         _userdata: object,
         flags: DisconnectFlags,
         code: ReasonCode,
@@ -220,11 +252,15 @@ class Link:
         if self._closing:
             self.connected = False
         elif self.connected:
-            where = f"{self._config.host}:{self._config.port}"
+            taken_over = code.value == _TAKEN_OVER
+            _set_pauses(client, _RECONNECT_TAKEN_OVER_S if taken_over else _RECONNECT_S)
             # Where nobody gave a reason paho makes one up: unspecified.
             told = flags.is_disconnect_packet_from_server or code.value != _UNSPECIFIED
-            why = describe(code, properties) if told else "the network or the broker ended it"
-            self._lost("broker_lost", f"connection to {where} lost: {why}")
+            why = describe(code, properties) if told else self._renewed or "the network or the broker ended it"
+            if taken_over:
+                why += f". Another client calls itself {self._client_id!r}: set mqtt.client_id, or device.device, apart"
+            self._renewed = ""
+            self._lost("broker_lost", f"connection to {self._config.host}:{self._config.port} lost: {why}")
         elif not self._answered:
             self._lost("broker_refused", unanswered(self._config))
 

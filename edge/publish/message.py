@@ -256,7 +256,7 @@ class Telemetry(Rejections):
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
     kind: ClassVar[str] = "telemetry"
-    qos: ClassVar[Literal[0, 1]] = 0
+    qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
 
     schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")

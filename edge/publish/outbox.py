@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import zlib
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from edge.database import Database
 from edge.errors import StorageError
 from edge.files import storage_errors
 
+KEPT = {"event": 1000, "telemetry": 8640}
+"""So many of each kind are stored, the newest; telemetry of a day at one in ten seconds. Results have no bound."""
+
+RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event or telemetry to be stored: kind and topic as in `edge.publish.message`, payload as it is sent."""
+
+    kind: str
+    topic: str
+    payload: str
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stored result. created_ms: wall time, milliseconds since 1970 UTC. refused_reason: the broker's, or empty."""
+    """A stored message. whole: its payload is the one that was stored, by its checksum.
+
+    created_ms: wall time, milliseconds since 1970 UTC. refused_reason: the broker's, or empty.
+    """
 
     id: str
+    kind: str
     topic: str
     payload: str
+    whole: bool
     created_ms: int
     refused_reason: str
 
@@ -34,10 +55,11 @@ class OutboxCounts:
 
 
 class Outbox:
-    """Results by UUID, oldest first. When `put` returns, the result is on the disk, whatever happens next.
+    """Results by UUID, and behind them events and telemetry that found no connection; each oldest first.
 
-    Within a `transaction` of the database a `put` is part of it. Any thread may call it, and other programs may have
-    the same database open. Every method raises StorageError as Database does.
+    When `put` returns, the result is on the disk, whatever happens next. Within a `transaction` of the database a
+    `put` is part of it. Any thread may call it, and other programs may have the same database open. Every method
+    raises StorageError as Database does.
     """
 
     def __init__(self, database: Database) -> None:
@@ -45,13 +67,31 @@ class Outbox:
 
     def put(self, result_id: UUID | str, topic: str, payload: str) -> None:
         """Store a result as pending; on return it is on the disk. One that is there already stays as it is."""
+        self._insert(str(result_id), RESULT, topic, payload)
+
+    def store(self, news: Sequence[News]) -> int:
+        """Store events and telemetry as pending, all or none; returns how many older ones had to go for them."""
+        with self._database.transaction():
+            for one in news:
+                self._insert(str(uuid4()), one.kind, one.topic, one.payload)
+            return sum(self._forget_oldest(kind) for kind in {one.kind for one in news})
+
+    def _insert(self, row_id: str, kind: str, topic: str, payload: str) -> None:
         self._database.write(
-            "INSERT INTO outbox (id, topic, payload, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            str(result_id), topic, payload, time.time_ns() // 1_000_000,
+            "INSERT INTO outbox (id, kind, topic, payload, crc32, created_ms) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO NOTHING",
+            row_id, kind, topic, payload, _checksum(payload), time.time_ns() // 1_000_000,
+        )  # fmt: skip
+
+    def _forget_oldest(self, kind: str) -> int:
+        return self._database.write(
+            "DELETE FROM outbox WHERE kind = ?1 AND rowid <= "
+            "(SELECT rowid FROM outbox WHERE kind = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
+            kind, KEPT[kind],
         )  # fmt: skip
 
     def pending(self, limit: int = -1) -> list[Row]:
-        """Return the oldest `limit` results that wait for the broker (all when negative)."""
+        """Return what waits for the broker: results, then the rest, each oldest first; `limit` rows unless negative."""
         return self._rows("pending", limit)
 
     def refused(self) -> list[Row]:
@@ -60,13 +100,18 @@ class Outbox:
 
     def _rows(self, state: str, limit: int) -> list[Row]:
         found = self._database.read(
-            "SELECT id, topic, payload, created_ms, refused_reason FROM outbox WHERE state = ? ORDER BY rowid LIMIT ?",
+            # As bytes, for those of a damaged payload may be no text at all.
+            "SELECT id, kind, topic, CAST(payload AS BLOB), crc32, created_ms, refused_reason FROM outbox "
+            "WHERE state = ? ORDER BY kind <> 'result', rowid LIMIT ?",
             state, limit,
         )  # fmt: skip
-        return [Row(*values) for values in found]
+        return [
+            Row(row_id, kind, topic, payload.decode(errors="replace"), zlib.crc32(payload) == crc32, created_ms, reason)
+            for row_id, kind, topic, payload, crc32, created_ms, reason in found
+        ]
 
     def delete(self, result_id: UUID | str) -> None:
-        """Forget a result, because the broker has taken it."""
+        """Forget a message, because the broker has taken it."""
         self._database.write("DELETE FROM outbox WHERE id = ?", str(result_id))
 
     def mark_refused(self, result_id: UUID | str, reason: str) -> None:
@@ -81,9 +126,13 @@ class Outbox:
 
     def counts(self) -> OutboxCounts:
         """Count the results that are kept."""
-        statement = "SELECT COALESCE(SUM(state = 'pending'), 0), COALESCE(SUM(state = 'refused'), 0) FROM outbox"
-        ((pending, refused),) = self._database.read(statement)
-        return OutboxCounts(pending, refused)
+        statement = "SELECT state, COUNT(*) FROM outbox WHERE kind = 'result' GROUP BY state"
+        found = dict(self._database.read(statement))
+        return OutboxCounts(found.get("pending", 0), found.get("refused", 0))
+
+
+def _checksum(payload: str) -> int:
+    return zlib.crc32(payload.encode())
 
 
 def take_over(database: Database, old: Path) -> int:
@@ -105,8 +154,9 @@ def take_over(database: Database, old: Path) -> int:
         ) from error
     with database.transaction() as connection:
         connection.executemany(
-            f"INSERT INTO outbox ({columns}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",  # noqa: S608
-            rows,
+            f"INSERT INTO outbox ({columns}, kind, crc32) VALUES (?, ?, ?, ?, ?, ?, 'result', ?) "  # noqa: S608
+            "ON CONFLICT (id) DO NOTHING",
+            [(*row, _checksum(row[2])) for row in rows],
         )
     with storage_errors(old):
         old.rename(old.with_name(f"{old.name}.taken-over"))
