@@ -222,7 +222,7 @@ def test_the_last_words_are_sent_before_leaving(
             assert looking.wait(5)
             publishing.event(compose.event("error", "camera", "unplugged"))
         wait_for(lambda: [message["code"] for message in dashboard.of("event")] == ["camera"])
-        assert dashboard.states() == ["online", "stopped"]
+        wait_for(lambda: dashboard.states() == ["online", "stopped"])
 
 
 def test_a_result_whose_answer_was_lost_is_repeated_under_its_uuid(
