@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from edge.camera.base import open_camera
 from edge.camera.opencv import has_gstreamer, present_devices
 from edge.config import Config
 from edge.errors import EdgeError
+from edge.machine import existing, free_mb
 from edge.optics import misfits, read_calibration, utc_now
 from edge.publish.clock import clock_synchronised
 from edge.publish.connection import check_broker
@@ -186,10 +186,9 @@ def _clock() -> Finding:
 
 def _disk(config: Config) -> Finding:
     folder = config.device.state_dir
-    present = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    free_mb = shutil.disk_usage(present).free / 1e6
-    text = f"{free_mb:,.0f} MB free for {folder}"
-    if free_mb < DISK_NEEDED_MB:
+    present, free = existing(folder), free_mb(folder)
+    text = f"{free:,.0f} MB free for {folder}"
+    if free < DISK_NEEDED_MB:
         return Finding("disk", "missing", f"{text}; at least {DISK_NEEDED_MB:.0f} MB needed")
     return Finding("disk", "ok", text) if _writable(present) else Finding("disk", "missing", f"{present} is read-only")
 

@@ -22,6 +22,7 @@ from edge.config import Config
 from edge.configfile import sample_code
 from edge.database import Database, database_path
 from edge.errors import CameraError, ConfigError, EdgeError, StorageError
+from edge.machine import Machine
 from edge.mailbox import Item, Mailbox, Notice, capturing
 from edge.pipeline import Pipeline
 from edge.publish.compose import Composer, Health, Models
@@ -210,6 +211,7 @@ class _Reporter:
         self._config = config.mqtt
         self._composer, self._publisher, self._sample, self._observer = composer, publisher, sample, observer
         self._link = publisher.state()
+        self._machine = Machine(config.device.state_dir)
         self._taken = 0
         self._stage_ms: defaultdict[str, float] = defaultdict(float)
         self._frames = 0
@@ -255,7 +257,10 @@ class _Reporter:
             frames_dropped=self.dropped,
             rss_mb=resident_mb(),
             stage_ms={stage: total / frames for stage, total in self._stage_ms.items()},
+            machine=self._machine.health(),
         )
+        for level, code, text in self._machine.news(health.machine):
+            self._publisher.event(self._composer.event(level, code, text))
         link = self._publisher.state()
         self._publisher.live(
             self._composer.telemetry(

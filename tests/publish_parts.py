@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from edge.config import DeviceConfig
+from edge.machine import MachineHealth
 from edge.publish.compose import Composer, Health, Models, Period
 from edge.publish.message import Birth, Result
 from edge.runtime.contract import Contract
@@ -40,7 +41,14 @@ VERDICT = Verdict(
     "disease or trait; confirm by HPLC or electrophoresis.",
 )
 
-HEALTH = Health(fps=21.5, frames=640, frames_dropped=2, rss_mb=212.4, stage_ms={"detect": 18.25, "classify": 9.5})
+HEALTH = Health(
+    fps=21.5,
+    frames=640,
+    frames_dropped=2,
+    rss_mb=212.4,
+    stage_ms={"detect": 18.25, "classify": 9.5},
+    machine=MachineHealth(54.9, ("heat",), ("over_current",), "MAXN_SUPER", 3150.2, 21480.0),
+)
 
 SCALE = Scale(0.1123, "locked", 0.09)
 

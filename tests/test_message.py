@@ -13,6 +13,7 @@ import pytest
 from publish_parts import COUNTS, DEVICE, HEALTH, MODELS, SCALE, VERDICT, birth, composer, result
 from pydantic import ValidationError
 
+from edge.machine import MachineHealth
 from edge.publish.clock import boot_id, clock_synchronised
 from edge.publish.compose import Composer, Health, Period
 from edge.publish.message import MESSAGES, Message, topic
@@ -45,7 +46,8 @@ def every_message() -> dict[str, Message]:
 def nearly_nothing() -> dict[str, Message]:
     """Make the same messages where all that can be null is."""
     compose = composer()
-    health = Health(fps=0.0, frames=0, frames_dropped=0, rss_mb=50.0, stage_ms={})
+    machine = MachineHealth(None, None, None, None, None, 21480.0)
+    health = Health(fps=0.0, frames=0, frames_dropped=0, rss_mb=50.0, stage_ms={}, machine=machine)
     period = Period(0, 0, 0.0)
     return {
         "progress": compose.progress("", NOTHING, UNKNOWN),

@@ -6,13 +6,14 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import count
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from edge.config import DeviceConfig
+from edge.machine import MachineHealth
 from edge.publish.clock import boot_id, clock_synchronised
 from edge.publish.message import Birth, Event, Progress, Result, Status, Telemetry
 from edge.runtime.base import Network
@@ -73,6 +74,7 @@ class Health:
     frames_dropped: int
     rss_mb: float
     stage_ms: Mapping[str, float]
+    machine: MachineHealth
 
 
 class Composer:
@@ -193,6 +195,9 @@ class Composer:
             "outbox_refused": refused,
             "messages_dropped": dropped,
             "rss_mb": health.rss_mb,
+            **asdict(health.machine),
+            "throttling": _joined(health.machine.throttling),
+            "throttled_before": _joined(health.machine.throttled_before),
             **{f"stage_{name}_ms": ms for name, ms in health.stage_ms.items()},
         }
         return Telemetry.model_validate(fields)
@@ -221,3 +226,7 @@ def _counted(counts: Counts, verdict: Verdict) -> dict[str, Any]:
 
 def _rejected(rejected: Mapping[str, int]) -> dict[str, Any]:
     return {f"rejected_{reason.value}": rejected.get(reason.value, 0) for reason in Reason}
+
+
+def _joined(names: tuple[str, ...] | None) -> str | None:
+    return None if names is None else ",".join(names)

@@ -274,6 +274,18 @@ class Telemetry(Rejections):
     """Progress, telemetry and event messages that were never sent, since the program began."""
     rss_mb: Annotated[float, Field(ge=0)]
     """Resident memory of the program, MB."""
+    temperature_c: float | None
+    """Of the machine's hottest sensor; null where it has none."""
+    throttling: str | None
+    """What slows the machine down now, joined with commas: under_voltage, frequency_capped, throttled, heat."""
+    throttled_before: str | None
+    """What has slowed it down since it started, as throttling, and over_current; null where it does not tell."""
+    power_mode: str | None
+    """Of a Jetson (nvpmodel), such as MAXN; null elsewhere."""
+    memory_available_mb: Annotated[float, Field(ge=0)] | None
+    """Memory that programs can still have, MB."""
+    disk_free_mb: Annotated[float, Field(ge=0)]
+    """Free for what must not be lost, MB."""
 
     @model_validator(mode="after")
     def _only_stages_are_extra(self) -> Telemetry:
