@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from edge.config import Config
@@ -24,12 +25,14 @@ TOLD_S = 2.0
 class Building:
     """The time in which networks are loaded. Connects only when there is something to tell: most starts build nothing.
 
-    What it is called with becomes the reason of the retained status `building`. An engine that fails or is refused
-    becomes the status `fault` and an event. Otherwise the status stays until the service's own connection replaces it.
+    What it is called with becomes the reason of the retained status `building`, and is told to `starting`. An engine
+    that fails or is refused becomes the status `fault` and an event. Otherwise the status stays until the service's own
+    connection replaces it.
     """
 
-    def __init__(self, config: Config, composer: Composer, outbox: Outbox) -> None:
+    def __init__(self, config: Config, composer: Composer, outbox: Outbox, starting: Callable[[str], None]) -> None:
         self._config, self._composer, self._outbox = config.mqtt, composer, outbox
+        self._starting = starting
         self._publisher: Publisher | None = None
         self._last_s = float("-inf")
 
@@ -42,6 +45,7 @@ class Building:
         if now - self._last_s >= INTERVAL_S:
             self._last_s = now
             log.warning("%s", text)
+            self._starting(text)
             self._opened().status("building", text)
 
     def __exit__(

@@ -46,9 +46,21 @@ def run(
         str | None, typer.Option(metavar="CODE", help="The clinic's own code, never a patient's name. Else made up.")
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    keep_trying: Annotated[
+        bool, typer.Option("--keep-trying", help="After a fault tell the broker and try again: for a device alone.")
+    ] = False,
 ) -> None:
     """Read a sample from the camera, and publish its counts. Ctrl-C ends the sample; once more stops at once."""
     with answering():
+        if keep_trying:
+            from edge.display import stopped_by_signals
+            from edge.heartbeat import Heartbeat
+            from edge.safemode import SafeMode
+
+            unattended = SafeMode(config, sample, frames, Heartbeat())
+            with stopped_by_signals(unattended.stop):
+                unattended.run()
+            return
         loaded = load(config)
         from edge.display import RunView, show_outcome, stopped_by_signals
         from edge.service import Service

@@ -185,7 +185,7 @@ class MqttConfig(Section):
     """Else made of site and device."""
     username: str | None = None
     password: SecretStr | None = None
-    """Better given by the environment: SICKLESCOPE_MQTT__PASSWORD."""
+    """Better given by the environment, SICKLESCOPE_MQTT__PASSWORD, or by systemd: docs/install.md."""
     tls: bool = False
     ca_file: UserPath | None = None
     """Certificate authority of the broker, PEM; else those that the system trusts."""

@@ -1,4 +1,4 @@
-"""Fills the configuration: defaults, then a TOML file, then the environment. Nothing else reads the environment.
+"""Fills the configuration: defaults, then a TOML file, then systemd's credentials, then the environment.
 
 `python -m edge.configfile > sicklescope.example.toml` writes the example from the configuration's own words.
 """
@@ -19,17 +19,13 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from edge.config import Config, Name
+from edge.environment import ENV_FILE, merge_credentials, merge_environment
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-ENV_PREFIX = "SICKLESCOPE_"
-ENV_FILE = "SICKLESCOPE_CONFIG"
-ENV_RESERVED = (ENV_FILE, "SICKLESCOPE_DATA")
-"""Variables with the prefix that are not values of the configuration."""
 
 SEARCHED = (Path("sicklescope.toml"), Path("/etc/sicklescope/sicklescope.toml"))
 MASK = "********"
@@ -45,12 +41,38 @@ class Loaded:
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Read the configuration: defaults < file < environment (`SICKLESCOPE_MQTT__HOST`).
+    """Read the configuration: defaults < file < credentials (`mqtt.password`) < environment (`SICKLESCOPE_MQTT__HOST`).
 
     The file is `path`, else what SICKLESCOPE_CONFIG names, else ./sicklescope.toml, else
     /etc/sicklescope/sicklescope.toml, else none. Relative paths in it are relative to the file.
     Raises ConfigError, which names every wrong key with what was found, what was expected and the nearest valid name.
     """
+    path, values, sources, problems = _gathered(path, environ)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems = _problems(error, sources) + problems
+    if problems:
+        raise ConfigError("\n".join(["the configuration cannot be used:", *(f"  {line}" for line in problems)]))
+    return Loaded(config, {name: sources[name] for name, _ in fields()}, path)
+
+
+def load_connection(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read as `load` does, but only who the device is and where its broker is; the rest is left at its default.
+
+    So a device whose configuration is wrong elsewhere can say so. Raises ConfigError when these two are wrong as well.
+    """
+    _, values, sources, _ = _gathered(path, environ)
+    try:
+        return Config.model_validate({name: values[name] for name in ("device", "mqtt") if name in values})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_problems(error, sources))) from error
+
+
+def _gathered(
+    path: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, dict[str, Any], dict[str, str], list[str]]:
+    """Return the file read, the values of all sources, where each came from, and a line for each useless variable."""
     path = _find(path, environ)
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
@@ -62,14 +84,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
         sources[name] = f"{path}:{lines[name]}" if name in lines else str(path)
     if path is not None:
         _anchor(values, path.absolute().parent)
-    problems = _merge_environment(values, sources, environ)
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        problems = _problems(error, sources) + problems
-    if problems:
-        raise ConfigError("\n".join(["the configuration cannot be used:", *(f"  {line}" for line in problems)]))
-    return Loaded(config, {name: sources[name] for name, _ in fields()}, path)
+    merge_credentials(values, sources, environ, secrets())
+    problems = list(merge_environment(values, sources, environ, (name for name, _ in fields())))
+    return path, values, sources, problems
 
 
 def sample_code(text: str) -> str:
@@ -90,6 +107,11 @@ def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[
             yield from fields(info.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", info
+
+
+def secrets() -> list[str]:
+    """Return the dotted names of the values that are never shown, and that systemd may hand over as credentials."""
+    return [name for name, info in fields() if "SecretStr" in str(info.annotation)]
 
 
 def rendered(loaded: Loaded) -> str:
@@ -196,30 +218,6 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
             table[key] = str(base / value)
 
 
-def _merge_environment(values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str]) -> list[str]:
-    """Put the environment's values over the file's, in place; return a line for each variable that means nothing."""
-    known = {ENV_PREFIX + name.upper().replace(".", "__"): name for name, _ in fields()}
-    problems = []
-    for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED:
-            continue
-        if variable not in known:
-            nearest = difflib.get_close_matches(variable, [*known, *ENV_RESERVED], n=1, cutoff=0.0)[0]
-            problems.append(f"environment variable {variable} means nothing; nearest valid name: {nearest}")
-            continue
-        *tables, key = known[variable].split(".")
-        table = values
-        for part in tables:
-            inner = table.setdefault(part, {})
-            if not isinstance(inner, dict):
-                break  # the file gives something else than a table there, which validation reports
-            table = inner
-        else:
-            table[key] = environ[variable]
-            sources[known[variable]] = f"environment {variable}"
-    return problems
-
-
 def _problems(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
     """One line for each wrong key; a secret's value, or that of an unknown key (it may be one), is never repeated."""
     known = dict(fields())
@@ -239,8 +237,7 @@ def _problems(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
         elif item["type"] == "value_error" and name not in known:
             problems[name] = f"{where}: {expected}"  # a rule about several keys of a table
         else:
-            secret = name in known and "SecretStr" in str(known[name].annotation)
-            problems[name] = f"{where} = {MASK if secret else _shown(item['input'])}: expected {expected}"
+            problems[name] = f"{where} = {MASK if name in secrets() else _shown(item['input'])}: expected {expected}"
             if item["type"] == "literal_error":
                 problems[name] += _nearest_choice(item["input"], item["ctx"]["expected"])
     return list(problems.values())

@@ -22,6 +22,7 @@ from edge.config import Config
 from edge.configfile import sample_code
 from edge.database import Database, database_path
 from edge.errors import CameraError, ConfigError, EdgeError, StorageError
+from edge.heartbeat import Heartbeat
 from edge.machine import Machine
 from edge.mailbox import Item, Mailbox, Notice, capturing
 from edge.pipeline import Pipeline
@@ -37,6 +38,12 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """How often a wait for a frame looks whether the run is to stop."""
+
+CAPTURE_S = 5.0
+"""So much longer than its own deadline may a camera be silent before systemd hears no more of the service."""
+
+SENDER_S = 30.0
+"""How long the sender may be silent: longer than a disk that is busy holds it."""
 
 ACKNOWLEDGE_S = 5.0
 """How long the end of a run waits for the broker to take the result."""
@@ -92,8 +99,10 @@ class Service:
         sample: str | None = None,
         frames: int | None = None,
         observer: Callable[[Snapshot], None] = lambda _: None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.config = config
+        self._heartbeat = heartbeat or Heartbeat()
         self.sample = sample_code(sample) if sample is not None else new_sample_code()
         self._frames = frames
         self._observer = observer
@@ -112,7 +121,8 @@ class Service:
         config, composer = self.config, Composer(self.config.device)
         with ExitStack() as stack:
             outbox = stack.enter_context(opened_outbox(config))
-            with Building(config, composer, outbox) as building:
+            self._heartbeat.starting("loading the networks")
+            with Building(config, composer, outbox, self._heartbeat.starting) as building:
                 pipeline = stack.enter_context(Pipeline(config, progress=building))
             camera = open_camera(config.camera, config.quality.megapixels_max)
             mailbox = stack.enter_context(
@@ -121,12 +131,21 @@ class Service:
             models = Models.of(pipeline.detector, pipeline.classifier)
             um_per_px = pipeline.known_um_per_px
             publisher = stack.enter_context(
-                Publisher(config.mqtt, composer, outbox, lambda: composer.birth(models, camera.name, um_per_px))
-            )
+                Publisher(
+                    config.mqtt, composer, outbox, lambda: composer.birth(models, camera.name, um_per_px),
+                    alive=lambda: self._heartbeat.came("sender"),
+                )
+            )  # fmt: skip
             sample = Sample(config, self.sample, pipeline.classifier.contract.limit_of_blank)
             reporter = _Reporter(config, composer, publisher, sample, self._observer)
+            self._heartbeat.ready(f"reading sample {self.sample} from {camera.name}")
+            if config.mqtt.enabled:
+                self._heartbeat.expect("sender", SENDER_S)
+            if camera.live:
+                self._heartbeat.expect("capture", config.camera.read_timeout_s + CAPTURE_S)
             fault = self._read(pipeline, mailbox, sample, reporter)
             mailbox.end()
+            self._heartbeat.excuse("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(outbox, publisher, composer, models, sample, reporter, fault)
 
@@ -135,10 +154,13 @@ class Service:
         pipeline.new_sample(each_cell_once=True)
         while not (self._stopping or mailbox.ended or sample.frames == self._frames):
             try:
+                self._heartbeat.turn()
                 item = mailbox.take(POLL_S)
                 for notice in mailbox.notices():
                     reporter.camera(notice)
+                    self._heed(notice)
                 if item is not None:
+                    self._heartbeat.came("capture")
                     reading = _reading(pipeline, item, sample.frames)
                     sample.add(reading, None if isinstance(item, RejectedInputError) else item)
                     reporter.report(reading, mailbox)
@@ -146,6 +168,12 @@ class Service:
                 log.error("%s", error)
                 return error
         return None
+
+    def _heed(self, notice: Notice) -> None:
+        """Expect no frame of a camera that is being looked for, but that the looking ends."""
+        looks_s = self.config.camera.reconnect_s if notice.code == "camera_lost" else 0.0
+        self._heartbeat.expect("capture", looks_s + self.config.camera.read_timeout_s + CAPTURE_S)
+        self._heartbeat.status(notice.text)
 
     def _finish(
         self,
@@ -183,7 +211,8 @@ class Service:
 
 def _reading(pipeline: Pipeline, item: Item, index: int) -> FieldReading:
     if isinstance(item, RejectedInputError):
-        log.warning("%s", item)
+        # Not the error's text, which names the file: files are sometimes called after patients.
+        log.warning("frame %d cannot be read: %s", index, item.rejection.reason.value)
         return unread(item.name, index, item.rejection)
     return pipeline.read(item)
 

@@ -12,7 +12,11 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from edge.environment import supervisor
 from edge.errors import EdgeError
+from edge.journal import JournalFormatter
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended (128 + SIGINT)."""
@@ -32,17 +36,28 @@ def answering(program: str = "sicklescope", stopped: str = "stopped") -> Iterato
 
     stopped: what Ctrl-C is answered with.
     """
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_time=False, show_path=False, markup=False, highlighter=None)],
-        force=True,
-    )
+    in_journal = supervisor().journal
+    _log_to(in_journal)
     try:
         yield
     except EdgeError as error:
-        err.print(f"{program}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if in_journal:
+            log.error("%s", error)
+        else:
+            err.print(f"{program}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         err.print(stopped, style="red")
         raise typer.Exit(INTERRUPTED) from error
+
+
+def _log_to(in_journal: bool) -> None:
+    """Send the log to the terminal, or in the journal's form to the journal."""
+    handler: logging.Handler
+    if in_journal:
+        handler = logging.StreamHandler()
+        handler.setFormatter(JournalFormatter())
+    else:
+        handler = RichHandler(console=err, show_time=False, show_path=False, markup=False, highlighter=None)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if in_journal else logging.WARNING, handlers=[handler], force=True)

@@ -45,7 +45,7 @@ def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_pa
     with Listener("127.0.0.1", broker.port) as listener, outbox_of(config) as outbox:
         with (
             pytest.raises(EngineRefusedError),
-            Building(config, Composer(config.device), outbox),
+            Building(config, Composer(config.device), outbox, print),
         ):
             raise EngineRefusedError("the engine answers otherwise")
         wait_for(lambda: listener.of("event"))
@@ -56,5 +56,5 @@ def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_pa
 
 def test_a_start_that_builds_nothing_connects_to_nothing(tmp_path: Path) -> None:
     config = configured(tmp_path, 1)
-    with outbox_of(config) as outbox, Building(config, Composer(config.device), outbox) as building:
+    with outbox_of(config) as outbox, Building(config, Composer(config.device), outbox, print) as building:
         assert building._publisher is None

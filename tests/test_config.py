@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import Config
-from edge.configfile import Loaded, example, fields, load, rendered, sample_code
+from edge.configfile import Loaded, example, fields, load, load_connection, rendered, sample_code
 from edge.errors import ConfigError
 
 
@@ -141,6 +141,33 @@ def test_secrets_are_shown_nowhere(write) -> None:
     assert "hunter2" not in wrong
     assert "mqtt.passwort" in wrong
     assert "nearest valid name: mqtt.password" in wrong
+
+
+def test_a_credential_of_systemd_is_over_the_file_and_under_the_environment(write, tmp_path: Path) -> None:
+    path = write('[mqtt]\nusername = "u"\npassword = "of-the-file"\n')
+    (tmp_path / "mqtt.password").write_text("of-systemd\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    def password(environ: dict[str, str]) -> tuple[str, str]:
+        loaded = load(path, environ)
+        assert loaded.config.mqtt.password is not None
+        return loaded.config.mqtt.password.get_secret_value(), loaded.sources["mqtt.password"]
+
+    assert password(environ) == ("of-systemd", "credential mqtt.password")
+    assert password(environ | {"SICKLESCOPE_MQTT__PASSWORD": "env"})[0] == "env"
+    (tmp_path / "mqtt.password").write_text("\n")  # as installed: none
+    assert password(environ)[0] == "of-the-file"
+    (tmp_path / "mqtt.password").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"credential mqtt\.password cannot be read: UnicodeDecodeError"):
+        load(path, environ)
+
+
+def test_the_broker_can_be_read_where_the_rest_is_wrong(write) -> None:
+    path = write('[mqtt]\nhost = "broker"\n[camera]\nkinds = 1\n[cameras]\n')
+    assert load_connection(path, {"SICKLESCOPE_DEVICE__SITE": "lab"}).device.site == "lab"
+    assert load_connection(path, {}).mqtt.host == "broker"
+    with pytest.raises(ConfigError, match=r"mqtt\.hots"):
+        load_connection(write("[mqtt]\nhots = 1\n"), {})
 
 
 def test_what_is_printed_can_be_read_again(write) -> None:

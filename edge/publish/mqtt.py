@@ -60,11 +60,13 @@ class Publisher:
         outbox: Outbox,
         birth: Callable[[], Birth | None] | None,
         client_id: str | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up the connection.
 
         `birth` makes the message sent on each, or None while it is not known what the device is made of. Without
-        `birth` there is no status and no will.
+        `birth` there is no status and no will. `alive` is called by the sender at least every two seconds, unless it
+        hangs.
 
         Raises ConfigError when the configuration contradicts itself or a certificate cannot be used.
         """
@@ -72,6 +74,7 @@ class Publisher:
         self._compose = compose
         self._outbox = outbox
         self._speaks_for_device = birth is not None
+        self._alive = alive
         self._tray = Tray()
         self._link = Link(
             config,
@@ -175,6 +178,7 @@ class Publisher:
             self._wake.wait(pause_s)
             self._wake.clear()
             pause_s = self._sender.turn()
+            self._alive()
         self._sender.turn()  # what was handed over just before the end
 
     def _topic(self, message: Message) -> str:
