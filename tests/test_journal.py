@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mosquitto import free_port
@@ -14,12 +15,12 @@ from service_parts import Program
 from edge.journal import JournalFormatter
 
 
-def line(text: str, level: int = logging.WARNING, **more: object) -> str:
-    return JournalFormatter().format(logging.LogRecord("edge.service", level, "", 0, text, None, **more))
+def line(text: str, level: int = logging.WARNING, exc_info: Any = None) -> str:
+    return JournalFormatter().format(logging.LogRecord("edge.service", level, "", 0, text, None, exc_info))
 
 
 def test_an_entry_is_one_line_with_its_level_and_fields() -> None:
-    shown = line('the configuration cannot be used:\n  mqtt.port = "x"', logging.ERROR, exc_info=None)
+    shown = line('the configuration cannot be used:\n  mqtt.port = "x"', logging.ERROR)
     assert shown.startswith("<3>logger=edge.service thread=MainThread message=")
     assert json.loads(shown.partition("message=")[2]) == 'the configuration cannot be used:\n  mqtt.port = "x"'
     assert "\n" not in shown
