@@ -1,0 +1,199 @@
+"""A device that is made to be killed: reads sample after sample, and tells each result as soon as it is stored.
+
+`python device.py STATE PORT` loads the networks once and then forks a life for each line it is given, so that a life
+begins in milliseconds; its files, threads and connection are its own. All but that is the service as it ships.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+PHASES = ("starting", "scanning", "storing", "publishing")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result that the service's caller was told is kept."""
+
+    id: str
+    sample: str
+    digest: str
+
+
+def digest(result: dict[str, Any]) -> str:
+    """Return what must not change of a result on its way: everything but `historical`."""
+    return sha256(json.dumps({**result, "historical": False}, sort_keys=True).encode()).hexdigest()
+
+
+class Device:
+    """The program below, seen from the test. stored: by sample, of all lives."""
+
+    def __init__(self, state: Path, port: int, folder: Path) -> None:
+        command = [sys.executable, __file__, str(state), str(port)]
+        self._log = (folder / "device.log").open("w+")
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, bufsize=1
+        )
+        self.stored: dict[str, Stored] = {}
+        self.phases = dict.fromkeys(PHASES, 0)
+        self._phase = ""
+        self._pid = 0
+        self._storing = threading.Event()
+        self._born, self._died = threading.Event(), threading.Event()
+        self._count = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            word, *rest = line.split()
+            if word == "stored":
+                with self._count:
+                    told = Stored(*rest)
+                    assert self.stored.setdefault(told.sample, told) == told, f"{told.sample} has two results"
+                    self._count.notify()
+            elif word == "storing":
+                self._storing.set()
+            elif word == "born":
+                self._pid = int(rest[0])
+                self._born.set()
+            elif word == "died":
+                self._died.set()
+            else:
+                self._phase = rest[0]
+
+    def live(self) -> None:
+        """Begin a life."""
+        self._born.clear()
+        self._died.clear()
+        assert self._process.stdin is not None
+        self._process.stdin.write("live\n")
+        assert self._born.wait(60), self.log()
+
+    def stores(self, number: int, timeout_s: float = 60) -> None:
+        """Wait until so many results more are stored."""
+        with self._count:
+            goal = len(self.stored) + number
+            assert self._count.wait_for(lambda: len(self.stored) >= goal, timeout_s), self.log()
+
+    def begins_to_store(self) -> None:
+        """Wait until a result is about to be stored."""
+        self._storing.clear()
+        assert self._storing.wait(60), self.log()
+
+    def kill(self) -> None:
+        """End the life at this very moment."""
+        os.kill(self._pid, signal.SIGKILL)
+        assert self._died.wait(60)
+        self.phases[self._phase] += 1
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pid and not self._died.is_set():
+            os.kill(self._pid, signal.SIGKILL)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._reader.join(30)
+        self._process.stdout.close()
+        self._log.close()
+
+
+def main() -> None:
+    """Fork a life for each line of the input, until it ends."""
+    import mmap
+
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from service_parts import configured
+
+    import edge.service
+    from edge.config import CameraConfig, ModelsConfig
+    from edge.database import Database
+    from edge.pipeline import Pipeline
+    from edge.publish.outbox import Outbox
+    from edge.service import Service
+
+    camera = CameraConfig(kind="virtual", width=320, height=240, frames=2)
+    config = configured(Path(sys.argv[1]), int(sys.argv[2]), camera)
+    config = config.model_copy(update={"models": ModelsConfig(threads=1)})
+    loaded = Pipeline(config)
+    phase = mmap.mmap(-1, 1)
+
+    class Ready(Pipeline):
+        """Has its networks, and keeps them."""
+
+        def __init__(self, config: Any, **_: Any) -> None:
+            super().__init__(config, (loaded.detector, loaded.classifier))
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read(self, frame: Any) -> Any:
+            phase[0] = 1
+            return super().read(frame)
+
+    def tell(line: str) -> None:
+        os.write(1, f"{line}\n".encode())
+
+    unsaid: list[str] = []
+    put, transaction = Outbox.put, Database.transaction
+
+    def noted_put(outbox: Outbox, result_id: Any, topic: str, payload: str) -> None:
+        phase[0] = 2
+        tell("storing")
+        result = json.loads(payload)
+        unsaid.append(f"stored {result_id} {result['sample']} {digest(result)}")
+        put(outbox, result_id, topic, payload)
+
+    @contextmanager
+    def told_transaction(database: Database) -> Iterator[Any]:
+        with transaction(database) as connection:
+            yield connection
+        if not database._depth and unsaid:
+            tell(unsaid.pop())
+            phase[0] = 3
+
+    def life(number: int) -> None:
+        for sample in range(1000):
+            Service(config, f"S{number}-{sample}").run()
+
+    edge.service.Pipeline = Ready  # type: ignore[misc]
+    Outbox.put, Database.transaction = noted_put, told_transaction  # type: ignore[method-assign,assignment]
+    for number, _ in enumerate(sys.stdin):
+        phase[0] = 0
+        pid = os.fork()
+        if not pid:
+            try:
+                life(number)
+            finally:
+                os._exit(1)
+        tell(f"born {pid}")
+        os.waitpid(pid, 0)
+        tell(f"while {PHASES[phase[0]]}")
+        tell("died")
+
+
+if __name__ == "__main__":
+    main()
