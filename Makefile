@@ -8,12 +8,13 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test test-training check schemas clean
+.PHONY: help demo test soak test-training check schemas clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [ARGS=\"--frames 200\"]  the service on a virtual slide, with the shipped models and its own broker"
 	@echo "make test                        every test but training's"
+	@echo "make soak [SOAK=0.1]             the fault tests in full, or a part of them: hours (docs/faults.md)"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/ and sicklescope.example.toml from the code"
@@ -24,6 +25,10 @@ demo: $(VENV)/.for-demo
 
 test: $(VENV)/.for-test
 	$(VENV)/bin/python -m pytest -m "not training" $(ARGS)
+
+soak: SOAK ?= 1
+soak: $(VENV)/.for-test
+	SOAK=$(SOAK) $(VENV)/bin/python -m pytest -s -m faults $(ARGS)
 
 test-training: $(VENV_TRAINING)/.for-test
 	$(VENV_TRAINING)/bin/python -m pytest -m training $(ARGS)

@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -42,8 +43,11 @@ _TAKEN_OVER = 142
 _RECONNECT_S = (1.0, 30.0)
 """The first pause before a new connection, and the longest: doubled from try to try."""
 
-_RECONNECT_TAKEN_OVER_S = (10.0, 60.0)
-"""The same after a take-over: two that throw each other out at once leave neither time to send."""
+_RECONNECT_RIVAL_S = (10.0, 60.0)
+"""The same where another may have the same identifier: two that throw each other out at once leave neither time."""
+
+_BRIEF_S = 5.0
+"""Connections that end so soon, one after another and without a word, may have been another client's to end."""
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -167,6 +171,8 @@ class Link:
         self._config = config
         self._client_id = client_id
         self._renewed = ""
+        self._up_s = 0.0
+        self._brief = 0
         self._up, self._down, self._answer, self._will = up, down, answer, will
         self._closing = False
         self._answered = False
@@ -234,6 +240,7 @@ class Link:
             return
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self.reason = ""
+        self._up_s = time.monotonic()
         self.connected = True
         self._up()
 
@@ -242,7 +249,7 @@ class Link:
 
     def _on_disconnect(
         self,
-        client: Client,
+        _client: Client,
         _userdata: object,
         flags: DisconnectFlags,
         code: ReasonCode,
@@ -252,17 +259,25 @@ class Link:
         if self._closing:
             self.connected = False
         elif self.connected:
-            taken_over = code.value == _TAKEN_OVER
-            _set_pauses(client, _RECONNECT_TAKEN_OVER_S if taken_over else _RECONNECT_S)
-            # Where nobody gave a reason paho makes one up: unspecified.
-            told = flags.is_disconnect_packet_from_server or code.value != _UNSPECIFIED
-            why = describe(code, properties) if told else self._renewed or "the network or the broker ended it"
-            if taken_over:
-                why += f". Another client calls itself {self._client_id!r}: set mqtt.client_id, or device.device, apart"
-            self._renewed = ""
-            self._lost("broker_lost", f"connection to {self._config.host}:{self._config.port} lost: {why}")
+            self._lost("broker_lost", self._why_lost(flags, code, properties))
         elif not self._answered:
             self._lost("broker_refused", unanswered(self._config))
+
+    def _why_lost(self, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None) -> str:
+        """Say why the connection ended, and choose the pause before the next by it."""
+        # Where nobody gave a reason paho makes one up: unspecified. Mosquitto 2.0.11 gives none for a take-over.
+        told = flags.is_disconnect_packet_from_server or code.value != _UNSPECIFIED
+        why = describe(code, properties) if told else self._renewed or "the network or the broker ended it"
+        brief = not told and not self._renewed and time.monotonic() - self._up_s < _BRIEF_S
+        self._brief = self._brief + 1 if brief else 0
+        taken_over = code.value == _TAKEN_OVER
+        rival = taken_over or self._brief > 1
+        if rival:
+            why += f". {'Another' if taken_over else 'Perhaps another'} client calls itself {self._client_id!r}: "
+            why += "give each device its own device.device or mqtt.client_id"
+        _set_pauses(self._client, _RECONNECT_RIVAL_S if rival else _RECONNECT_S)
+        self._renewed = ""
+        return f"connection to {self._config.host}:{self._config.port} lost: {why}"
 
     def _lost(self, code: str, reason: str) -> None:
         """Say once why there is no connection, though it is tried again and again."""

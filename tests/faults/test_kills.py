@@ -50,5 +50,3 @@ def test_every_stored_result_arrives_once_whenever_the_device_is_killed(start_mo
     with opened_outbox(configured(state, broker.port)) as outbox:
         assert outbox.counts().pending == 0
     told("kills", kills=kills, stored=len(stored), arrived=len(dashboard.of("result")), **device.phases)
-
-
