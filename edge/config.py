@@ -71,10 +71,10 @@ class PiCameraConfig(Section):
 class CameraConfig(Section):
     """Where frames come from."""
 
-    kind: Literal["virtual", "replay", "opencv", "picamera2"] = "opencv"
-    """opencv, picamera2 (Raspberry Pi): a live camera. replay: images or a video. virtual: a rendered slide."""
+    kind: Literal["virtual", "replay", "opencv", "picamera2", "openflexure"] = "opencv"
+    """opencv, picamera2 (Raspberry Pi), openflexure: live. replay: images or a video. virtual: a rendered slide."""
     device: str = "0"
-    """opencv: index, path (/dev/video0) or GStreamer pipeline. picamera2: index. replay: image, folder, glob, video."""
+    """Index, path (/dev/video0), GStreamer pipeline; http://host:5000 (openflexure); image, folder, glob, video."""
     width: int | None = Field(default=None, ge=16, le=16384)
     """Pixels; the driver's own when not set, and an error when it gives something else."""
     height: int | None = Field(default=None, ge=16, le=16384)

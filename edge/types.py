@@ -63,7 +63,11 @@ class Exclusion(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture from a camera or file: pixels uint8 (H, W, 3) RGB, read-only."""
+    """One picture from a camera or file: pixels uint8 (H, W, 3) RGB, read-only.
+
+    stage_px: where a motorised stage says that the picture's middle lies on the slide, (x, y) in pixels of the picture,
+    right and down, from wherever the stage counts; right to some µm, and good only against other frames.
+    """
 
     pixels: Pixels
     index: int
@@ -71,6 +75,7 @@ class Frame:
     monotonic_s: float
     name: str = ""
     um_per_px: float | None = None
+    stage_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

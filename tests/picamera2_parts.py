@@ -77,12 +77,13 @@ class FakePicamera2:
         "version": 2.0,
         "algorithms": [{"rpi.awb": {}}, {"rpi.alsc": {"luminance_strength": 0.7}}],
     }
-    sizes: tuple[tuple[int, int], ...] = ((1280, 720), (640, 480))
+    sizes: tuple[tuple[int, int], ...] = ((1280, 720), (640, 480), (128, 96))
     last: FakePicamera2
 
     def __init__(self, camera_num: int = 0, verbose_console: Any = None, tuning: Any = None) -> None:
         type(self).last = self
         self.given_tuning, self.asked, self.started, self.closed = tuning, {}, False, False
+        self.captured = 0
         self.fault: RuntimeError | None = None
 
     @staticmethod
@@ -118,7 +119,10 @@ class FakePicamera2:
             raise self.fault
         width, height = self.asked["main"]["size"]
         order = next(iter(recorded().values()))["orders"][self.asked["main"]["format"]]
-        return np.full((height, width, len(order)), [SCENE.get(colour, 255) for colour in order], np.uint8)
+        pixels = np.full((height, width, len(order)), [SCENE.get(colour, 255) for colour in order], np.uint8)
+        pixels[0, 0, 0] = self.captured % 256
+        self.captured += 1
+        return pixels
 
     def close(self) -> None:
         self.closed = True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
+from openflexure_parts import Microscope
 
 from edge.camera import opencv
-from edge.camera.base import Camera, RejectedInputError, open_camera
+from edge.camera.base import CAMERAS, LIVE, Camera, RejectedInputError, open_camera
 from edge.camera.opencv import OpenCVCamera, has_gstreamer, open_capture, present_devices
 from edge.camera.replay import ReplayCamera
 from edge.config import CameraConfig
@@ -44,18 +47,36 @@ def write_folder(folder: Path) -> Path:
 
 
 @pytest.fixture
-def configs(tmp_path: Path) -> dict[str, CameraConfig]:
-    """Every camera over the same pictures, or as many rendered fields; a video file stands for the live device."""
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, CameraConfig]]:
+    """Every camera over the same pictures, or as many rendered fields.
+
+    A video file stands for the live device, a server here for the microscope, and a fake, which the camera's process
+    imports by our search path, for picamera2.
+    """
     video = str(write_video(tmp_path / "video.avi"))
+    (tmp_path / "picamera2.py").write_text("from picamera2_parts import FakePicamera2 as Picamera2\n", "ascii")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Microscope() as microscope:
+        yield every_camera(tmp_path, video, microscope.url)
+
+
+def every_camera(tmp_path: Path, video: str, microscope: str) -> dict[str, CameraConfig]:
     return {
         "folder": CameraConfig(kind="replay", device=str(write_folder(tmp_path / "fields"))),
         "video": CameraConfig(kind="replay", device=video),
         "opencv": CameraConfig(kind="opencv", device=video),
         "virtual": CameraConfig(kind="virtual", width=128, height=96, frames=FRAMES),
+        "picamera2": CameraConfig(kind="picamera2", width=128, height=96),
+        "openflexure": CameraConfig(kind="openflexure", device=microscope),
     }
 
 
-SOURCES = ["folder", "video", "opencv", "virtual"]
+SOURCES = ["folder", "video", "opencv", "virtual", "picamera2", "openflexure"]
+
+
+def test_every_camera_there_is_keeps_the_contract_below(configs: dict[str, CameraConfig]) -> None:
+    assert {config.kind for config in configs.values()} == set(CAMERAS)
+    assert list(configs) == SOURCES
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -94,6 +115,17 @@ def test_a_source_that_ends_gives_none_and_stays_there(configs: dict[str, Camera
         assert not camera.live
         frames = [camera.read() for _ in range(FRAMES + 2)]
     assert [frame is not None for frame in frames] == [True] * FRAMES + [False] * 2
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_is_read_in_a_process_of_its_own_where_it_has_a_driver(
+    configs: dict[str, CameraConfig], source: str
+) -> None:
+    before = set(psutil.Process().children())
+    with open_camera(configs[source]) as camera:
+        assert camera.live == (configs[source].kind in LIVE)
+        assert len(set(psutil.Process().children()) - before) == camera.live
+    assert set(psutil.Process().children()) == before
 
 
 @pytest.mark.parametrize("source", SOURCES)

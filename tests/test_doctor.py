@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mosquitto import Mosquitto, free_port
+from openflexure_parts import Microscope
 from rich.console import Console
 from service_parts import Program
 
@@ -41,6 +42,20 @@ def test_the_camera_is_needed_as_configured(tmp_path: Path) -> None:
     assert "without GStreamer" in pipeline["OpenCV"].text
     nowhere = CameraConfig(kind="replay", device=str(tmp_path / "none"))
     assert found(tmp_path, camera=nowhere)["configured camera"].missing
+
+
+def test_a_microscope_and_a_raspberry_pis_camera_are_found_or_named_as_missing(tmp_path: Path) -> None:
+    assert found(tmp_path)["picamera2"].state == "absent"
+    pi = found(tmp_path, camera=CameraConfig(kind="picamera2"))["configured camera"]
+    assert pi.missing
+    assert "sudo apt install python3-picamera2" in pi.text
+    with Microscope("v3") as microscope:
+        config = CameraConfig(kind="openflexure", device=microscope.url)
+        reached = found(tmp_path, camera=config)["configured camera"]
+        assert (reached.state, reached.text) == ("ok", f"OpenFlexure microscope {microscope.url} v3 128x96")
+    gone = found(tmp_path, camera=config)["configured camera"]
+    assert gone.missing
+    assert "cannot be reached" in gone.text
 
 
 def test_the_broker_is_reached_or_its_reason_shown(start_mosquitto: Start, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_frames_have_the_scenes_colours_in_rgb_and_are_their_receivers() -> None
         first, second = camera.read(), camera.read()
     assert [first.index, second.index] == [0, 1]
     assert first.pixels.shape == (480, 640, 3)
-    assert first.pixels[0, 0].tolist() == [SCENE["R"], SCENE["G"], SCENE["B"]]
+    assert first.pixels[1, 1].tolist() == [SCENE["R"], SCENE["G"], SCENE["B"]]
     assert not first.pixels.flags.writeable
     assert FakePicamera2.last.closed
 

@@ -58,6 +58,7 @@ class Camera(Protocol):
 LIVE = {
     "opencv": "edge.camera.opencv:OpenCVCamera",
     "picamera2": "edge.camera.picamera2:PiCamera",
+    "openflexure": "edge.camera.openflexure:OpenFlexureCamera",
 }
 """Cameras with a driver, which may hang or crash: each is opened in a process of its own."""
 

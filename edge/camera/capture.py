@@ -25,10 +25,16 @@ def rgb(captured: NDArray[Any]) -> Pixels:
     return np.asarray(cv2.cvtColor(captured, code), np.uint8)
 
 
-def stamped(pixels: Pixels, index: int, name: str, um_per_px: float | None = None) -> Frame:
+def stamped(
+    pixels: Pixels,
+    index: int,
+    name: str,
+    um_per_px: float | None = None,
+    stage_px: tuple[float, float] | None = None,
+) -> Frame:
     """Make a frame captured now of pixels that nobody else will write; they become read-only."""
     pixels.setflags(write=False)
-    return Frame(pixels, index, datetime.now(timezone.utc), time.monotonic(), name, um_per_px)
+    return Frame(pixels, index, datetime.now(timezone.utc), time.monotonic(), name, um_per_px, stage_px)
 
 
 class Pace:
