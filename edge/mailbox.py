@@ -174,8 +174,8 @@ class _Capture:
         lost_s = time.monotonic()
         if lost_s - self._back_s > STEADY_S:
             self._delay_s = RETRY_FIRST_S
-        while time.monotonic() - lost_s < self._reconnect_s:
-            if self._mailbox.abandoned(self._delay_s):
+        while (left_s := lost_s + self._reconnect_s - time.monotonic()) > 0:
+            if self._mailbox.abandoned(min(self._delay_s, left_s)):
                 return None
             self._delay_s = min(2 * self._delay_s, RETRY_MAX_S)
             try:

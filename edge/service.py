@@ -170,9 +170,10 @@ class Service:
         return None
 
     def _heed(self, notice: Notice) -> None:
-        """Expect no frame of a camera that is being looked for, but that the looking ends."""
-        looks_s = self.config.camera.reconnect_s if notice.code == "camera_lost" else 0.0
-        self._heartbeat.expect("capture", looks_s + self.config.camera.read_timeout_s + CAPTURE_S)
+        """Expect no frame of a camera that is being looked for, but that the looking ends: with opening and a read."""
+        camera = self.config.camera
+        looks_s = camera.reconnect_s + camera.read_timeout_s if notice.code == "camera_lost" else 0.0
+        self._heartbeat.expect("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
         self._heartbeat.status(notice.text)
 
     def _finish(
