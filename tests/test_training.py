@@ -25,11 +25,13 @@ from training.alter import foreground  # noqa: E402
 from training.augment import stain, turned  # noqa: E402
 from training.cli import app  # noqa: E402
 from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
+from training.familiar import acquaint  # noqa: E402
 from training.fields import TrainingField, scaled_by_labels, taught_by_detector  # noqa: E402
-from training.networks import STRIDE, Classifier, Detector  # noqa: E402
+from training.networks import STRIDE, Classifier, ClassifierGraph, Detector  # noqa: E402
 from training.readings import Picture, Reader, TorchNetwork, as_taken, read_fields  # noqa: E402
 from training.rundir import TRAINED_ON, RunDir, quiet, save_weights  # noqa: E402
 from training.seen import Reading, Seen  # noqa: E402
+from training.transplant import transplanted  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
@@ -125,9 +127,9 @@ def test_a_look_with_a_threshold_that_is_not_the_frozen_one_is_refused(data: Pat
 
 def test_a_fold_is_judged_by_networks_that_have_not_seen_it(finished: RunDir) -> None:
     for fold in range(4):
-        name = "b" if fold < 2 else "a"  # a is trained on folds 0 and 1
+        name = f"without{fold}"
         assert [p.name for p in finished.for_fold(fold)] == [f"detector-{name}.pt", f"classifier-{name}.pt"]
-        assert fold not in TRAINED_ON[name]
+        assert set(TRAINED_ON[name]) == {0, 1, 2, 3} - {fold}
 
 
 def test_the_same_command_again_makes_nothing_again(finished: RunDir, data: Path) -> None:
@@ -252,6 +254,30 @@ def test_the_classifier_learns_from_labels_that_leave_classes_open(data: Path) -
     prob = classifier.probabilities(net, cells.patches[:5, 16:80, 16:80])
     assert prob.shape == (5, len(CLASSES))
     assert prob.sum(1) == pytest.approx(np.ones(5), abs=1e-4)
+
+
+def test_a_free_cell_moves_to_another_glass_and_leaves_its_neighbours_behind() -> None:
+    patch = np.full((96, 96, 3), 220, np.uint8)
+    cv2.circle(patch, (48, 48), 14, (180, 90, 120), -1)
+    cv2.circle(patch, (10, 10), 14, (180, 90, 120), -1)
+    moved = transplanted(patch, np.full((96, 96, 3), 110, np.uint8), 1.0)
+    assert moved[48, 48] == pytest.approx([90, 45, 60], abs=3)
+    assert (moved[:30, :30] == 110).all()
+    cv2.line(patch, (10, 10), (48, 48), (180, 90, 120), 12)  # now the two touch: what is whose cannot be told
+    assert (transplanted(patch, np.zeros_like(patch), 1.0) == patch).all()
+
+
+def test_what_was_never_seen_is_novel_and_what_was_is_not(data: Path) -> None:
+    cells = crops.middles(crops.of_fields([scaled_by_labels(f) for f in read_txl(data, "train")], seed=0).patches)
+    torch.manual_seed(0)
+    net = Classifier()
+    acquaint(net, cells[::2])
+    graph = ClassifierGraph(net, 1.0).eval()
+    with torch.inference_mode():
+        usual = graph(torch.from_numpy(cells[1::2]))[1].numpy()
+        noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3)).astype(np.uint8))
+        strange = graph(noise)[1].numpy()
+    assert strange.min() > np.percentile(usual, 95)
 
 
 def test_a_fold_left_out_is_left_out(data: Path) -> None:

@@ -15,6 +15,7 @@ from training.augment import another_microscope, exchanged, turned
 from training.crops import SHARES, STREAMS, Patches, allowed
 from training.networks import CROP_PX, Classifier, ClassifierGraph
 from training.rundir import load_weights, save_weights
+from training.transplant import transplanted
 
 NORMAL, SICKLE, OTHER = (CLASSES.index(name) for name in ("normal", "sickle", "other"))
 
@@ -29,6 +30,10 @@ every round cell that was learnt would come from another slide than every sickle
 EXCHANGE, EXCHANGE_LAST = 0.35, 0.8
 """Share of the cells that take another one's colours, at first, and in the last steps. With the former alone the
 networks still took the colours of `chula_rbc12`, which has no sickle cells, for a sign that a cell is none."""
+
+TRANSPLANTED = 0.35
+"""Share of the red cells that are moved to the glass of another field. Without it cells around, and the glass between
+them, told positive from negative fields: of cells pasted into negative fields 43 % were found, of 88 % at home."""
 
 OVAL_SHARE = 0.08
 """Share of the round cells that are drawn out to smooth ovals, which are not sickle cells: of real ones there is one
@@ -60,7 +65,7 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     exchange: share of the cells that take the colours of another one.
     """
     g = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(data.patches[chosen]).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(_moved(data, chosen, seed)).permute(0, 3, 1, 2).float() / 255
     may = torch.from_numpy(data.may[chosen])
     red = (may[:, NORMAL] + may[:, OTHER] > 0) & (may[:, SICKLE] == 0)
     oval = red & (torch.rand(len(x), generator=g) < OVAL_SHARE)
@@ -68,6 +73,16 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     may[oval] = torch.from_numpy(allowed("other"))
     x = exchanged(turned(x, CROP_PX, g, squeeze), g, exchange)
     return another_microscope(x, g, unchanged=0.3) * 2 - 1, may
+
+
+def _moved(data: Patches, chosen: np.ndarray, seed: int) -> Pixels:
+    """Return the patches, a share of the red cells on the glass of another field."""
+    rng = np.random.default_rng(seed)
+    pictures, grounds = data.patches[chosen], np.nonzero(data.stream == STREAMS.index("background"))[0]
+    red = data.may[chosen][:, [NORMAL, SICKLE, OTHER]].any(1)
+    for i in np.nonzero(red & (rng.random(len(chosen)) < TRANSPLANTED))[0] if len(grounds) else ():
+        pictures[i] = transplanted(pictures[i], data.patches[rng.choice(grounds)], float(rng.uniform(0.7, 1.4)))
+    return pictures
 
 
 def train(
@@ -134,7 +149,7 @@ def probabilities(net: Classifier, pictures: Pixels, temperature: float = 1.0) -
     """Classify uint8 (N, 64, 64, 3) crops: float32 (N, 6)."""
     graph = ClassifierGraph(net, temperature).eval()
     with torch.inference_mode():
-        parts = [graph(torch.from_numpy(pictures[i : i + 256])).numpy() for i in range(0, len(pictures), 256)]
+        parts = [graph(torch.from_numpy(pictures[i : i + 256]))[0].numpy() for i in range(0, len(pictures), 256)]
     return np.concatenate(parts) if parts else np.zeros((0, len(CLASSES)), np.float32)
 
 

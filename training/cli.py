@@ -57,12 +57,12 @@ def bars() -> Iterator[Progress]:
 @app.command()
 def detector(
     out_dir: Out,
-    steps_base: Annotated[int, Steps] = 1400,
-    steps_fold: Annotated[int, Steps] = 900,
-    steps: Annotated[int, Steps] = 900,
+    steps_base: Annotated[int, Steps] = 2000,
+    steps_fold: Annotated[int, Steps] = 1200,
+    steps: Annotated[int, Steps] = 1200,
     seed: Seed = 0,
 ) -> None:
-    """Train the detectors: the base, one for each half of the folds, and the shipped one."""
+    """Train the detectors: the base, one without each of the folds, and the shipped one."""
     with answering(), bars() as progress:
         from training.data import data_root
         from training.recipe import DetectorSteps, train_detectors
@@ -73,12 +73,12 @@ def detector(
 @app.command()
 def classifier(
     out_dir: Out,
-    steps_fold: Annotated[int, Steps] = 1500,
-    steps: Annotated[int, Steps] = 1500,
-    steps_last: Annotated[int, Steps] = 450,
+    steps_fold: Annotated[int, Steps] = 3000,
+    steps: Annotated[int, Steps] = 3000,
+    steps_last: Annotated[int, Steps] = 900,
     seed: Seed = 10,
 ) -> None:
-    """Train the classifiers: one on each half of the folds, and the shipped one. After `detector`."""
+    """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""
     with answering(), bars() as progress:
         from training.data import data_root
         from training.recipe import ClassifierSteps, train_classifiers

@@ -14,6 +14,7 @@ from edge.types import CLASSES, RED_CELLS, Floats, Pixels
 from edge.vision.classify import crops
 from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
 from training.fields import TrainingField, centres, holds
+from training.networks import CROP_PX
 
 PATCH_PX = 96
 """Side of a patch: the crop of 64 turned by 45° and shrunk by a tenth still finds picture everywhere."""
@@ -21,11 +22,14 @@ PATCH_PX = 96
 STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background", "rendered")
 """Where a cell comes from, which decides how often it is drawn."""
 
-SHARES = {"sickle": 46, "negative": 50, "unboxed": 24, "chula": 42, "txl": 18, "background": 12, "rendered": 0}
+SHARES = {"sickle": 46, "negative": 48, "unboxed": 22, "chula": 40, "txl": 18, "background": 10, "rendered": 8}
 """Cells of each stream in a batch."""
 
-SHARES_LAST = {"sickle": 46, "negative": 48, "unboxed": 22, "chula": 40, "txl": 16, "background": 8, "rendered": 12}
+SHARES_LAST = {"sickle": 46, "negative": 46, "unboxed": 22, "chula": 38, "txl": 16, "background": 8, "rendered": 16}
 """The same for the last steps: drawn cells have the shapes of sickle cells, and of others, in any colour."""
+
+ROOM_PX = 14
+"""A spot so far from every cell, in canonical pixels, has room for another one."""
 
 RENDERED_SEED = 10_000
 """Slides from this seed on teach; those below it are for the demonstration and for tests."""
@@ -93,6 +97,12 @@ def of_slides(slides: int, fields: int = 3) -> Patches:
     n = len(may)
     stream, weight = np.full(n, STREAMS.index("rendered")), np.ones(n, np.float32)
     return Patches(np.concatenate(patches), np.stack(may), stream, weight, np.full(n, -1))
+
+
+def middles(patches: Pixels) -> Pixels:
+    """Cut the classifier's crops (N, 64, 64, 3) out of the middle of patches."""
+    edge = (patches.shape[1] - CROP_PX) // 2
+    return patches[:, edge : edge + CROP_PX, edge : edge + CROP_PX]
 
 
 def joined(parts: Sequence[Patches]) -> Patches:
@@ -174,7 +184,7 @@ def _name_points(field: TrainingField, source: LabelledField, may: np.ndarray, w
 
 
 def _spots(field: TrainingField, rng: np.random.Generator, n: int) -> Floats:
-    """Return boxes round random positions that are no cell's."""
+    """Return boxes round random positions that are no cell's; every other one, where there is room, far from cells."""
     h, w = field.pixels.shape[:2]
     taken = np.zeros((h, w), np.uint8)
     for box in np.concatenate([field.boxes, field.ignore]):
@@ -183,5 +193,9 @@ def _spots(field: TrainingField, rng: np.random.Generator, n: int) -> Floats:
     free = np.flatnonzero(taken == 0)
     if not len(free):
         return np.zeros((0, 4), np.float32)
-    y, x = np.divmod(free[rng.integers(len(free), size=n)], w)
+    roomy = np.flatnonzero(cv2.distanceTransform(1 - taken, cv2.DIST_L2, 3) > ROOM_PX)
+    chosen = free[rng.integers(len(free), size=n)]
+    if len(roomy):
+        chosen[::2] = roomy[rng.integers(len(roomy), size=len(chosen[::2]))]
+    y, x = np.divmod(chosen, w)
     return np.stack([x - 5, y - 5, x + 5, y + 5], 1).astype(np.float32)

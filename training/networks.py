@@ -104,6 +104,10 @@ class DetectorGraph(nn.Module):
         return heat * (heat >= highest).float(), sides
 
 
+FEATURES = 256
+"""Numbers that the classifier makes of a cell before it names it."""
+
+
 class Classifier(nn.Module):
     """Names one cell from its crop of 64×64 canonical pixels; input planes (N, 3, 64, 64), output logits (N, 6)."""
 
@@ -121,22 +125,40 @@ class Classifier(nn.Module):
             Depthwise(128),
         )
         self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(256, classes)
+        self.head = nn.Linear(FEATURES, classes)
+        # What cells usually look like, which `training.familiar` measures after training.
+        self.register_buffer("whiten", torch.eye(FEATURES))
+        self.register_buffer("usual", torch.zeros(classes, FEATURES))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head decides by, (N, FEATURES)."""
+        x = self.body(x)
+        # The maximum sees a pointed end that the mean would wash out.
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes)."""
-        x = self.body(x)
-        # The maximum sees a pointed end that the mean would wash out.
-        return self.head(self.drop(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))
+        return self.head(self.drop(self.features(x)))
+
+    def novelty(self, features: Tensor) -> Tensor:
+        """Return how far cells are from the nearest class of those trained on, (N,): some 1 for a usual cell.
+
+        The root of the Mahalanobis distance² for each dimension, with one covariance for all classes (Lee et al. 2018,
+        arXiv 1807.03888). Bounded, so that half precision can hold it.
+        """
+        apart = (features @ self.whiten)[:, None] - self.usual[None]
+        return apart.clamp(-20, 20).square().mean(2).amin(1).sqrt()
 
 
 class ClassifierGraph(nn.Module):
-    """What is exported: pixels in, class probabilities out; the temperature is inside."""
+    """What is exported: pixels in, class probabilities and novelty out; the temperature is inside."""
 
     def __init__(self, classifier: Classifier, temperature: float) -> None:
         super().__init__()
         self.classifier, self.temperature = classifier, temperature
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels uint8 (N, 64, 64, 3) → probabilities float32 (N, classes)."""
-        return torch.softmax(self.classifier(normalised(pixels)) / self.temperature, dim=1)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels uint8 (N, 64, 64, 3) → probabilities float32 (N, classes) and novelty (N,)."""
+        features = self.classifier.features(normalised(pixels))
+        prob = torch.softmax(self.classifier.head(features) / self.temperature, dim=1)
+        return prob, self.classifier.novelty(features)

@@ -48,7 +48,7 @@ class TorchNetwork:
         else:
             role, classes, size = "classifier", CLASSES, CROP_PX
             thresholds = {"sickle": 0.5, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
-            self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob",)
+            self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob", "novelty")
         self.contract = Contract.model_validate(
             {
                 "role": role, "name": f"sicklescope-{role}", "version": "0", "classes": classes, "size": size,

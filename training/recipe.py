@@ -17,8 +17,9 @@ from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
 from training import classifier, detector
 from training.classifier import EXCHANGE_LAST
-from training.crops import SHARES_LAST, joined, of_fields, of_slides
+from training.crops import SHARES_LAST, STREAMS, joined, middles, of_fields, of_slides
 from training.data import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
+from training.familiar import acquaint
 from training.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
 from training.readings import TorchNetwork
 from training.rundir import TRAINED_ON, Progress, RunDir, quiet, write_text
@@ -32,11 +33,16 @@ LIKELY_UM_PER_PX = 0.177
 BELIEVED_UM_PER_PX = (0.10, 0.33)
 """Estimates outside this are taken as failed: no picture of the two sets is so far from the usual."""
 
-SLIDES = 40
+SLIDES = 60
 """Rendered slides that the classifier is taught with."""
+
+DRAWN = STREAMS.index("rendered")
 
 LAST = 100
 """Added to the seed for the last steps."""
+
+USUAL = 8000
+"""Cells by which a classifier learns what cells usually look like."""
 
 WORKERS = 2
 """Fields whose labels are completed at a time."""
@@ -52,22 +58,22 @@ SHARES = (4, 2, 1, 1)
 class DetectorSteps:
     """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one."""
 
-    base: int = 1400
-    fold: int = 900
-    shipped: int = 900
+    base: int = 2000
+    fold: int = 1200
+    shipped: int = 1200
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSteps:
     """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one; last, of each."""
 
-    fold: int = 1500
-    shipped: int = 1500
-    last: int = 450
+    fold: int = 3000
+    shipped: int = 3000
+    last: int = 900
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
-    """Train the base detector, complete the labels of the other sets with it, and train the three detectors.
+    """Train the base detector, complete the labels of the other sets with it, and train the others.
 
     Raises DataError when pictures or labels are missing, StorageError when the run's files cannot be written.
     """
@@ -93,7 +99,7 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
 def train_classifiers(
     run: RunDir, root: Path, steps: ClassifierSteps, seed: int = 10, progress: Progress = quiet
 ) -> None:
-    """Train a classifier on each half of the folds, and the shipped one on all of them.
+    """Train a classifier without each of the folds, and the shipped one on all of them.
 
     Raises ModelError when `train_detectors` has not been run, DataError, StorageError.
     """
@@ -112,6 +118,8 @@ def train_classifiers(
         net = classifier.train(mine, n, own_seed, progress=report)
         report = _of(f"classifier {name} at last", steps.last, progress)
         net = classifier.train(mine, steps.last, own_seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report)
+        usual = np.random.default_rng(own_seed).permutation(np.nonzero(mine.stream != DRAWN)[0])[:USUAL]
+        acquaint(net, middles(mine.patches[usual]))
         classifier.save(net, run.classifier(name))
 
 

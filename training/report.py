@@ -14,10 +14,10 @@ Written by `sicklescope-train report RUN_DIR --page docs/accuracy.md` from what 
 measured; nothing here is typed by hand. For Research Use Only. Not for use in diagnostic procedures.
 
 - Everything goes through the device's own pipeline, pixel size `auto`. *Out of fold*: read by a detector and a
-  classifier trained on the other half of the folds, at a sickle threshold chosen on the other folds only. The shipped
-  pair is trained on all folds; no slide that it has not seen is measured here but those of `txl_pbc` validation.
-- The threshold of a fold is chosen on the other folds' probabilities. Two of those three folds are read by networks
-  that were trained on the fold, short of a nested run; its own cells have no part in the choice.
+  classifier trained on the other three folds, at a sickle threshold chosen on the other folds only. The shipped pair
+  is trained on all folds; no slide that it has not seen is measured here but those of `txl_pbc` validation.
+- The threshold of a fold is chosen on the other folds' probabilities. Those are read by networks that were trained on
+  the fold, short of a nested run; its own cells have no part in the choice.
 - Intervals are 95 %, by bootstrap over groups of fields of one place (pictures for `txl_pbc`), or Wilson's where it
   says so. A field or a group is not a patient, and no figure here is a sensitivity or specificity for the disease.
 - Two figures rest on labels that are not whole, and were looked at by eye; the transfer tests as far as they were made

@@ -16,8 +16,8 @@ from edge.files import aside, move, storage_errors
 
 FOLDS = (0, 1, 2, 3)
 
-TRAINED_ON = {"a": (0, 1), "b": (2, 3), "all": FOLDS}
-"""Folds that each pair of networks is trained on: `a` and `b` judge each other's folds, `all` is shipped."""
+TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold in FOLDS}, "all": FOLDS}
+"""Folds that each pair of networks is trained on: four are judged by the fold they lack, `all` is shipped."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -54,17 +54,16 @@ class RunDir:
         return self.path / "readings"
 
     def detector(self, name: str) -> Path:
-        """Weights of a detector, `a`, `b` or `all`."""
+        """Weights of a detector, of one of TRAINED_ON."""
         return self.path / f"detector-{name}.pt"
 
     def classifier(self, name: str) -> Path:
-        """Weights of a classifier, `a`, `b` or `all`."""
+        """Weights of a classifier, of one of TRAINED_ON."""
         return self.path / f"classifier-{name}.pt"
 
     def for_fold(self, fold: int) -> tuple[Path, Path]:
         """Weights of the detector and classifier that have never seen a fold."""
-        unseen = next(name for name, folds in TRAINED_ON.items() if fold not in folds)
-        return self.detector(unseen), self.classifier(unseen)
+        return self.detector(f"without{fold}"), self.classifier(f"without{fold}")
 
     def shipped(self) -> tuple[Path, Path]:
         """Weights of the pair trained on all folds."""

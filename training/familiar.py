@@ -1,0 +1,41 @@
+"""Measures what usual cells look like to a trained classifier, so that it can tell what it has never seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge.types import Pixels
+from training.networks import Classifier, normalised
+
+SHRINKAGE = 0.02
+"""Part of the mean variance that is added to each direction: the directions in which cells hardly vary are few cells'
+noise, and rounding to INT8 would fill them."""
+
+BATCH = 256
+
+
+def acquaint(net: Classifier, pictures: Pixels) -> None:
+    """Measure the features of usual cells, uint8 (N, 64, 64, 3), as `Classifier.novelty` needs them."""
+    net.eval()
+    with torch.inference_mode():
+        parts = [torch.from_numpy(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
+        features = torch.cat([net.features(normalised(part)) for part in parts])
+        named = net.head(features).argmax(1)
+        middles = torch.stack([_middle(features, named == i) for i in range(net.head.out_features)])
+        whiten = _whitening((features - middles[named]).double())
+    net.whiten.copy_(whiten)  # type: ignore[operator]
+    net.usual.copy_(middles @ whiten)  # type: ignore[operator]
+
+
+def _middle(features: Tensor, chosen: Tensor) -> Tensor:
+    return features[chosen].mean(0) if chosen.any() else features.mean(0)
+
+
+def _whitening(apart: Tensor) -> Tensor:
+    """Return the matrix (d, d) that gives each direction of `apart` (N, d) the variance 1, small ones less."""
+    covariance = apart.T @ apart / len(apart)
+    covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype)
+    values, vectors = np.linalg.eigh(covariance.numpy())
+    return torch.from_numpy(vectors / np.sqrt(values)).float()
