@@ -80,8 +80,10 @@ def sensor(x: Tensor, g: torch.Generator) -> Tensor:
 
 def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tensor:
     """All of the above, in the order of the light's way; a share of `unchanged` pictures stay as they are."""
-    changed = sensor(focus(light(stain(x, g), g), g), g)
-    return torch.where(_chance(len(x), unchanged, g)[:, None, None, None], x, changed)
+    chosen = ~_chance(len(x), unchanged, g)
+    changed = x.clone()
+    changed[chosen] = sensor(focus(light(stain(x[chosen], g), g), g), g)
+    return changed
 
 
 def turned(

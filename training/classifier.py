@@ -78,7 +78,8 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
 def _moved(data: Patches, chosen: np.ndarray, seed: int) -> Pixels:
     """Return the patches, a share of the red cells on the glass of another field."""
     rng = np.random.default_rng(seed)
-    pictures, grounds = data.patches[chosen], np.nonzero(data.stream == STREAMS.index("background"))[0]
+    pictures: Pixels = data.patches[chosen]
+    grounds = np.nonzero(data.stream == STREAMS.index("background"))[0]
     red = data.may[chosen][:, [NORMAL, SICKLE, OTHER]].any(1)
     for i in np.nonzero(red & (rng.random(len(chosen)) < TRANSPLANTED))[0] if len(grounds) else ():
         pictures[i] = transplanted(pictures[i], data.patches[rng.choice(grounds)], float(rng.uniform(0.7, 1.4)))

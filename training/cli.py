@@ -58,8 +58,8 @@ def bars() -> Iterator[Progress]:
 def detector(
     out_dir: Out,
     steps_base: Annotated[int, Steps] = 2000,
-    steps_fold: Annotated[int, Steps] = 1200,
-    steps: Annotated[int, Steps] = 1200,
+    steps_fold: Annotated[int, Steps] = 1000,
+    steps: Annotated[int, Steps] = 1000,
     seed: Seed = 0,
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
@@ -73,9 +73,9 @@ def detector(
 @app.command()
 def classifier(
     out_dir: Out,
-    steps_fold: Annotated[int, Steps] = 3000,
-    steps: Annotated[int, Steps] = 3000,
-    steps_last: Annotated[int, Steps] = 900,
+    steps_fold: Annotated[int, Steps] = 2100,
+    steps: Annotated[int, Steps] = 2100,
+    steps_last: Annotated[int, Steps] = 600,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""

@@ -25,8 +25,8 @@ def acquaint(net: Classifier, pictures: Pixels) -> None:
         named = net.head(features).argmax(1)
         middles = torch.stack([_middle(features, named == i) for i in range(net.head.out_features)])
         whiten = _whitening((features - middles[named]).double())
-    net.whiten.copy_(whiten)  # type: ignore[operator]
-    net.usual.copy_(middles @ whiten)  # type: ignore[operator]
+    net.whiten.copy_(whiten)
+    net.usual.copy_(middles @ whiten)
 
 
 def _middle(features: Tensor, chosen: Tensor) -> Tensor:

@@ -59,17 +59,17 @@ class DetectorSteps:
     """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one."""
 
     base: int = 2000
-    fold: int = 1200
-    shipped: int = 1200
+    fold: int = 1000
+    shipped: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSteps:
     """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one; last, of each."""
 
-    fold: int = 3000
-    shipped: int = 3000
-    last: int = 900
+    fold: int = 2100
+    shipped: int = 2100
+    last: int = 600
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:

@@ -15,7 +15,7 @@ FEATHER_PX = 1.0
 
 
 def cut_out(patch: Pixels) -> Floats | None:
-    """Return the absorbance (side, side, 3) of the cell in the middle of a patch, 0 round it; None where it touches others.
+    """Return the absorbance (side, side, 3) of the cell in the middle of a patch, 0 round it; None if it is not free.
 
     patch: uint8 (side, side, 3). Absorbance is over that of the glass in the patch (Beer–Lambert).
     """
@@ -26,11 +26,11 @@ def cut_out(patch: Pixels) -> Floats | None:
     if outline is None or len(bare) < AREA_PX[0]:
         return None
     cell = cv2.drawContours(np.zeros_like(dark), [outline], 0, 1, -1)
-    soft = cv2.dilate(cell, np.ones((3, 3), np.uint8)).astype(np.float32)
-    soft = cv2.GaussianBlur(soft, (0, 0), FEATHER_PX)[:, :, None]
+    grown = cv2.dilate(cell, np.ones((3, 3), np.uint8)).astype(np.float32)
+    soft = cv2.GaussianBlur(grown, (0, 0), FEATHER_PX)[:, :, None]
     glass = np.maximum(np.median(bare, axis=0), 1)
-    absorbance = -np.log(np.maximum(patch, 1) / glass) * soft
-    return absorbance.astype(np.float32)
+    absorbance: Floats = (-np.log(np.maximum(patch, 1) / glass) * soft).astype(np.float32)
+    return absorbance
 
 
 def _free_outline(dark: np.ndarray) -> np.ndarray | None:
@@ -45,8 +45,9 @@ def _free_outline(dark: np.ndarray) -> np.ndarray | None:
 
 
 def transplanted(patch: Pixels, ground: Pixels, strength: float) -> Pixels:
-    """Put the cell in the middle of a patch on another one's glass, `strength` times as dark; else leave it as it is."""
+    """Put the cell in the middle of a patch on another one's glass, `strength` times as dark; one not free stays."""
     absorbance = cut_out(patch)
     if absorbance is None:
         return patch
-    return np.clip(ground * np.exp(-strength * absorbance), 0, 255).astype(np.uint8)
+    there: Pixels = np.clip(ground * np.exp(-strength * absorbance), 0, 255).astype(np.uint8)
+    return there
