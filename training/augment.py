@@ -82,7 +82,8 @@ def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tenso
     """All of the above, in the order of the light's way; a share of `unchanged` pictures stay as they are."""
     chosen = ~_chance(len(x), unchanged, g)
     changed = x.clone()
-    changed[chosen] = sensor(focus(light(stain(x[chosen], g), g), g), g)
+    if chosen.any():
+        changed[chosen] = sensor(focus(light(stain(x[chosen], g), g), g), g)
     return changed
 
 
