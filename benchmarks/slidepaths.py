@@ -32,7 +32,8 @@ def looked(truth: Sequence[VirtualCell], spec: SlideSpec, eye: Eye, rng: Generat
     boxes = boxes.clip(0, sides)
     # Whole or cut is taken from the truth: no detector is to blame for what is measured here.
     border = np.array([not cell.fully_visible for cell in found], np.bool_)
-    return found, Cells(boxes.astype(np.float32), np.ones(len(found), np.float32), border)
+    sure, red = np.ones(len(found), np.float32), np.zeros(len(found), np.int8)
+    return found, Cells(boxes.astype(np.float32), sure, border, red)
 
 
 def jittered(spec: SlideSpec, overlap: float, rng: Generator, turn_deg: float = 2.0) -> list[View]:
@@ -84,8 +85,9 @@ class Walk:
         self.tally.add(
             FieldReading(
                 frame_index=0, name="", width=self.spec.width, height=self.spec.height, scale=Scale(0.25, "configured"),
-                rejected=rejected, boxes=none[:, :4], score=none[:, 0], prob=none, label=np.zeros(0, np.int8), border=0,
-                area_mm2=0.0, placement=placed if isinstance(placed, Placement) else None, change=change,
+                rejected=rejected, boxes=none[:, :4], score=none[:, 0], prob=none, label=np.zeros(0, np.int8),
+                kind=np.zeros(0, np.int8), novelty=none[:, 0], border=0, area_mm2=0.0,
+                placement=placed if isinstance(placed, Placement) else None, change=change,
             )
         )  # fmt: skip
         return placed

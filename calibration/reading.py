@@ -54,9 +54,10 @@ class _Lower:
     """A detector that answers from a lower score on."""
 
     def __init__(self, network: Network) -> None:
-        score = network.contract.thresholds["score"] * SCORE_FLOOR
+        limits = network.contract.thresholds
+        lower = {**limits, "score": limits["score"] * SCORE_FLOOR}
         self._network = network
-        self.contract: Contract = network.contract.model_copy(update={"thresholds": {"score": score}})
+        self.contract: Contract = network.contract.model_copy(update={"thresholds": lower})
         self.sha256, self.runtime = network.sha256, network.runtime
 
     def __call__(self, batch: Pixels) -> dict[str, Floats]:
@@ -99,6 +100,6 @@ def read_both(
 
 def _seen(field: Field, find: CellDetector, name: CellClassifier) -> Seen:
     cells = find(field)
-    prob, _ = name(field, cells.boxes)
+    prob, _ = name(field, cells)
     origin = np.array([*field.origin, *field.origin], np.float32)
     return Seen((cells.boxes * np.float32(field.zoom) + origin).astype(np.float32), cells.score, prob, cells.border)

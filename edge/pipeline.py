@@ -16,7 +16,7 @@ from edge.runtime.base import Network, open_network
 from edge.screening.census import Census
 from edge.types import (
     CANONICAL_UM_PER_PX,
-    CLASSES,
+    UNSAID,
     Cells,
     Change,
     Field,
@@ -30,6 +30,7 @@ from edge.types import (
     Reason,
     Rejection,
     Scale,
+    unread,
 )
 from edge.vision import quality
 from edge.vision.classify import CellClassifier, Looks
@@ -136,7 +137,7 @@ class Pipeline:
 
         with report.stage("familiar"):  # before the field is placed: one that is refused must leave no trace
             whole = np.ones(len(cells), bool) if self.config.screening.keep_border else ~cells.border
-            looks = self._classify.looks(field, cells.boxes)
+            looks = self._classify.looks(field, cells)
             bad = looks.unfamiliar(whole)
             if bad and gate:
                 return report.rejected(bad)
@@ -149,10 +150,10 @@ class Pipeline:
         with report.stage("classify"):
             if placed is None:
                 prob = looks.prob(whole)
-                return report.read(field, cells, whole, prob, self._classify.label(prob))
+                return report.read(field, cells, whole, prob, self._classify.label(prob), looks.novelty)
             report.placement = placed
             prob, label, report.change = self._once(looks, whole, placed)
-            return report.read(field, cells, whole, prob, label)
+            return report.read(field, cells, whole, prob, label, looks.novelty)
 
     def _once(self, looks: Looks, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
         """Classify the whole cells that are not known yet; every cell then has the mean of all looks at it."""
@@ -177,9 +178,11 @@ class Pipeline:
             field = canonical_field(frame.pixels, None, (0, 0), report.scale)
         with report.stage("classify"):
             h, w = field.pixels.shape[:2]
-            cells = Cells(np.array([[0, 0, w, h]], np.float32), np.ones(1, np.float32), np.zeros(1, bool))
-            prob, label = self._classify(field, cells.boxes)
-            return report.read(field, cells, np.ones(1, bool), prob, label)
+            box, unsaid = np.array([[0, 0, w, h]], np.float32), np.array([UNSAID], np.int8)
+            cells = Cells(box, np.ones(1, np.float32), np.zeros(1, bool), unsaid)
+            looks, whole = self._classify.looks(field, cells), np.ones(1, bool)
+            prob = looks.prob(whole)
+            return report.read(field, cells, whole, prob, self._classify.label(prob), looks.novelty)
 
     def _scale(self, frame: Frame, slide: Pixels) -> tuple[Scale | None, int]:
         given = self.config.optics.um_per_px if frame.um_per_px is None else frame.um_per_px
@@ -225,41 +228,31 @@ class _Report:
 
     def rejected(self, rejection: Rejection) -> FieldReading:
         """Make the reading of a frame that is not read."""
-        none = np.zeros(0, np.float32)
-        return self._reading(rejection, none.reshape(0, 4), none, none.reshape(0, len(CLASSES)),
-                             np.zeros(0, np.int8), 0, 0.0)  # fmt: skip
-
-    def read(self, field: Field, cells: Cells, whole: Mask, prob: Floats, label: Labels) -> FieldReading:
-        """Make the reading of a frame whose cells `whole` were classified."""
-        origin = np.array([*field.origin, *field.origin], np.float32)
-        boxes = (cells.boxes[whole] * np.float32(field.zoom) + origin).astype(np.float32)
-        area_mm2 = field.area_mm2 * (self.placement.new_share if self.placement else 1.0)
-        return self._reading(None, boxes, cells.score[whole], prob, label, int((~whole).sum()), area_mm2)
-
-    def _reading(
-        self,
-        rejection: Rejection | None,
-        boxes: Floats,
-        score: Floats,
-        prob: Floats,
-        label: Labels,
-        border: int,
-        area_mm2: float,
-    ) -> FieldReading:
         h, w = self._frame.pixels.shape[:2]
+        nothing = unread(self._frame.name, self._frame.index, rejection)
+        return replace(nothing, width=w, height=h, scale=self.scale, stage_ms=self._stage_ms, flags=self._flags)
+
+    def read(
+        self, field: Field, cells: Cells, whole: Mask, prob: Floats, label: Labels, novelty: Floats
+    ) -> FieldReading:
+        """Make the reading of a frame whose cells `whole` were classified; novelty is that of all its cells."""
+        h, w = self._frame.pixels.shape[:2]
+        origin = np.array([*field.origin, *field.origin], np.float32)
         return FieldReading(
             frame_index=self._frame.index,
             name=self._frame.name,
             width=w,
             height=h,
             scale=self.scale,
-            rejected=rejection,
-            boxes=boxes,
-            score=score,
+            rejected=None,
+            boxes=(cells.boxes[whole] * np.float32(field.zoom) + origin).astype(np.float32),
+            score=cells.score[whole],
             prob=prob,
             label=label,
-            border=border,
-            area_mm2=area_mm2,
+            kind=cells.kind[whole],
+            novelty=novelty[whole],
+            border=int((~whole).sum()),
+            area_mm2=field.area_mm2 * (self.placement.new_share if self.placement else 1.0),
             stage_ms=self._stage_ms,
             flags=self._flags,
             placement=self.placement,

@@ -21,6 +21,12 @@ CLASSES = ("normal", "sickle", "other", "wbc", "platelet", "artefact")
 RED_CELLS = ("normal", "sickle", "other")
 """The classes that make the denominator of the sickle-like fraction."""
 
+KINDS = ("rbc", "wbc", "platelet")
+"""What the detector tells apart, in the order of its peaks."""
+
+UNSAID = -1
+"""Kind of a cell that no detector has seen."""
+
 ABSTAINED = -1
 """Label of a cell whose class the classifier would not name."""
 
@@ -126,12 +132,14 @@ class Cells:
     """What the detector found in a field.
 
     boxes: float32 (N, 4) as x0, y0, x1, y1 in canonical pixels; score: float32 (N,) in 0–1; border: bool (N,), True
-    where the cell is cut by the edge of the image or of the eyepiece's disc.
+    where the cell is cut by the edge of the image or of the eyepiece's disc; kind: int8 (N,), what the detector takes
+    it for: an index into KINDS, or UNSAID.
     """
 
     boxes: Floats
     score: Floats
     border: Mask
+    kind: Labels
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -176,7 +184,8 @@ class FieldReading:
     """The whole result of one frame.
 
     boxes: float32 (N, 4) x0, y0, x1, y1 in pixels of the given image; score: float32 (N,) of the detector;
-    prob: float32 (N, 6) in the order of CLASSES; label: int8 (N,) index into CLASSES, or ABSTAINED.
+    prob: float32 (N, 6) in the order of CLASSES; label: int8 (N,) index into CLASSES, or ABSTAINED; kind: int8 (N,) as
+    in Cells; novelty: float32 (N,), how far a cell lies from those of the training, NaN where nobody asked.
     Border cells are in none of these arrays; `border` counts them. A rejected frame has N = 0.
     flags: what is to be known of a result with this frame, by the names of the verdict's flags.
     area_mm2: slide that was read and that no frame of the sample showed before. placement, change: where the frame
@@ -194,6 +203,8 @@ class FieldReading:
     score: Floats
     prob: Floats
     label: Labels
+    kind: Labels
+    novelty: Floats
     border: int
     area_mm2: float
     stage_ms: dict[str, float] = field(default_factory=dict)
@@ -222,6 +233,8 @@ def unread(name: str, frame_index: int, rejection: Rejection) -> FieldReading:
         score=none,
         prob=none.reshape(0, len(CLASSES)),
         label=np.zeros(0, np.int8),
+        kind=np.zeros(0, np.int8),
+        novelty=none,
         border=0,
         area_mm2=0.0,
     )

@@ -14,9 +14,9 @@ from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import ModelsConfig
 from edge.runtime.base import Network, open_network
-from edge.types import ABSTAINED, CLASSES, Field, Floats, Pixels
+from edge.types import ABSTAINED, CLASSES, UNSAID, Cells, Field, Floats, Pixels
 from edge.vision import classify
-from edge.vision.classify import SICKLE, CellClassifier, called, crops
+from edge.vision.classify import SICKLE, CellClassifier, agreed, called, crops
 
 NORMAL, OTHER, WBC = (CLASSES.index(name) for name in ("normal", "other", "wbc"))
 
@@ -113,20 +113,37 @@ def network() -> Iterator[Network]:
     opened.close()
 
 
+def unsaid(boxes: Floats, kind: int = UNSAID) -> Cells:
+    n = len(boxes)
+    return Cells(boxes, np.ones(n, np.float32), np.zeros(n, bool), np.full(n, kind, np.int8))
+
+
+def test_the_detectors_kind_decides_where_the_classifier_wavers(network: Network) -> None:
+    prob = np.array([[0.3, 0.1, 0.1, 0.4, 0.05, 0.05], [0.02, 0.95, 0.02, 0.01, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32)
+    as_red, as_white, as_nothing = (agreed(prob, np.full(3, kind, np.int8)) for kind in (0, 1, UNSAID))
+    assert as_red[0].argmax() == 0
+    assert as_white[0].argmax() == CLASSES.index("wbc")
+    assert as_red[1, SICKLE] == pytest.approx(0.96, abs=0.01)
+    assert not as_red[2].any()  # a cell that is unlike all others has no probability, whatever its kind
+    assert np.allclose(as_nothing, prob)
+    for each in (as_red, as_white):
+        assert each[:2].sum(1) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_cell_is_called_the_same_alone_and_in_a_crowd(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     slide = Slide(SlideSpec(seed=4))
     boxes = np.array([cell.box for cell in slide.truth(0)], np.float32)[:40]
     field = Field(slide.render(0), None, (0.0, 0.0), 1.0)
-    classifier = CellClassifier(network)
-    together, _ = classifier(field, boxes)
+    classifier, cells = CellClassifier(network), unsaid(boxes)
+    together, _ = classifier(field, cells)
     monkeypatch.setattr(classify, "BATCH", 1)
-    alone, _ = classifier(field, boxes)
+    alone, _ = classifier(field, cells)
     assert np.allclose(together, alone, atol=1e-4)
     assert together.sum(1) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_field_without_cells_is_classified(network: Network) -> None:
     field = Field(np.zeros((64, 64, 3), np.uint8), None, (0.0, 0.0), 1.0)
-    found, label = CellClassifier(network)(field, np.zeros((0, 4), np.float32))
+    found, label = CellClassifier(network)(field, unsaid(np.zeros((0, 4), np.float32)))
     assert found.shape == (0, len(CLASSES))
     assert len(label) == 0

@@ -199,3 +199,12 @@ def test_nothing_is_found_outside_the_eyepiece(detector: Network) -> None:
     assert len(cells) > 5
     assert visible[y, x].all()
     assert cells.border.any()
+
+
+def test_each_kind_has_a_threshold_of_its_own() -> None:
+    peaks, sides = np.zeros((3, 8, 8), np.float32), np.full((4, 8, 8), 6, np.float32)
+    peaks[0, 2, 2] = peaks[1, 2, 6] = peaks[2, 6, 6] = 0.3
+    _, score, kind = decoded(peaks, sides, (32, 32), np.array([0.25, 0.2, 0.45], np.float32))
+    assert sorted(kind.tolist()) == [0, 1]
+    assert len(decoded(peaks, sides, (32, 32), 0.25)[1]) == 3
+    assert len(score) == 2

@@ -38,6 +38,8 @@ def reading(cells: list[tuple[float, float, int]], side: float = 40, **changes: 
         score=np.linspace(0.9, 0.5, n).astype(np.float32),
         prob=np.array([prob(c[2]) for c in cells], np.float32).reshape(-1, len(CLASSES)),
         border=np.zeros(n, bool),
+        kind=np.zeros(n, np.int8),
+        novelty=np.ones(n, np.float32),
     )
     return replace(whole, **changes)
 

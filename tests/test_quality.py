@@ -126,7 +126,8 @@ def test_a_picture_without_room_for_a_cell_or_too_large_to_hold_is_refused(
 
 
 def cells_at(boxes: np.ndarray) -> Cells:
-    return Cells(boxes.astype(np.float32), np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
+    return Cells(boxes.astype(np.float32), np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool),
+                 np.zeros(len(boxes), np.int8))  # fmt: skip
 
 
 def packed(spacing: float, diameter: float = 30.0) -> np.ndarray:

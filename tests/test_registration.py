@@ -137,7 +137,7 @@ def test_a_field_with_hardly_a_cell_is_not_placed_and_leaves_no_trace() -> None:
     registrar = Registrar()
     for few in (0, 1, 5):
         one = cells(View(0, 0))
-        bare = registrar.place(FIELD, Cells(one.boxes[:few], one.score[:few], one.border[:few]))
+        bare = registrar.place(FIELD, Cells(one.boxes[:few], one.score[:few], one.border[:few], one.kind[:few]))
         assert isinstance(bare, Rejection)
         assert bare.reason is Reason.NOT_PLACED
     assert placed(registrar, View(0, 0)).numbered_before == 0
@@ -173,8 +173,10 @@ def test_the_hand_that_holds_a_telephone_may_turn_and_zoom_it() -> None:
     here = (one.boxes[:, :2] + one.boxes[:, 2:]) / 2
     first = np.hypot(*(here - (320, 240)).T) < 225
     registrar = Registrar()
-    registrar.place(field, Cells(one.boxes[first], one.score[first], one.border[first]))
-    found = registrar.place(field, Cells(turned.boxes[inside], turned.score[inside], turned.border[inside]))
+    registrar.place(field, Cells(one.boxes[first], one.score[first], one.border[first], one.kind[first]))
+    found = registrar.place(
+        field, Cells(*(part[inside] for part in (turned.boxes, turned.score, turned.border, turned.kind)))
+    )
     assert isinstance(found, Placement)
     assert found.islands == 1
     assert found.turned_deg == pytest.approx(-14, abs=1)
@@ -209,7 +211,8 @@ def test_any_boxes_are_placed_or_rejected_and_numbers_are_given_once(
     corners: list[tuple[float, float, float, float]], times: int
 ) -> None:
     boxes = np.array([(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners], np.float32)
-    odd = Cells(boxes.reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.bool_))
+    odd = Cells(boxes.reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.bool_),
+                np.zeros(len(boxes), np.int8))  # fmt: skip
     registrar, given_so_far = Registrar(), 0
     for _ in range(times + 1):
         found = registrar.place(FIELD, odd)

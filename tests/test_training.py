@@ -170,7 +170,8 @@ def eyes(
         prob[:, CLASSES.index("normal" if len(field.points) else "sickle")] = 0.9
         boxes, key = np.array(there, np.float32).reshape(-1, 4), f"{field.path.parent.name}/{field.path.name}"
         size = pixels.shape[0], pixels.shape[1]
-        reading = Reading(key, size, 0.25, None, None, boxes, np.ones(n, np.float32), prob, np.zeros(n, bool))
+        reading = Reading(key, size, 0.25, None, None, boxes, np.ones(n, np.float32), prob, np.zeros(n, bool),
+                          np.zeros(n, np.int8), np.ones(n, np.float32))  # fmt: skip
         seen.append(Seen(field, reading))
     return seen
 

@@ -17,7 +17,6 @@ import numpy as np
 from edge.errors import InputError
 from edge.types import Floats, Pixels
 
-KINDS = ("rbc", "wbc", "platelet")
 """What the detector tells apart; the classifier names the class."""
 
 CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge.types import Floats, Pixels
+from edge.types import KINDS, Floats, Pixels
 from training.augment import another_microscope
-from training.data import KINDS
 from training.fields import TrainingField, centres
 from training.networks import STRIDE, Detector
 from training.rundir import load_weights, save_weights

@@ -25,7 +25,7 @@ from training.readings import read_fields
 from training.recipe import LIKELY_UM_PER_PX
 from training.release import hand_over
 from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
-from training.seen import ABSTAIN, SCORE, SECOND_LOOK, Seen, of
+from training.seen import ABSTAIN, SCORES, SECOND_LOOK, Seen, of
 
 TARGET = 0.002
 """Rate of false calls that thresholds are chosen for, below the 0.3 % allowed: an unseen fold is never quite alike."""
@@ -189,7 +189,8 @@ def write_release(run: RunDir, seen: list[Seen], sickle: float, blank: float) ->
     tiles = pictures.reshape(n, side, CROP_PX, side, CROP_PX, 3).transpose(0, 1, 3, 2, 4, 5)
     detector, classifier = run.shipped()
     name = version("sicklescope")
-    hand_over(restored_detector(detector), run.release, pictures, name, {"score": SCORE})
+    scores = dict(zip(("score", "score_wbc", "score_platelet"), SCORES, strict=True))
+    hand_over(restored_detector(detector), run.release, pictures, name, scores)
     thresholds = {"sickle": sickle, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
     hand_over(restored_classifier(classifier), run.release, tiles.reshape(-1, CROP_PX, CROP_PX, 3), name, thresholds,
               limit_of_blank=blank)  # fmt: skip

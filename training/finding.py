@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.types import ABSTAINED, CLASSES, Floats, Labels, Mask
-from training.data import CHULA_UNCATEGORISED, KINDS, LABELLED_ENOUGH
+from edge.types import ABSTAINED, CLASSES, KINDS, Floats, Labels, Mask
+from training.data import CHULA_UNCATEGORISED, LABELLED_ENOUGH
 from training.figures import Figure, Thresholds, red
 from training.metrics import greedy, iou
 from training.seen import RED, Reading, Seen

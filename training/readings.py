@@ -20,15 +20,15 @@ from edge.camera.capture import stamped
 from edge.config import Config, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
 from edge.pipeline import Pipeline
-from edge.runtime.contract import Contract
-from edge.types import CANONICAL_UM_PER_PX, CLASSES, FieldReading, Floats, Pixels
+from edge.runtime.contract import NOVELTY_THRESHOLDS, Contract
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS, FieldReading, Floats, Pixels
 from training import alter
 from training.classifier import restored as restored_classifier
-from training.data import KINDS, LabelledField, read_pixels
+from training.data import LabelledField, read_pixels
 from training.detector import restored as restored_detector
 from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.rundir import Progress, digest, quiet, write_text
-from training.seen import ABSTAIN, FLOOR, SCORE, SECOND_LOOK, Reading, Seen
+from training.seen import ABSTAIN, FLOOR, SCORES, SECOND_LOOK, Reading, Seen
 
 
 class TorchNetwork:
@@ -48,6 +48,7 @@ class TorchNetwork:
         else:
             role, classes, size = "classifier", CLASSES, CROP_PX
             thresholds = {"sickle": 0.5, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
+            thresholds |= dict.fromkeys(NOVELTY_THRESHOLDS, float("inf"))  # asked for, and not judged by yet
             self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob", "novelty")
         self.contract = Contract.model_validate(
             {
@@ -110,6 +111,8 @@ class Reader:
             found.score,
             found.prob,
             border,
+            found.kind,
+            found.novelty,
         )
 
     def crop(self, pixels: Pixels, um_per_px: float) -> Floats:
@@ -145,7 +148,7 @@ def read_fields(
 ) -> list[Seen]:
     """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
 
-    Boxes from FLOOR are kept in the cache, those from SCORE returned.
+    Boxes from FLOOR are kept in the cache, those from SCORES returned.
     A cache made with other weights, of other fields, or by other code of the device is made anew.
     Raises ModelError, DataError, StorageError.
     """
@@ -158,7 +161,7 @@ def read_fields(
         lines = [reading.to_json() for reading in read]
         write_text(cache, "\n".join([head, *lines]) + "\n")
         readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
-    return [Seen(f, r.above(SCORE)) for f, r in zip(fields, readings, strict=True)]
+    return [Seen(f, r.above(SCORES)) for f, r in zip(fields, readings, strict=True)]
 
 
 def _code_digest(picture: Picture) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge.types import CANONICAL_UM_PER_PX, CLASSES, Pixels
-from training.data import KINDS
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS, Pixels
 from training.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.rundir import write_bytes, write_text
 

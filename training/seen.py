@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,15 @@ from edge.types import CLASSES, RED_CELLS, Floats, Labels, Mask
 from edge.vision.classify import called
 from training.data import LabelledField
 
-SCORE, ABSTAIN, SECOND_LOOK = 0.25, 0.5, 0.25
-"""Thresholds of the shipped contracts but for `sickle`, which evaluation chooses."""
+ABSTAIN, SECOND_LOOK = 0.5, 0.25
+"""Thresholds of the shipped classifier but for those that evaluation chooses."""
+
+SCORES = (0.25, 0.45, 0.45)
+"""Score from which the shipped detector believes each of KINDS: low for red cells, for sickle cells are the faintest of
+all; for the others that from which it completes labels."""
 
 FLOOR = 0.2
-"""Score down to which a reading is kept on disk, so that SCORE can be changed without reading again."""
+"""Score down to which a reading is kept on disk, so that SCORES can be changed without reading again."""
 
 SICKLE = CLASSES.index("sickle")
 RED = [CLASSES.index(name) for name in RED_CELLS]
@@ -27,8 +31,8 @@ class Reading:
     """What was seen in one field, read without the quality gate, cells at the border kept and marked.
 
     size: height and width of the picture; um_per_px: the estimated scale. boxes: float32 (N, 4) in pixels of the
-    file; score (N,), prob (N, 6), border bool (N,). rejected: why nothing was read; gated: why the quality gate would
-    have rejected the field.
+    file; score (N,), prob (N, 6), border bool (N,), kind (N,) into KINDS, novelty (N,). rejected: why nothing was
+    read; gated: why the quality gate would have rejected the field.
     """
 
     key: str
@@ -40,16 +44,25 @@ class Reading:
     score: Floats
     prob: Floats
     border: Mask
+    kind: Labels
+    novelty: Floats
 
     def labels(self, sickle: float) -> Labels:
         """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
         return called(self.prob, sickle, ABSTAIN)
 
-    def above(self, score: float) -> Reading:
-        """Return the reading as a detector of a higher score threshold gives it: no box hides a better one."""
-        kept = self.score >= score
+    def above(self, scores: Sequence[float]) -> Reading:
+        """Return the reading as a detector of higher score thresholds, of each kind, gives it.
+
+        A box that falls away may have hidden one of another kind, which stays hidden.
+        """
+        kept = self.score >= np.array(scores)[self.kind]
         return replace(self, boxes=self.boxes[kept], score=self.score[kept], prob=self.prob[kept],
-                       border=self.border[kept])  # fmt: skip
+                       border=self.border[kept], kind=self.kind[kept], novelty=self.novelty[kept])  # fmt: skip
+
+    def familiar(self, cell: float) -> Reading:
+        """Return the reading with no probability for cells of a higher novelty than `cell`, as the device gives it."""
+        return replace(self, prob=np.where(self.novelty[:, None] <= cell, self.prob, 0).astype(np.float32))
 
     @property
     def centres(self) -> Floats:
@@ -65,6 +78,8 @@ class Reading:
             "score": self.score.astype(float).round(5).tolist(),
             "prob": self.prob.astype(float).round(7).tolist(),
             "border": self.border.astype(int).tolist(),
+            "kind": self.kind.tolist(),
+            "novelty": self.novelty.astype(float).round(4).tolist(),
         }
         return json.dumps({**head, **why, **arrays}, separators=(",", ":"))
 
@@ -76,6 +91,7 @@ class Reading:
             d["key"], (d["size"][0], d["size"][1]), d["um_per_px"], d["rejected"], d["gated"],
             np.array(d["boxes"], np.float32).reshape(-1, 4), np.array(d["score"], np.float32),
             np.array(d["prob"], np.float32).reshape(-1, len(CLASSES)), np.array(d["border"], bool),
+            np.array(d["kind"], np.int8), np.array(d["novelty"], np.float32),
         )  # fmt: skip
 
 

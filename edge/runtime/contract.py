@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config import ModelConfig
 from edge.errors import ModelError
-from edge.types import CANONICAL_UM_PER_PX, CLASSES
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 
 Role: TypeAlias = Literal["detector", "classifier"]
 
@@ -46,19 +46,17 @@ NOVELTY_THRESHOLDS = ("novelty_cell", "novelty_field")
 THRESHOLDS = {"detector": ("score",), "classifier": ("sickle", "abstain", "second_look")}
 """What a contract of each role must set."""
 
-KINDS = ("rbc", "wbc", "platelet")
-"""What the detector tells apart, in the order of its peaks."""
-
 
 class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
-    thresholds: detector `score`; classifier `sickle` (probability at which a cell is called sickle), `abstain` (below
-    which the best class is not named) and `second_look` (from which a cell is looked at from all sides); and, where it
-    can tell, `novelty_cell` (above it a cell is unlike anything it was trained on) and `novelty_field` (the same of the
-    median of a field's cells). size: the detector's stride, or the side of the classifier's crop, in canonical pixels.
-    limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile. precision: of the
-    layers; int8 files hold fp32 heads. graph_sha256: digest of the graph without its metadata.
+    thresholds: detector `score` and, where a kind needs another, `score_wbc` and `score_platelet`; classifier `sickle`
+    (probability at which a cell is called sickle), `abstain` (below which the best class is not named) and
+    `second_look` (from which a cell is looked at from all sides); and, where it can tell, `novelty_cell` (above it a
+    cell is unlike anything it was trained on) and `novelty_field` (the same of the median of a field's cells). size:
+    the detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red
+    cells called sickle on smears without any, 95th percentile. precision: of the layers; int8 files hold fp32 heads.
+    graph_sha256: digest of the graph without its metadata.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.runtime.base import Network
 from edge.runtime.contract import NOVELTY
-from edge.types import ABSTAINED, CLASSES, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
+from edge.types import ABSTAINED, CLASSES, Cells, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
 
 BATCH = 32
 """Crops that go to the network at once: bounds the memory of a crowded field."""
@@ -21,6 +21,20 @@ FAMILIAR_MIN = 8
 """The median of fewer cells than this says nothing of a field; each is still judged by itself."""
 
 SICKLE = CLASSES.index("sickle")
+
+AGREEMENT = np.array(
+    [
+        # normal, sickle, other, wbc, platelet, artefact
+        [1, 1, 1, 1 / 20, 1 / 3, 1],  # rbc
+        [1 / 20, 1 / 20, 1 / 20, 1, 1 / 20, 1 / 3],  # wbc
+        [1 / 3, 1 / 3, 1 / 3, 1 / 3, 1, 1],  # platelet
+        [1, 1, 1, 1, 1, 1],  # UNSAID
+    ],
+    np.float32,
+)
+"""What the detector's kind of a cell makes of the odds of its classes. The detector sees a white cell whole, and knows
+it better than the classifier, whose crop it overfills; of small things neither is sure.
+"""
 
 
 def crops(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
@@ -49,6 +63,13 @@ def called(prob: Floats, sickle: float, abstain: float) -> Labels:
     return label
 
 
+def agreed(prob: Floats, kind: Labels) -> Floats:
+    """Return probabilities (N, 6) with the detector's kinds (N,) taken into account; a row without any stays 0."""
+    together = prob * AGREEMENT[kind]
+    share: Floats = together / np.maximum(1e-12, together.sum(1, keepdims=True))
+    return share
+
+
 class CellClassifier:
     """The classification stage: a field and its boxes in, probabilities and labels out."""
 
@@ -61,17 +82,19 @@ class CellClassifier:
         # A classifier that cannot tell what it never saw sets no limit, and nothing is asked of it.
         self._novelty_cell, self._novelty_field = thresholds.get("novelty_cell"), thresholds.get("novelty_field")
 
-    def looks(self, field: Field, boxes: Floats) -> Looks:
-        """Begin to look at the cells in boxes (N, 4), canonical pixels, of a field."""
+    def looks(self, field: Field, cells: Cells) -> Looks:
+        """Begin to look at the cells of a field."""
 
-        def named(some: Floats) -> tuple[Floats, Floats]:
-            return self._named(crops(field.pixels, some, self._side))
+        def named(which: Mask) -> tuple[Floats, Floats]:
+            prob, novelty = self._named(crops(field.pixels, cells.boxes[which], self._side))
+            return agreed(prob, cells.kind[which]), novelty
 
-        return Looks(named, boxes, self._novelty_field)
+        return Looks(named, len(cells), self._novelty_field)
 
-    def __call__(self, field: Field, boxes: Floats) -> tuple[Floats, Labels]:
-        """Return probabilities float32 (N, 6) and labels int8 (N,) of the cells in boxes (N, 4), canonical pixels."""
-        return self.name(crops(field.pixels, boxes, self._side))
+    def __call__(self, field: Field, cells: Cells) -> tuple[Floats, Labels]:
+        """Return probabilities float32 (N, 6) and labels int8 (N,) of the cells of a field."""
+        prob = self.looks(field, cells).prob(np.ones(len(cells), bool))
+        return prob, self.label(prob)
 
     def name(self, pictures: Pixels) -> tuple[Floats, Labels]:
         """Classify uint8 (N, side, side, 3) crops."""
@@ -107,20 +130,18 @@ class CellClassifier:
 class Looks:
     """The looks at the cells of one field: each cell is classified when it is asked for, and at most once."""
 
-    def __init__(
-        self, named: Callable[[Floats], tuple[Floats, Floats]], boxes: Floats, novelty_field: float | None
-    ) -> None:
-        """named: gives probabilities (M, 6) and novelty (M,) of the cells in boxes (M, 4)."""
-        self._named, self._boxes, self._limit = named, boxes, novelty_field
-        self._prob = np.zeros((len(boxes), len(CLASSES)), np.float32)
-        self._novelty = np.zeros(len(boxes), np.float32)
-        self._done = np.zeros(len(boxes), bool)
+    def __init__(self, named: Callable[[Mask], tuple[Floats, Floats]], cells: int, novelty_field: float | None) -> None:
+        """named: gives probabilities (M, 6) and novelty (M,) of the cells in a mask (N,); cells: N."""
+        self._named, self._limit = named, novelty_field
+        self._prob = np.zeros((cells, len(CLASSES)), np.float32)
+        self.novelty = np.full(cells, np.nan, np.float32)
+        self._done = np.zeros(cells, bool)
 
     def prob(self, which: Mask) -> Floats:
         """Return probabilities float32 (M, 6) of the cells in the mask (N,)."""
         new = which & ~self._done
         if new.any():
-            self._prob[new], self._novelty[new] = self._named(self._boxes[new])
+            self._prob[new], self.novelty[new] = self._named(new)
             self._done |= new
         return self._prob[which]
 
@@ -135,7 +156,7 @@ class Looks:
         some = np.zeros_like(whole)
         some[cells[np.linspace(0, len(cells) - 1, min(len(cells), FAMILIAR_FROM)).astype(int)]] = True
         self.prob(some)
-        value = float(np.median(self._novelty[some]))
+        value = float(np.median(self.novelty[some]))
         # Written so that a distance which is no number is refused too.
         return None if value <= self._limit else Rejection(Reason.UNFAMILIAR, value, self._limit)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.runtime.base import Network
-from edge.types import Cells, Field, Floats, Mask, Pixels
+from edge.types import KINDS, Cells, Field, Floats, Mask, Pixels
 
 PLATELET = 2
 """Kind of a platelet among the detector's maps: red cell, white cell, platelet."""
@@ -35,15 +35,16 @@ BORDER_PX = 1.5
 
 
 def decoded(
-    peaks: Floats, sides: Floats, shape: tuple[int, int], threshold: float
+    peaks: Floats, sides: Floats, shape: tuple[int, int], threshold: float | Floats
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Gather boxes from the detector's maps of one picture.
 
     peaks: float32 (K, h, w), 0 but at local maxima; sides: float32 (4, h, w), distances in pixels from a position's
-    centre to left, top, right and bottom; shape: (height, width) that the boxes are clipped to.
+    centre to left, top, right and bottom; shape: (height, width) that the boxes are clipped to; threshold: least score,
+    of all kinds or (K,) of each.
     Returns boxes (N, 4), score (N,) descending, kind (N,).
     """
-    kind, row, column = np.nonzero(peaks >= threshold)
+    kind, row, column = np.nonzero(peaks >= np.reshape(threshold, (-1, 1, 1)))
     score = peaks[kind, row, column]
     order = np.argsort(-score, kind="stable")
     kind, row, column, score = kind[order], row[order], column[order], score[order]
@@ -77,19 +78,21 @@ class CellDetector:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._threshold = network.contract.thresholds["score"]
+        thresholds = network.contract.thresholds
+        score = thresholds["score"]
+        self._threshold = np.array([thresholds.get(f"score_{kind}", score) for kind in KINDS], np.float32)
 
     def __call__(self, field: Field) -> Cells:
         """Find the cells of a field, those outside the eyepiece's disc left out."""
         shape = field.pixels.shape[0], field.pixels.shape[1]
         boxes, score, kind = self._found(field.pixels)
         sliver = (kind != PLATELET) & at_edge(boxes, shape) & ((boxes[:, 2:] - boxes[:, :2]).min(1) < SLIVER_PX)
-        boxes, score = boxes[~sliver], score[~sliver]
+        boxes, score, kind = boxes[~sliver], score[~sliver], kind[~sliver]
         if field.visible is not None and len(boxes):
             x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int).T
             seen = field.visible[y.clip(0, shape[0] - 1), x.clip(0, shape[1] - 1)]
-            boxes, score = boxes[seen], score[seen]
-        return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible))
+            boxes, score, kind = boxes[seen], score[seen], kind[seen]
+        return Cells(boxes, score, cut_by_edge(boxes, shape, field.visible), kind.astype(np.int8))
 
     def _found(self, pixels: Pixels) -> tuple[Floats, Floats, NDArray[np.int64]]:
         """Return boxes (N, 4), score (N,) and kind (N,) of all cells of uint8 (h, w, 3), best first."""
