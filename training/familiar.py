@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edge.types import Pixels
-from training.networks import Classifier, normalised
+from training.networks import Classifier, colours, normalised
 
 SHRINKAGE = 0.02
 """Part of the mean variance that is added to each direction: the directions in which cells hardly vary are few cells'
@@ -17,16 +17,20 @@ BATCH = 256
 
 
 def acquaint(net: Classifier, pictures: Pixels) -> None:
-    """Measure the features of usual cells, uint8 (N, 64, 64, 3), as `Classifier.novelty` needs them."""
+    """Measure the features and colours of usual cells, uint8 (N, 64, 64, 3), as `Classifier.novelty` needs them."""
     net.eval()
     with torch.inference_mode():
-        parts = [torch.from_numpy(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
-        features = torch.cat([net.features(normalised(part)) for part in parts])
+        planes = [normalised(torch.from_numpy(pictures[i : i + BATCH])) for i in range(0, len(pictures), BATCH)]
+        features = torch.cat([net.features(x) for x in planes])
         named = net.head(features).argmax(1)
         middles = torch.stack([_middle(features, named == i) for i in range(net.head.out_features)])
-        whiten = _whitening((features - middles[named]).double())
+        whiten = _whitening(features - middles[named])
+        seen = torch.cat([colours(x) for x in planes])
+        whiten_colour = _whitening(seen - seen.mean(0))
     net.whiten.copy_(whiten)
     net.usual.copy_(middles @ whiten)
+    net.whiten_colour.copy_(whiten_colour)
+    net.usual_colour.copy_(seen.mean(0, keepdim=True) @ whiten_colour)
 
 
 def _middle(features: Tensor, chosen: Tensor) -> Tensor:
@@ -35,7 +39,7 @@ def _middle(features: Tensor, chosen: Tensor) -> Tensor:
 
 def _whitening(apart: Tensor) -> Tensor:
     """Return the matrix (d, d) that gives each direction of `apart` (N, d) the variance 1, small ones less."""
-    covariance = apart.T @ apart / len(apart)
-    covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype)
+    covariance = (apart.double().T @ apart.double()) / len(apart)
+    covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
     values, vectors = np.linalg.eigh(covariance.numpy())
     return torch.from_numpy(vectors / np.sqrt(values)).float()

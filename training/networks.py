@@ -104,6 +104,16 @@ class DetectorGraph(nn.Module):
         return heat * (heat >= highest).float(), sides
 
 
+def colours(x: Tensor) -> Tensor:
+    """Return the mean and the mean deviation of each channel of planes (N, 3, H, W): (N, 6)."""
+    mean = x.mean((2, 3))
+    return torch.cat([mean, (x - mean[:, :, None, None]).abs().mean((2, 3))], dim=1)
+
+
+def _rms(apart: Tensor) -> Tensor:
+    return apart.clamp(-20, 20).square().mean(-1).sqrt()
+
+
 FEATURES = 256
 """Numbers that the classifier makes of a cell before it names it."""
 
@@ -129,6 +139,8 @@ class Classifier(nn.Module):
         # What cells usually look like, which `training.familiar` measures after training.
         self.register_buffer("whiten", torch.eye(FEATURES))
         self.register_buffer("usual", torch.zeros(classes, FEATURES))
+        self.register_buffer("whiten_colour", torch.eye(6))
+        self.register_buffer("usual_colour", torch.zeros(1, 6))
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the head decides by, (N, FEATURES)."""
@@ -140,14 +152,16 @@ class Classifier(nn.Module):
         """Return logits (N, classes)."""
         return self.head(self.drop(self.features(x)))
 
-    def novelty(self, features: Tensor) -> Tensor:
-        """Return how far cells are from the nearest class of those trained on, (N,): some 1 for a usual cell.
+    def novelty(self, x: Tensor, features: Tensor) -> Tensor:
+        """Return how far cells are from those trained on, (N,): some 1 for a usual cell.
 
-        The root of the Mahalanobis distance² for each dimension, with one covariance for all classes (Lee et al. 2018,
-        arXiv 1807.03888). Bounded, so that half precision can hold it.
+        The larger of two Mahalanobis distances, root mean square of the dimensions: of the features from the nearest
+        class, with one covariance for all (Lee et al. 2018, arXiv 1807.03888), and of the colours, which training
+        makes the features blind to. Bounded, so that half precision can hold it.
         """
         apart = (features @ self.whiten)[:, None] - self.usual[None]
-        return apart.clamp(-20, 20).square().mean(2).amin(1).sqrt()
+        off_colour = colours(x) @ self.whiten_colour - self.usual_colour
+        return torch.maximum(_rms(apart).amin(1), _rms(off_colour))
 
 
 class ClassifierGraph(nn.Module):
@@ -159,6 +173,7 @@ class ClassifierGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels uint8 (N, 64, 64, 3) → probabilities float32 (N, classes) and novelty (N,)."""
-        features = self.classifier.features(normalised(pixels))
+        x = normalised(pixels)
+        features = self.classifier.features(x)
         prob = torch.softmax(self.classifier.head(features) / self.temperature, dim=1)
-        return prob, self.classifier.novelty(features)
+        return prob, self.classifier.novelty(x, features)
