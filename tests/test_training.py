@@ -32,6 +32,7 @@ from training.readings import Picture, Reader, TorchNetwork, as_taken, read_fiel
 from training.rundir import TRAINED_ON, RunDir, quiet, save_weights  # noqa: E402
 from training.seen import Reading, Seen  # noqa: E402
 from training.transplant import transplanted  # noqa: E402
+from training.unfamiliar import Limits  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
@@ -178,20 +179,21 @@ def eyes(
 
 def test_changed_pictures_hold_what_they_say(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "read_fields", eyes)
-    run_dir, thresholds = RunDir(tmp_path), dict.fromkeys(range(4), 0.5)
+    thresholds = dict.fromkeys(range(4), 0.5)
+    changed = transfer.Changed(RunDir(tmp_path), dict.fromkeys(range(4), Limits(2.0, 2.0)))
     uganda, chula = (eyes(None, fields, tmp_path, quiet) for fields in (read_uganda(data), read_chula(data)))
 
-    scores = transfer.field_scores(run_dir, uganda, thresholds, quiet)
+    scores = transfer.field_scores(changed, uganda, thresholds)
     assert scores["auc_colour"].value == 1.0
     assert scores["auc_grey_matched"].value == 1.0
     assert scores["auc_sickle_cells_painted_over"].value < 0.8
 
-    pasted = transfer.pasted_cells(run_dir, uganda, thresholds, quiet)
+    pasted = transfer.pasted_cells(changed, uganda, thresholds)
     assert pasted["pasted_found"].value > 0.9
     assert pasted["pasted_found_in_their_own_field"].value == 1.0
     assert int(pasted["pasted_found"].counted.split()[-1]) >= 4
 
-    looks = transfer.exchanged_looks(run_dir, uganda, chula, thresholds, quiet)
+    looks = transfer.exchanged_looks(changed, uganda, chula, thresholds)
     assert looks["recall_as_taken"].value == 1.0
     assert looks["recall_lost"].value < 0.1
     assert looks["normal_calls_with_uganda_look"].value == 0.0

@@ -15,7 +15,7 @@ import torch
 from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
-from training import finding, sickling, transfer
+from training import finding, sickling, transfer, unfamiliar
 from training.classifier import restored as restored_classifier
 from training.data import LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.detector import restored as restored_detector
@@ -86,14 +86,17 @@ def evaluate(
     Raises ModelError when weights are missing, DataError when pictures or labels are, StorageError.
     """
     torch.set_num_threads(1)  # two fields are read at a time
-    seen = read_out_of_fold(run, root, fields_max, progress)
+    read = read_out_of_fold(run, root, fields_max, progress)
+    novelty = {fold: unfamiliar.chosen([s for s in read if s.field.fold != fold]) for fold in (*FOLDS, SHIPPED)}
+    seen = [unfamiliar.judged(s, novelty[s.field.fold]) for s in read]
     uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
     thresholds = chosen_thresholds(seen, target)
     negative = of(uganda, "uganda_scd", "negative")
     blank = sickling.limit_of_blank(negative, thresholds)
-    write_release(run, seen, thresholds[SHIPPED], blank)
+    write_release(run, seen, thresholds[SHIPPED], novelty[SHIPPED], blank)
     validation = read_fields(run.shipped(), thinned(read_txl(root, "val"), fields_max), run.readings / "txl-val.jsonl",
                              progress)  # fmt: skip
+    validation = [unfamiliar.judged(s, novelty[SHIPPED]) for s in validation]
     figures = {
         "detection": finding.detection(validation, thresholds[SHIPPED]),
         "counts": finding.counts(chula, thresholds),
@@ -102,12 +105,19 @@ def evaluate(
         "folds": fold_figures(uganda, chula, thresholds),
         "curve": curve(uganda, chula),
         "field_score": {"auc_colour": sickling.field_auc(uganda, thresholds)},
+        "novelty": {
+            "fields_refused": unfamiliar.refused(seen),
+            "fields_refused_txl_validation": unfamiliar.refused(validation),
+            "cells_not_named": unfamiliar.unnamed(seen),
+            "cells_not_named_txl_validation": unfamiliar.unnamed(validation),
+        },
     }
     if transferred:
-        figures["field_score"] = transfer.field_scores(run, uganda, thresholds, progress)
+        changed = transfer.Changed(run, novelty, progress)
+        figures["field_score"] = transfer.field_scores(changed, uganda, thresholds)
         figures["transfer"] = {
-            **transfer.pasted_cells(run, uganda, thresholds, progress),
-            **transfer.exchanged_looks(run, uganda, chula, thresholds, progress),
+            **transfer.pasted_cells(changed, uganda, thresholds),
+            **transfer.exchanged_looks(changed, uganda, chula, thresholds),
         }
     return Evaluation(seen, thresholds, blank, figures)
 
@@ -178,7 +188,7 @@ def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
     return figures
 
 
-def write_release(run: RunDir, seen: list[Seen], sickle: float, blank: float) -> None:
+def write_release(run: RunDir, seen: list[Seen], sickle: float, novelty: unfamiliar.Limits, blank: float) -> None:
     """Hand the shipped pair over to `sicklescope-export onnx`, with real pictures to compare the two on."""
     fields = []
     for s in seen[:: max(1, len(seen) // 4)]:
@@ -191,7 +201,7 @@ def write_release(run: RunDir, seen: list[Seen], sickle: float, blank: float) ->
     name = version("sicklescope")
     scores = dict(zip(("score", "score_wbc", "score_platelet"), SCORES, strict=True))
     hand_over(restored_detector(detector), run.release, pictures, name, scores)
-    thresholds = {"sickle": sickle, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
+    thresholds = {"sickle": sickle, "abstain": ABSTAIN, "second_look": SECOND_LOOK, **novelty.as_thresholds()}
     hand_over(restored_classifier(classifier), run.release, tiles.reshape(-1, CROP_PX, CROP_PX, 3), name, thresholds,
               limit_of_blank=blank)  # fmt: skip
 

@@ -38,6 +38,8 @@ TITLES = {
                     "readings/fold*.jsonl, grey-*.jsonl, painted-*.jsonl"),
     "transfer": ("Against data-set identity, out of fold, thresholds as above",
                  "readings/pasted-*.jsonl, as-chula-*.jsonl, as-uganda-*.jsonl"),
+    "novelty": ("Refused as unlike anything seen in training: fields, and single cells",
+                "readings/fold*.jsonl, txl-val.jsonl"),
     "look": ("`erythrocytes_idb1` as single cells of 0.15 µm/px, everything frozen (`--look`)", "the crops themselves"),
     "folds": ("Each fold", "readings/fold*.jsonl"),
 }  # fmt: skip
@@ -53,7 +55,7 @@ ASKED = {
 }  # fmt: skip
 """What issue and data README ask of a figure, by section and name."""
 
-PER_CENT = ("calls", "error")
+PER_CENT = ("refused", "not_named", "calls", "error")
 """Figures with one of these words in their name are shown in per cent, and so are all mimics."""
 
 

@@ -60,10 +60,6 @@ class Reading:
         return replace(self, boxes=self.boxes[kept], score=self.score[kept], prob=self.prob[kept],
                        border=self.border[kept], kind=self.kind[kept], novelty=self.novelty[kept])  # fmt: skip
 
-    def familiar(self, cell: float) -> Reading:
-        """Return the reading with no probability for cells of a higher novelty than `cell`, as the device gives it."""
-        return replace(self, prob=np.where(self.novelty[:, None] <= cell, self.prob, 0).astype(np.float32))
-
     @property
     def centres(self) -> Floats:
         """Centres (N, 2) of the boxes."""

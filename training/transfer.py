@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,9 @@ from training.data import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, Labell
 from training.figures import Figure, Thresholds
 from training.readings import Picture, read_fields
 from training.recipe import LIKELY_UM_PER_PX
-from training.rundir import FOLDS, Progress, RunDir
+from training.rundir import FOLDS, Progress, RunDir, quiet
 from training.seen import Seen, of
+from training.unfamiliar import NoveltyLimits, judged
 
 PASTED_A_FIELD = 3
 """Sickle cells that are put into a field without any."""
@@ -48,26 +49,34 @@ def _scale(s: Seen) -> float:
     return s.reading.um_per_px or LIKELY_UM_PER_PX
 
 
-def _read(run: RunDir, name: str, fields: list[LabelledField], picture: Picture, progress: Progress) -> list[Seen]:
-    """Read changed pictures out of fold."""
-    seen = []
-    for fold in FOLDS:
-        mine = [f for f in fields if f.fold == fold]
-        if mine:
-            seen += read_fields(run.for_fold(fold), mine, run.readings / f"{name}-fold{fold}.jsonl", progress, picture)
-    return seen
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Reads changed pictures with the networks of a run, as the device would."""
+
+    run: RunDir
+    novelty: NoveltyLimits
+    progress: Progress = quiet
+
+    def read(self, name: str, fields: list[LabelledField], picture: Picture) -> list[Seen]:
+        """Read changed pictures out of fold."""
+        seen = []
+        for fold in FOLDS:
+            mine = [f for f in fields if f.fold == fold]
+            cache = self.run.readings / f"{name}-fold{fold}.jsonl"
+            if mine:
+                read = read_fields(self.run.for_fold(fold), mine, cache, self.progress, picture)
+                seen += [judged(s, self.novelty[fold]) for s in read]
+        return seen
 
 
-def field_scores(run: RunDir, uganda: list[Seen], thresholds: Thresholds, progress: Progress) -> dict[str, Figure]:
+def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     """AUC of the field score in colour, without colour, and without the boxed sickle cells; one picture a group."""
     chosen = sickling.one_a_group(uganda)
     fields = [s.field for s in chosen]
     histogram = np.mean([grey_histogram(read_pixels(f.path)) for f in fields], axis=0).astype(np.float32)
-    grey = _read(run, "grey", fields, lambda f: grey_matched(read_pixels(f.path), histogram), progress)
+    grey = changed.read("grey", fields, lambda f: grey_matched(read_pixels(f.path), histogram))
     positive = [f for f in fields if f.label == "positive"]
-    painted = _read(
-        run, "painted", positive, lambda f: painted_over(read_pixels(f.path), f.boxes, _rng(f.path)), progress
-    )
+    painted = changed.read("painted", positive, lambda f: painted_over(read_pixels(f.path), f.boxes, _rng(f.path)))
     return {
         "auc_colour": sickling.field_auc(uganda, thresholds),
         "auc_grey_matched": sickling.field_auc(grey, thresholds),
@@ -76,7 +85,7 @@ def field_scores(run: RunDir, uganda: list[Seen], thresholds: Thresholds, progre
 
 
 def exchanged_looks(
-    run: RunDir, uganda: list[Seen], chula: list[Seen], thresholds: Thresholds, progress: Progress
+    changed: Changed, uganda: list[Seen], chula: list[Seen], thresholds: Thresholds
 ) -> dict[str, Figure]:
     """Recall with the look of Chula's fields, and calls on Chula's cells with the look of Uganda's positive fields."""
     positive = of(uganda, "uganda_scd", "positive")
@@ -90,8 +99,8 @@ def exchanged_looks(
 
         return picture
 
-    as_chula = _read(run, "as-chula", [s.field for s in positive], borrowed(chula), progress)
-    as_uganda = _read(run, "as-uganda", [s.field for s in chula], borrowed(positive), progress)
+    as_chula = changed.read("as-chula", [s.field for s in positive], borrowed(chula))
+    as_uganda = changed.read("as-uganda", [s.field for s in chula], borrowed(positive))
     figures = {
         "recall_as_taken": sickling.recall(positive, thresholds),
         "recall_with_chula_look": sickling.recall(as_chula, thresholds),
@@ -111,7 +120,7 @@ def _lost(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figu
     return Figure.ratio([a[0] - b[0] for a, b in rows], [a[1] for a, _ in rows], [s.field.group for s in before])
 
 
-def pasted_cells(run: RunDir, uganda: list[Seen], thresholds: Thresholds, progress: Progress) -> dict[str, Figure]:
+def pasted_cells(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     """Sickle cells of positive fields, put into negative fields of the same fold, that are found there."""
     looks: dict[Path, Look] = {}
     plans: dict[Path, list[tuple[Floats, tuple[int, int]]]] = {}
@@ -129,7 +138,7 @@ def pasted_cells(run: RunDir, uganda: list[Seen], thresholds: Thresholds, progre
     def picture(field: LabelledField) -> Pixels:
         return pasted(read_pixels(field.path), plans[field.path], looks[field.path])
 
-    there = _read(run, "pasted", fields, picture, progress)
+    there = changed.read("pasted", fields, picture)
     return {
         "pasted_found": sickling.recall(there, thresholds),
         "pasted_found_in_their_own_field": sickling.recall(home, thresholds),
