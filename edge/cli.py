@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.configfile import load, rendered
+from edge.controlcli import app as control_app
 from edge.errors import BrokerError, ConfigError
 from edge.modelcli import app as model_app
 from edge.terminal import INTERRUPTED, ConfigPath, answering, err, out
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(control_app, name="control")
 app.add_typer(model_app, name="model")
 
 

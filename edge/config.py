@@ -171,6 +171,15 @@ class ScreeningConfig(Section):
     """The aim; fewer are flagged."""
 
 
+class ControlConfig(Section):
+    """Control slides (`sicklescope control`), and what results say when they are not in order."""
+
+    enforce: Literal["off", "mark", "withhold"] = "off"
+    """off: results say nothing of control slides. mark: a flag when one failed or is overdue. withhold: no figures."""
+    days: float = Field(default=1.25, gt=0.0, le=366.0)
+    """A control slide is overdue so long after it was read; 1.25: once a day, with six hours to spare."""
+
+
 class MqttConfig(Section):
     """The broker and how to talk to it."""
 
@@ -220,4 +229,5 @@ class Config(Section):
     quality: QualityConfig = QualityConfig()
     models: ModelsConfig = ModelsConfig()
     screening: ScreeningConfig = ScreeningConfig()
+    control: ControlConfig = ControlConfig()
     mqtt: MqttConfig = MqttConfig()

@@ -21,5 +21,35 @@ CREATE TABLE outbox (
 _OUTBOX_ORDER = "CREATE INDEX outbox_order ON outbox (state, kind <> 'result')"
 _OUTBOX_KIND = "CREATE INDEX outbox_kind ON outbox (kind)"
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),)
+_CONTROLS = (
+    """
+CREATE TABLE control_slides (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    fraction REAL NOT NULL,
+    between_run_sd REAL NOT NULL,
+    added_ms INTEGER NOT NULL,
+    retired_ms INTEGER
+)
+""",
+    "CREATE UNIQUE INDEX one_in_use ON control_slides (name) WHERE retired_ms IS NULL",
+    """
+CREATE TABLE control_readings (
+    id INTEGER PRIMARY KEY,
+    slide_id INTEGER NOT NULL REFERENCES control_slides (id),
+    read_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    sickle INTEGER NOT NULL,
+    red_cells INTEGER NOT NULL CHECK (red_cells > 0 AND sickle BETWEEN 0 AND red_cells),
+    detector_sha256 TEXT NOT NULL,
+    classifier_sha256 TEXT NOT NULL
+)
+""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
+    _CONTROLS,
+)
 """Each step is statements that run in one transaction with the new version."""

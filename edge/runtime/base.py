@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.config import DeviceConfig, ModelsConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.contract import CPU_FORM, Contract, Role
+from edge.runtime.contract import CPU_FORM, ROLES, Contract, Role
 from edge.runtime.installed import located
 from edge.types import Pixels
 
@@ -85,6 +85,13 @@ def open_network(
     module, _, cls = RUNTIMES[name].partition(":")
     network: Network = getattr(import_module(module), cls)(Source(role, path, sha256, config, state_dir, progress))
     return network
+
+
+def digests(config: ModelsConfig, state_dir: Path = STATE_DIR) -> tuple[str, str]:
+    """Return the digests of the files of detector and classifier that would be loaded; raises as open_network does."""
+    runtime = chosen(config)
+    found = [located(role, config, state_dir, shipped_form(role, runtime, config.precision))[1] for role in ROLES]
+    return found[0], found[1]
 
 
 def chosen(config: ModelsConfig) -> str:

@@ -46,14 +46,15 @@ class Expected:
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction < 1.0:
             raise ValueError(
-                f"a sickle-like fraction of {self.fraction:g}; expected more than 0 and less than 1: of a slide "
-                "without sickle cells, what the device usually finds on it, such as 0.002"
+                f"a sickle-like fraction of {self.fraction:g}; expected more than 0 and less than 1, so 0.05 for 5 %; "
+                "of a slide without sickle cells, what the device usually finds on it, such as 0.002"
             )
-        most = (self.fraction * (1 - self.fraction)) ** 0.5
-        if not 0.0 <= self.between_run_sd < most:
+        # Half of what a fraction that is always 0 or 1 has; a slide that spreads so from day to day controls nothing.
+        most = 0.5 * (self.fraction * (1 - self.fraction)) ** 0.5
+        if not 0.0 <= self.between_run_sd <= most:
             raise ValueError(
-                f"a standard deviation of {self.between_run_sd:g}; expected 0 or more, and less than {most:.3g}: no "
-                f"fraction with a mean of {self.fraction:g} spreads more"
+                f"a standard deviation of {self.between_run_sd:g}; expected 0 to {most:.3g} with a mean fraction of "
+                f"{self.fraction:g}"
             )
 
 
@@ -111,6 +112,17 @@ def broken(scores: Sequence[float]) -> tuple[str, ...]:
         "10_x": running(10, 0),
     }
     return tuple(rule for rule in RULES if found[rule])
+
+
+def observed(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Return mean fraction and between-run SD of readings (sickle, red cells), at least two, by the method of moments.
+
+    The variance of the fractions, less what counting alone gives them; 0 where they vary no more than that.
+    """
+    fractions = np.array([sickle / red for sickle, red in counts])
+    mean = float(fractions.mean())
+    chance = float(np.mean([mean * (1 - mean) / red for _, red in counts]))
+    return mean, max(0.0, float(fractions.var(ddof=1)) - chance) ** 0.5
 
 
 def failed(rules: Sequence[str]) -> bool:

@@ -1,0 +1,162 @@
+"""`sicklescope control`: slides of which it is known what they show, read every day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.configfile import Loaded, load
+from edge.controls import ControlBook, ControlReading, ControlSlide
+from edge.database import Database, database_path
+from edge.errors import ConfigError, InputError
+from edge.files import aside, move, storage_errors
+from edge.runtime.base import digests
+from edge.screening.chart import Point, levey_jennings
+from edge.screening.control import Expected, observed
+from edge.terminal import ConfigPath, answering
+
+app = typer.Typer(
+    help="Control slides: what they are to show, what they were read as, and whether the device is in order.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SlideName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the control slide.")]
+
+READINGS_TO_SUGGEST = 20
+"""From as many readings a laboratory may take its own mean and spread (CLSI C24)."""
+
+
+@app.command()
+def add(
+    name: SlideName,
+    sickle: Annotated[
+        float | None, typer.Option("--sickle", metavar="FRACTION", help="Fraction called sickle, 0 to 1.")
+    ] = None,
+    sd: Annotated[
+        float, typer.Option("--sd", metavar="FRACTION", help="Its standard deviation from reading to reading.")
+    ] = 0.0,
+    limits: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--range", metavar="LOW HIGH", help="Instead of both: where 95 % of readings lie, mean ± 2 s."),
+    ] = None,
+    config: ConfigPath = None,
+) -> None:
+    """Take a control slide into use. What chance does to a count is reckoned with beside the standard deviation."""
+    with answering(), _book(load(config)) as book:
+        if (sickle is None) == (limits is None):
+            raise ConfigError("expected either --sickle, with --sd, or --range LOW HIGH: what the slide is to show")
+        if limits is not None:
+            sickle, sd = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+        try:
+            expected = Expected(sickle or 0.0, sd)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        book.add(name, expected)
+        typer.echo(f"{name}: {_expected(expected)}. Read it with: sicklescope control read {name}")
+
+
+@app.command()
+def retire(name: SlideName, config: ConfigPath = None) -> None:
+    """Take a control slide out of use. Its readings stay on record."""
+    with answering(), _book(load(config)) as book:
+        book.retire(name)
+        typer.echo(f"{name} is out of use")
+
+
+@app.command("list")
+def list_(config: ConfigPath = None) -> None:
+    """Show the control slides in use, their last readings, and what results say of it."""
+    with answering():
+        loaded = load(config)
+        with _book(loaded) as book:
+            slides = book.slides()
+            if not slides:
+                typer.echo("no control slide is in use; begin with: sicklescope control add NAME --sickle FRACTION")
+            for slide in slides:
+                typer.echo(f"{slide.name}: {_expected(slide.expected)}")
+                last = book.readings(slide)[-1:]
+                typer.echo(f"  last read {_line(last[0])}" if last else "  not read yet")
+            control, models = loaded.config.control, loaded.config.models
+            if control.enforce == "off":
+                typer.echo("control.enforce is off: results say nothing of control slides")
+                return
+            found = book.standing(control, digests(models, loaded.config.device.state_dir))
+            verb = {"mark": "carry the flag", "withhold": "are withheld, with the flag"}[control.enforce]
+            for flag, why in found.items():
+                typer.echo(f"results {verb} {flag}: {why}")
+            if not found:
+                typer.echo("all control slides are in order")
+
+
+@app.command()
+def show(name: SlideName, config: ConfigPath = None) -> None:
+    """List every reading of a control slide."""
+    with answering(), _book(load(config)) as book:
+        slide = book.slide(name)
+        readings = book.readings(slide)
+        typer.echo(f"{slide.name}: {_expected(slide.expected)}")
+        for reading in readings:
+            typer.echo(_line(reading))
+        if len(readings) >= READINGS_TO_SUGGEST:
+            mean, sd = observed([(reading.sickle, reading.red_cells) for reading in readings])
+            typer.echo(f"Your own {len(readings)} readings: --sickle {mean:.4f} --sd {sd:.4f}")
+
+
+@app.command()
+def chart(
+    name: SlideName,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Else control-NAME.svg, here.")] = None,
+    config: ConfigPath = None,
+) -> None:
+    """Draw a control slide's readings as a Levey-Jennings chart, an SVG that any browser shows and prints."""
+    with answering(), _book(load(config)) as book:
+        slide = book.slide(name)
+        readings = book.readings(slide)
+        if not readings:
+            raise InputError(f"{name} was not read yet. Read it with: sicklescope control read {name}")
+        target = out or Path(f"control-{name}.svg")
+        points = [Point(_when(reading), _figures(reading), reading.s, reading.rules) for reading in readings]
+        with aside(target.absolute().parent) as folder:
+            drawn = folder / target.name
+            with storage_errors(target):
+                drawn.write_text(levey_jennings(_title(slide), _expected(slide.expected), points), "utf-8")
+            move(drawn, target.absolute())
+        typer.echo(f"{len(readings)} readings: {target}")
+
+
+@contextmanager
+def _book(loaded: Loaded) -> Iterator[ControlBook]:
+    with Database(database_path(loaded.config)) as database:
+        yield ControlBook(database)
+
+
+def _title(slide: ControlSlide) -> str:
+    return f"Control slide {slide.name}, sickle-like cells"
+
+
+def _expected(expected: Expected) -> str:
+    return f"expected {expected.fraction:.2%} sickle-like, between-run SD {expected.between_run_sd:.2%}"
+
+
+def _line(reading: ControlReading) -> str:
+    return f"{_when(reading)}  {_figures(reading)}"
+
+
+def _when(reading: ControlReading) -> str:
+    told = f"{datetime.fromtimestamp(reading.read_ms / 1000, timezone.utc):%Y-%m-%d %H:%M}"
+    return told if reading.clock_synchronised else f"{told}?"
+
+
+def _figures(reading: ControlReading) -> str:
+    share = reading.sickle / reading.red_cells
+    told = f"{reading.sickle} of {reading.red_cells} = {share:.2%}, {reading.s:+.1f} s"
+    if not reading.rules:
+        return told
+    return f"{told}; {'FAILED' if reading.failed else 'warning'}: {', '.join(reading.rules)}"

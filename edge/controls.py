@@ -1,0 +1,159 @@
+"""The control slides of a device: what is expected of them, what they were read as, and what follows for results."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge.config import ControlConfig
+from edge.database import Database
+from edge.errors import InputError
+from edge.publish.clock import boot_id, clock_synchronised
+from edge.screening.control import Expected, broken, failed, score
+
+DAY_MS = 86_400_000
+
+CODE = "control"
+"""How the code of a sample begins that is a reading of a control slide: control-NAME-20261124T081500."""
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.]{0,31}"
+"""What a slide may be called: no dash, which ends the name in a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSlide:
+    """A slide in use. added_ms: wall time, milliseconds since 1970 UTC."""
+
+    id: int
+    name: str
+    expected: Expected
+    added_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReading:
+    """One reading of a slide, judged: s is how far it lies from what is expected, rules are those that it breaks.
+
+    networks: digests of detector and classifier; rules look only at readings with the same ones running.
+    """
+
+    read_ms: int
+    clock_synchronised: bool
+    sickle: int
+    red_cells: int
+    networks: tuple[str, str]
+    s: float
+    rules: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a rule was broken that is more than a warning."""
+        return failed(self.rules)
+
+
+class ControlBook:
+    """The record of a device's control slides. Methods raise StorageError as Database does. wall: seconds, a clock."""
+
+    def __init__(self, database: Database, wall: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._wall = wall
+
+    def add(self, name: str, expected: Expected) -> None:
+        """Take a slide into use; raises InputError when one of the name is, or it cannot be called so."""
+        if not re.fullmatch(NAME, name):
+            raise InputError(
+                f"a control slide cannot be called {name!r}; expected 1 to 32 letters, digits, dots or underscores, "
+                "beginning with a letter or digit"
+            )
+        with self._database.transaction():
+            if any(slide.name == name for slide in self.slides()):
+                raise InputError(
+                    f"a control slide {name} is in use. Retire it first (sicklescope control retire {name}): what was "
+                    "read so far stays on record, and its rules begin anew"
+                )
+            self._database.write(
+                "INSERT INTO control_slides (name, fraction, between_run_sd, added_ms) VALUES (?, ?, ?, ?)",
+                name, expected.fraction, expected.between_run_sd, self._now_ms(),
+            )  # fmt: skip
+
+    def retire(self, name: str) -> None:
+        """Take a slide out of use; its readings stay. Raises InputError when there is none of the name."""
+        slide = self.slide(name)
+        self._database.write("UPDATE control_slides SET retired_ms = ? WHERE id = ?", self._now_ms(), slide.id)
+
+    def slides(self) -> list[ControlSlide]:
+        """Return the slides in use, in the order in which they were added."""
+        rows = self._database.read(
+            "SELECT id, name, fraction, between_run_sd, added_ms FROM control_slides "
+            "WHERE retired_ms IS NULL ORDER BY id"
+        )
+        return [ControlSlide(id_, name, Expected(fraction, sd), added) for id_, name, fraction, sd, added in rows]
+
+    def slide(self, name: str) -> ControlSlide:
+        """Return the slide of this name that is in use; raises InputError when there is none."""
+        slides = self.slides()
+        for slide in slides:
+            if slide.name == name:
+                return slide
+        present = ", ".join(slide.name for slide in slides) or "none; begin with sicklescope control add"
+        raise InputError(f"no control slide {name} is in use; there is {present}")
+
+    def record(self, slide: ControlSlide, sickle: int, red_cells: int, networks: tuple[str, str]) -> ControlReading:
+        """Keep a reading, and return it judged with those before it."""
+        self._database.write(
+            "INSERT INTO control_readings (slide_id, read_ms, clock_synchronised, boot_id, sickle, red_cells, "
+            "detector_sha256, classifier_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            slide.id, self._now_ms(), int(clock_synchronised()), boot_id(), sickle, red_cells, *networks,
+        )  # fmt: skip
+        return self.readings(slide)[-1]
+
+    def readings(self, slide: ControlSlide) -> list[ControlReading]:
+        """Return every reading of a slide, in the order in which they were made, whatever the clock said."""
+        rows = self._database.read(
+            "SELECT read_ms, clock_synchronised, sickle, red_cells, detector_sha256, classifier_sha256 "
+            "FROM control_readings WHERE slide_id = ? ORDER BY id",
+            slide.id,
+        )
+        return _judged(slide.expected, rows)
+
+    def standing(self, config: ControlConfig, networks: tuple[str, str]) -> dict[str, str]:
+        """Return the flags that results are to carry now, each with why in words; none when all is well or off.
+
+        A slide is overdue when it was last read with these networks more than `config.days` ago, or never, or by the
+        clock after now: then the clock was set, and nobody knows how long ago it was.
+        """
+        if config.enforce == "off":
+            return {}
+        slides = self.slides()
+        overdue = [] if slides else ["no control slide is in use"]
+        bad = []
+        for slide in slides:
+            readings = [reading for reading in self.readings(slide) if reading.networks == networks]
+            age_ms = self._now_ms() - readings[-1].read_ms if readings else -1
+            if not 0 <= age_ms <= config.days * DAY_MS:
+                why = "was last read too long ago" if readings else "was not read with this model"
+                overdue.append(f"{slide.name} {why}")
+            if readings and readings[-1].failed:
+                bad.append(f"{slide.name} broke {', '.join(readings[-1].rules)}")
+        found = {"control_failed": "; ".join(bad), "control_overdue": "; ".join(overdue)}
+        return {flag: why for flag, why in found.items() if why}
+
+    def _now_ms(self) -> int:
+        return int(self._wall() * 1000)
+
+
+def _judged(expected: Expected, rows: Sequence[Any]) -> list[ControlReading]:
+    """Judge rows of control_readings, oldest first."""
+    readings: list[ControlReading] = []
+    running: list[float] = []
+    for read_ms, synchronised, sickle, red_cells, *digests in rows:
+        networks = (digests[0], digests[1])
+        if readings and readings[-1].networks != networks:
+            running.clear()  # another model is another method: what it finds says nothing of a trend
+        running.append(score(sickle, red_cells, expected))
+        rules = broken(running)
+        readings.append(ControlReading(read_ms, bool(synchronised), sickle, red_cells, networks, running[-1], rules))
+    return readings

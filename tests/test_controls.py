@@ -1,0 +1,188 @@
+"""The record of control slides: kept, judged, and what it lets results say."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge.cli import app
+from edge.config import ControlConfig
+from edge.controls import ControlBook
+from edge.database import Database
+from edge.errors import InputError
+from edge.screening.chart import READINGS_SHOWN, Point, levey_jennings
+from edge.screening.control import Expected, observed
+
+NETWORKS, OTHERS = ("d" * 64, "c" * 64), ("d" * 64, "e" * 64)
+MARK = ControlConfig(enforce="mark", days=1.25)
+DAY_S = 86_400.0
+READ_IT = "Read it with: sicklescope control read pos"
+
+
+class Clock:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.s = 1_790_000_000.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book(tmp_path: Path, clock: Clock) -> Iterator[ControlBook]:
+    with Database(tmp_path / "s.sqlite3") as database:
+        yield ControlBook(database, clock)
+
+
+def added(book: ControlBook) -> ControlBook:
+    book.add("pos", Expected(0.05, 0.005))
+    return book
+
+
+def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(book: ControlBook, clock: Clock) -> None:
+    slide = added(book).slide("pos")
+    for sickle in (70, 71, 50):
+        book.record(slide, sickle, 1000, NETWORKS)
+        clock.s -= DAY_S
+    first, second, third = book.readings(slide)
+    assert (first.rules, second.rules, third.rules) == (("1_2s",), ("1_2s", "2_2s"), ())
+    assert (first.failed, second.failed, third.failed) == (False, True, False)
+    assert (first.sickle, first.red_cells, first.networks) == (70, 1000, NETWORKS)
+    assert first.read_ms > third.read_ms
+
+
+def test_another_model_begins_the_rules_anew(book: ControlBook) -> None:
+    slide = added(book).slide("pos")
+    book.record(slide, 71, 1000, NETWORKS)
+    assert book.record(slide, 71, 1000, OTHERS).rules == ("1_2s",)
+
+
+def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book: ControlBook, tmp_path: Path) -> None:
+    slide = added(book).slide("pos")
+    book.record(slide, 71, 1000, NETWORKS)
+    with pytest.raises(InputError, match="Retire it first"):
+        book.add("pos", Expected(0.07))
+    book.retire("pos")
+    with pytest.raises(InputError, match="there is none; begin with"):
+        book.slide("pos")
+    book.add("pos", Expected(0.07))
+    assert book.readings(book.slide("pos")) == []
+    assert len(book.readings(slide)) == 1
+
+
+def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlBook, clock: Clock) -> None:
+    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    clock.s += 1.2 * DAY_S
+    assert book.standing(MARK, NETWORKS) == {}
+    clock.s += DAY_S
+    assert book.standing(ControlConfig(), NETWORKS) == {}
+
+
+@pytest.mark.parametrize("later_s", [1.3 * DAY_S, -60.0, -3650 * DAY_S])
+def test_a_control_is_overdue_when_it_is_old_or_dated_in_the_future(
+    book: ControlBook, clock: Clock, later_s: float
+) -> None:
+    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    clock.s += later_s
+    assert book.standing(MARK, NETWORKS) == {"control_overdue": "pos was last read too long ago"}
+
+
+def test_a_control_is_overdue_when_none_was_read_with_this_model(book: ControlBook) -> None:
+    assert book.standing(MARK, NETWORKS) == {"control_overdue": "no control slide is in use"}
+    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    assert book.standing(MARK, OTHERS) == {"control_overdue": "pos was not read with this model"}
+
+
+def test_one_slide_of_several_that_fails_is_named_until_it_is_read_again(book: ControlBook) -> None:
+    book.add("neg", Expected(0.002))
+    book.record(book.slide("neg"), 2, 1000, NETWORKS)
+    slide = added(book).slide("pos")
+    book.record(slide, 200, 1000, NETWORKS)
+    assert book.standing(MARK, NETWORKS) == {"control_failed": "pos broke 1_2s, 1_3s"}
+    book.record(slide, 50, 1000, NETWORKS)
+    assert book.standing(MARK, NETWORKS) == {}
+
+
+def test_a_warning_alone_marks_no_result(book: ControlBook) -> None:
+    book.record(added(book).slide("pos"), 70, 1000, NETWORKS)
+    assert book.standing(MARK, NETWORKS) == {}
+
+
+def test_the_spread_of_own_readings_is_what_counting_does_not_explain() -> None:
+    mean, sd = observed([(k, 1000) for k in (30, 50, 70) * 7])
+    assert mean == pytest.approx(0.05)
+    assert sd == pytest.approx((0.0167**2 - 0.05 * 0.95 / 1000) ** 0.5, rel=0.02)
+    assert observed([(50, 1000)] * 20) == (pytest.approx(0.05), 0.0)
+
+
+def test_a_chart_shows_the_newest_readings_each_with_its_words() -> None:
+    points = [Point(f"day {i}", f"{i} < 1000 & more", 99.0 if i % 2 else -1.0, ()) for i in range(READINGS_SHOWN + 5)]
+    points.append(Point("last", "FAILED", 3.2, ("1_2s", "1_3s")))
+    root = ElementTree.fromstring(levey_jennings('<b> & "c"', "expected 5 %", points))  # noqa: S314
+    names = [element.tag.rpartition("}")[2] for element in root.iter()]
+    assert names.count("circle") == READINGS_SHOWN - 1 + 2  # and two in the key
+    tips = [element.text for element in root.iter() if element.tag.endswith("title")]
+    assert tips[0] == '<b> & "c"'
+    assert tips[-1] == "last: FAILED"
+    height = float(root.attrib["viewBox"].split()[3])
+    assert all(0 <= float(element.attrib["cy"]) <= height for element in root.iter() if "cy" in element.attrib)
+
+
+def control(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["control", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlBook]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SICKLESCOPE_DEVICE__STATE_DIR", str(tmp_path / "state"))
+    with Database(tmp_path / "state/sicklescope.sqlite3") as database:
+        yield ControlBook(database)
+
+
+def test_a_slide_on_the_command_line_from_first_to_last(device: ControlBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no control slide is in use" in control("list")[1]
+    assert control("add", "pos", "--range", 0.04, 0.06)[0] == 0
+    slide = device.slide("pos")
+    assert slide.expected == Expected(0.05, (0.06 - 0.04) / 4)
+    assert control("chart", "pos") == (3, f"sicklescope: pos was not read yet. {READ_IT}\n")
+    for sickle in (50, 48, 90):
+        device.record(slide, sickle, 1000, NETWORKS)
+    shown = control("show", "pos")[1].splitlines()
+    assert len(shown) == 4
+    assert shown[-1].endswith("FAILED: 1_2s, 1_3s")
+    assert control("chart", "pos", "--out", "deep/er.svg")[0] == 0
+    assert "90 of 1000" in Path("deep/er.svg").read_text("utf-8")
+    monkeypatch.setenv("SICKLESCOPE_CONTROL__ENFORCE", "withhold")
+    assert "results are withheld, with the flag control_overdue: pos was not read with this model" in control("list")[1]
+    assert control("retire", "pos")[0] == 0
+    assert control("show", "pos")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["add", "pos"], 2, "expected either --sickle"),
+        (["add", "pos", "--sickle", "0.1", "--range", "0.1", "0.2"], 2, "expected either --sickle"),
+        (["add", "pos", "--sickle", "5"], 2, "0.05 for 5 %"),
+        (["add", "pos", "--range", "0.2", "0.1"], 2, "a standard deviation of -0.025"),
+        (["add", "a-b", "--sickle", "0.1"], 3, "cannot be called 'a-b'"),
+        (["show", "pos"], 3, "no control slide pos is in use"),
+        (["retire", "pos"], 3, "no control slide pos is in use"),
+    ],
+)
+def test_what_is_wrong_is_said(device: ControlBook, arguments: list[str], code: int, words: str) -> None:
+    found, output = control(*arguments)
+    assert found == code
+    assert words in output
