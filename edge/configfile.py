@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from edge.config import Config, Name
-from edge.environment import ENV_FILE, merge_credentials, merge_environment
+from edge.environment import ENV_FILE, cut, merge_credentials, merge_environment, plain
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -29,6 +29,9 @@ else:
 
 SEARCHED = (Path("sicklescope.toml"), Path("/etc/sicklescope/sicklescope.toml"))
 MASK = "********"
+
+PROBLEMS_SHOWN = 20
+"""Wrong keys that are named; a file with more is hardly a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     except ValidationError as error:
         problems = _problems(error, sources) + problems
     if problems:
-        raise ConfigError("\n".join(["the configuration cannot be used:", *(f"  {line}" for line in problems)]))
+        more = [f"and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
+        lines = [f"  {line}" for line in [*problems[:PROBLEMS_SHOWN], *more]]
+        raise ConfigError("\n".join(["the configuration cannot be used:", *lines]))
     return Loaded(config, {name: sources[name] for name, _ in fields()}, path)
 
 
@@ -196,11 +201,14 @@ def _line_numbers(text: str) -> dict[str, int]:
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of the values in the tables that a configuration has; other tables, however deep, are not looked into."""
+    tables = {name[: dot.start()] for name, _ in fields() for dot in re.finditer(r"\.", name)}
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        name = f"{prefix}{key}"
+        if not isinstance(value, dict):
+            yield name
+        elif name in tables:
+            yield from _leaves(value, f"{name}.")
 
 
 def _anchor(values: dict[str, Any], base: Path) -> None:
@@ -224,14 +232,16 @@ def _problems(error: ValidationError, sources: Mapping[str, str]) -> list[str]:
     problems: dict[str, str] = {}
     for item in error.errors(include_url=False):
         # A union adds the name of each of its members behind the key: one line for the key is enough.
-        loc = [str(part) for part in item["loc"]]
+        loc = [plain(str(part)) for part in item["loc"]]
         name = next((".".join(loc[:n]) for n in range(len(loc), 0, -1) if ".".join(loc[:n]) in known), ".".join(loc))
         where = f"{name} ({sources[name]})" if name in sources else name
         expected = re.sub(r"^(Input|String) should (be )?|^Value error, ", "", item["msg"])
         if item["type"] == "model_type":
             expected = f"a table, [{name}]"
         if item["type"] == "extra_forbidden":
-            problems[name] = f"{where}: unknown key; nearest valid name: {_nearest(name, known)}"
+            # To find it takes milliseconds: not for thousands that are not shown.
+            nearest = _nearest(name, known) if len(problems) < PROBLEMS_SHOWN else ""
+            problems[name] = f"{where}: unknown key; nearest valid name: {nearest}"
         elif name in problems:
             problems[name] += f", or {expected}"
         elif item["type"] == "value_error" and name not in known:
@@ -248,7 +258,7 @@ def _shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python refuses to write out a whole number of thousands of digits
         text = "a number too long to show"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut(text)
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:

@@ -20,6 +20,9 @@ ENV_FILE = "SICKLESCOPE_CONFIG"
 ENV_RESERVED = (ENV_FILE, "SICKLESCOPE_DATA")
 """Variables with the prefix that are not values of the configuration."""
 
+SHOWN_CHARACTERS = 80
+"""Of a name or value in a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
@@ -75,8 +78,9 @@ def merge_environment(
         if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED:
             continue
         if variable not in known:
-            nearest = difflib.get_close_matches(variable, [*known, *ENV_RESERVED], n=1, cutoff=0.0)[0]
-            yield f"environment variable {variable} means nothing; nearest valid name: {nearest}"
+            name = plain(variable)
+            nearest = difflib.get_close_matches(name, [*known, *ENV_RESERVED], n=1, cutoff=0.0)[0]
+            yield f"environment variable {name} means nothing; nearest valid name: {nearest}"
         elif _put(values, known[variable], environ[variable]):
             sources[known[variable]] = f"environment {variable}"
 
@@ -92,3 +96,13 @@ def _put(values: dict[str, Any], name: str, value: str) -> bool:
         table = inner
     table[key] = value
     return True
+
+
+def plain(name: str) -> str:
+    """Return a name as it can stand in a message, on one line and not too long: TOML and the environment allow any."""
+    return cut(name if name.isprintable() else repr(name)[1:-1])
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text, marked where something is left out."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
