@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import Config
-<<<<<<< HEAD
-from edge.configfile import Loaded, example, fields, load, load_connection, rendered, sample_code
-=======
-from edge.configfile import example, load, rendered, sample_code
->>>>>>> 06b3f72 (Fuzzed configuration: deep tables no longer overflow, names with control characters stay on one line, thousands of wrong keys are cut)
+from edge.configfile import example, load, load_connection, rendered, sample_code
 from edge.errors import ConfigError
 
 
