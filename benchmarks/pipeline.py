@@ -30,9 +30,10 @@ from benchmarks.realdata import FIELDS, some_fields
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
 from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig
+from edge.config import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.pipeline import Pipeline
-from edge.service import Service, resident_mb
+from edge.reporting import resident_mb
+from edge.service import Service
 from edge.types import CANONICAL_UM_PER_PX, Frame
 
 SETTLED = 500
@@ -131,6 +132,7 @@ def memory(frames: int, threads: int) -> dict[str, float | None]:
             device=DeviceConfig(state_dir=Path(folder)),
             camera=CameraConfig(kind="virtual", frames=frames),
             models=ModelsConfig(threads=threads),
+            screening=ScreeningConfig(start="at_once", stop=StopConfig(at_target=False)),
             mqtt=MqttConfig(enabled=False),
         )
         begun = time.monotonic()

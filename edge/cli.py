@@ -45,14 +45,15 @@ def _options(
 def run(
     config: ConfigPath = None,
     sample: Annotated[
-        str | None, typer.Option(metavar="CODE", help="The clinic's own code, never a patient's name. Else made up.")
+        str | None,
+        typer.Option(metavar="CODE", help="Read this one and end. The clinic's own code, never a patient's name."),
     ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Read one sample of so many frames and end.")] = None,
     keep_trying: Annotated[
         bool, typer.Option("--keep-trying", help="After a fault tell the broker and try again: for a device alone.")
     ] = False,
 ) -> None:
-    """Read a sample from the camera, and publish its counts. Ctrl-C ends the sample; once more stops at once."""
+    """Wait for samples and read them from the camera, or read one; publish its counts. Ctrl-C ends; twice: at once."""
     with answering():
         if keep_trying:
             from edge.display import stopped_by_signals
@@ -69,8 +70,12 @@ def run(
 
         view = RunView(out)
         service = Service(loaded.config, sample, frames, view)
+        if service.sample is None:
+            err.print("waiting for samples: `sicklescope sample start CODE` begins one", highlight=False)
         with stopped_by_signals(service.stop), view:
             outcome = service.run()
+        if outcome is None:
+            return
         show_outcome(outcome, out)
         if outcome.fault is not None:
             raise outcome.fault

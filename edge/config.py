@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,6 +161,25 @@ class ModelsConfig(Section):
     classifier: ModelConfig = ModelConfig()
 
 
+class StopConfig(Section):
+    """When the scanning of a sample ends by itself; it ends by the first rule that is met."""
+
+    at_target: bool = True
+    """At screening.target_red_cells."""
+    fields: int | None = Field(default=None, ge=1)
+    """After so many fields that were read."""
+    minutes: float | None = Field(default=None, gt=0.0)
+    """So long after its first frame."""
+
+
+def _compiled(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from error
+    return pattern
+
+
 class ScreeningConfig(Section):
     """How cells are counted and when a count is enough."""
 
@@ -169,6 +189,13 @@ class ScreeningConfig(Section):
     """Below this the verdict is `insufficient`."""
     target_red_cells: int = Field(default=1000, ge=1)
     """The aim; fewer are flagged."""
+    start: Literal["asked", "at_once"] = "asked"
+    """asked: `sicklescope run` waits until a sample is started. at_once: it reads one and ends, as with --sample."""
+    sample_pattern: Annotated[str, AfterValidator(_compiled)] = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+    """Regular expression that a whole sample code must match; the clinic's own code, never a patient's name."""
+    store_interval_s: float = Field(default=1.0, ge=0.0)
+    """Between two writings of a sample in progress: what a power cut may cost."""
+    stop: StopConfig = StopConfig()
 
 
 class ControlConfig(Section):

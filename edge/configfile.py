@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from edge.config import Config, Name
 from edge.environment import ENV_FILE, cut, merge_credentials, merge_environment, plain
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SampleError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -94,15 +94,24 @@ def _gathered(
     return path, values, sources, problems
 
 
-def sample_code(text: str) -> str:
-    """Return a sample's code after checking that it can travel in a topic or file name; raises ConfigError."""
+def sample_code(text: str, pattern: str = ".*") -> str:
+    """Return a sample's code after checking that it can travel in a topic or file name; raises SampleError.
+
+    pattern: the clinic's own regular expression, `screening.sample_pattern`.
+    """
     try:
-        return TypeAdapter(Name).validate_python(text)
+        code = TypeAdapter(Name).validate_python(text)
     except ValidationError as error:
-        raise ConfigError(
-            f"sample code {text!r} cannot be used; expected 1 to 63 letters, digits, dots, dashes or underscores, "
-            "beginning with a letter or digit. Use the clinic's own code, never a patient's name"
+        raise SampleError(
+            f"sample code {_shown(text)} cannot be used; expected 1 to 63 letters, digits, dots, dashes or "
+            "underscores, beginning with a letter or digit. Use the clinic's own code, never a patient's name"
         ) from error
+    if not re.fullmatch(pattern, code):
+        raise SampleError(
+            f"sample code {code!r} is not of this clinic; screening.sample_pattern expects {pattern}. "
+            "Use the clinic's own code, never a patient's name"
+        )
+    return code
 
 
 def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

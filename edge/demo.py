@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig
+from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.display import RunView, show_outcome, stopped_by_signals
 from edge.publish.broker import EmbeddedBroker
-from edge.service import Service, Snapshot
+from edge.reporting import Snapshot
+from edge.service import Service
 from edge.types import RED_CELLS
 
 ENDLESS = 1_000_000
@@ -45,6 +46,7 @@ def demo_config(state_dir: Path, port: int, *, frames: int | None, seed: int) ->
     return Config(
         device=DeviceConfig(site="demo", device="virtual", state_dir=state_dir),
         camera=CameraConfig(kind="virtual", seed=seed, frames=frames or ENDLESS, fps=0.0 if frames else FPS),
+        screening=ScreeningConfig(stop=StopConfig(at_target=False)),
         mqtt=MqttConfig(host=EmbeddedBroker.host, port=port, protocol="3.1.1"),
     )
 
@@ -70,6 +72,8 @@ def run_demo(console: Console, *, frames: int | None, port: int | None, seed: in
         service = Service(config, sample="demo", frames=frames, observer=observe)
         with stopped_by_signals(service.stop), view:
             outcome = service.run()
+        if outcome is None:
+            return
         show_outcome(outcome, console)
         share = f" = {truth.sickle / truth.red_cells:.2%}" if truth.red_cells else ""
         console.print(

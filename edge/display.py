@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edge.reporting import Snapshot
 from edge.screening.verdict import FLAGS, RESEARCH_USE
-from edge.service import Outcome, Snapshot
+from edge.service import Outcome
 from edge.types import CLASSES, Verdict
 
 PLAIN_INTERVAL_S = 2.0
@@ -74,7 +75,7 @@ class RunView:
         snapshot = self._last
         table = Table(show_header=False, box=None, pad_edge=False)
         if snapshot is None:
-            table.add_row("waiting for the first frame")
+            table.add_row("waiting for the first frame of a sample")
             return table
         counts = snapshot.counts
         table.add_row("sample", snapshot.sample)

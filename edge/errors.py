@@ -49,6 +49,18 @@ class EngineRefusedError(EngineError):
     """An engine answers otherwise than ONNX Runtime with the same file: its counts could not be trusted."""
 
 
+class SampleError(EdgeError):
+    """What was asked of a sample cannot be: another is being scanned, its code was used today, there is none such."""
+
+    exit_code = 8
+
+
+class CommandError(EdgeError):
+    """A command is malformed, not authenticated, or nobody is there to do it."""
+
+    exit_code = 8
+
+
 class BrokerError(EdgeError):
     """The MQTT broker refused the connection or the message."""
 

@@ -100,6 +100,11 @@ class Mailbox:
                 raise self._error
             return item
 
+    def wait(self, timeout_s: float) -> None:
+        """Let time pass without taking anything, but not beyond the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, timeout_s)
+
     def tell(self, notice: Notice) -> None:
         """Leave a notice for the reader."""
         self._notices.append(notice)

@@ -48,8 +48,96 @@ CREATE TABLE control_readings (
 """,
 )
 
+_SAMPLES = (
+    """
+CREATE TABLE samples (
+    id TEXT PRIMARY KEY NOT NULL,
+    code TEXT NOT NULL,
+    day TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('scanning', 'review', 'incomplete', 'final', 'discarded')),
+    reason TEXT NOT NULL DEFAULT '',
+    interruptions INTEGER NOT NULL DEFAULT 0,
+    boot_id TEXT NOT NULL,
+    uptime_s REAL NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    setup TEXT NOT NULL,
+    draft TEXT NOT NULL
+)
+""",
+    # One sample is scanned at a time, and a code is used once a day: kept by the database, whoever writes to it.
+    "CREATE UNIQUE INDEX one_is_scanned ON samples (state) WHERE state = 'scanning'",
+    "CREATE UNIQUE INDEX once_a_day ON samples (code, day) WHERE state != 'discarded'",
+    """
+CREATE TABLE cells (
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    island INTEGER NOT NULL,
+    x_um REAL NOT NULL,
+    y_um REAL NOT NULL,
+    field INTEGER NOT NULL,
+    score REAL NOT NULL,
+    class TEXT,
+    prob TEXT NOT NULL,
+    PRIMARY KEY (sample_id, number)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE crops (
+    sample_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    jpeg BLOB NOT NULL,
+    PRIMARY KEY (sample_id, number),
+    FOREIGN KEY (sample_id, number) REFERENCES cells (sample_id, number) ON DELETE CASCADE ON UPDATE CASCADE
+)
+""",
+    """
+CREATE TABLE reviews (
+    id INTEGER PRIMARY KEY,
+    sample_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    FOREIGN KEY (sample_id, number) REFERENCES cells (sample_id, number) ON DELETE CASCADE ON UPDATE CASCADE
+)
+""",
+    "CREATE INDEX reviews_of_a_cell ON reviews (sample_id, number)",
+    """
+CREATE TABLE results (
+    id TEXT PRIMARY KEY NOT NULL,
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    revision INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    UNIQUE (sample_id, revision)
+)
+""",
+    """
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    by TEXT NOT NULL,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL
+)
+""",
+    """
+CREATE TABLE tombstones (
+    sample_id TEXT PRIMARY KEY NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    erased_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL
+)
+""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
+    _SAMPLES,
 )
 """Each step is statements that run in one transaction with the new version."""

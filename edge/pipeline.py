@@ -25,6 +25,7 @@ from edge.types import (
     Frame,
     Labels,
     Mask,
+    Numbers,
     Pixels,
     Placement,
     Reason,
@@ -151,7 +152,7 @@ class Pipeline:
             if placed is None:
                 prob = looks.prob(whole)
                 return report.read(field, cells, whole, prob, self._classify.label(prob), looks.novelty)
-            report.placement = placed
+            report.placement, report.ids = placed, placed.ids[whole]
             prob, label, report.change = self._once(looks, whole, placed)
             return report.read(field, cells, whole, prob, label, looks.novelty)
 
@@ -216,6 +217,7 @@ class _Report:
         self.scale: Scale | None = None
         self.placement: Placement | None = None
         self.change: Change | None = None
+        self.ids: Numbers | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -257,6 +259,7 @@ class _Report:
             flags=self._flags,
             placement=self.placement,
             change=self.change,
+            ids=self.ids,
         )
 
 

@@ -86,6 +86,8 @@ class SafeMode:
             return error
         finally:
             self._service = None
+        if outcome is None:
+            return None
         log.info("sample %s: %s; the result is %s", outcome.sample, outcome.verdict.text, outcome.fate)
         return outcome.fault
 

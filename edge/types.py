@@ -14,6 +14,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 Labels: TypeAlias = NDArray[np.int8]
 Mask: TypeAlias = NDArray[np.bool_]
+Numbers: TypeAlias = NDArray[np.int64]
+"""The numbers that registration gives the cells of a sample."""
 
 CLASSES = ("normal", "sickle", "other", "wbc", "platelet", "artefact")
 """Order of the class probabilities everywhere. *sickle* is a crescent, or elongated with a pointed end."""
@@ -162,7 +164,7 @@ class Placement:
     y_um: float
     turned_deg: float
     evidence: float | None
-    ids: NDArray[np.int64]
+    ids: Numbers
     joined: tuple[tuple[int, int], ...]
     numbered_before: int
     found: int
@@ -172,11 +174,17 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a frame changed in its sample's counts, up or down: cells by class and exclusion, cells seen, islands."""
+    """What a frame changed in its sample's counts, up or down: cells by class and exclusion, cells seen, islands.
+
+    numbers: (M,) the cells that it named, or named otherwise; prob float32 (M, 6), label int8 (M,): what they are now.
+    """
 
     counts: dict[str, int]
     cells_seen: int
     islands: int
+    numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    prob: Floats = field(default_factory=lambda: np.zeros((0, len(CLASSES)), np.float32))
+    label: Labels = field(default_factory=lambda: np.zeros(0, np.int8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +198,7 @@ class FieldReading:
     flags: what is to be known of a result with this frame, by the names of the verdict's flags.
     area_mm2: slide that was read and that no frame of the sample showed before. placement, change: where the frame
     lies and what it adds to the sample, where its frames are placed; a cell that was seen before then has its mean
-    probabilities.
+    probabilities, and ids (N,) are the numbers of the cells in the arrays.
     """
 
     frame_index: int
@@ -211,6 +219,7 @@ class FieldReading:
     flags: tuple[str, ...] = ()
     placement: Placement | None = None
     change: Change | None = None
+    ids: Numbers | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the frame's cells by class and by reason of exclusion; their sum is every cell that was seen in it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 from edge.config import DeviceConfig
 from edge.machine import MachineHealth
-from edge.publish.compose import Composer, Health, Models, Period
+from edge.publish.compose import Composer, Health, Life, Models, Period
 from edge.publish.message import Birth, Result
 from edge.runtime.contract import Contract
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
@@ -82,7 +83,8 @@ def birth(compose: Composer) -> Birth:
 
 def result(compose: Composer) -> Result:
     period = Period(1_789_999_900_000, 1_790_000_000_000, 100.0)
-    return compose.result("K-1042", COUNTS, VERDICT, SCALE, MODELS, period)
+    draft = compose.draft(Life(uuid4(), "K-1042"), COUNTS, VERDICT, SCALE, MODELS, period)
+    return compose.result(draft, 1, "review", "")
 
 
 def make_certificates(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig
+from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
 from edge.database import Database, database_path
 from edge.errors import CameraError
 from edge.publish.outbox import Outbox
@@ -53,6 +53,7 @@ def configured(state: Path, port: int, camera: CameraConfig | None = None) -> Co
         device=DeviceConfig(site="lab", device="one", state_dir=state),
         camera=camera or CameraConfig(kind="virtual", width=320, height=240, frames=6),
         optics=OpticsConfig(um_per_px=0.25),
+        screening=ScreeningConfig(start="at_once", stop=StopConfig(at_target=False)),
         mqtt=MqttConfig(host="127.0.0.1", port=port, interval_s=0.05, telemetry_interval_s=0.2),
     )
 

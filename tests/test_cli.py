@@ -26,6 +26,7 @@ def state(tmp_path: Path) -> Path:
     (tmp_path / "sicklescope.toml").write_text(
         f'[device]\nstate_dir = "{tmp_path}/state"\n[optics]\num_per_px = 0.25\n'
         '[camera]\nkind = "virtual"\nwidth = 160\nheight = 120\nframes = 100000\nfps = 50\n'
+        '[screening]\nstart = "at_once"\nstop.at_target = false\n'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\n'
     )
     return tmp_path
@@ -42,8 +43,8 @@ def running(state: Path) -> Iterator[Program]:
 
 
 def results(state: Path) -> list[dict[str, object]]:
-    with sqlite3.connect(state / "state/outbox.sqlite3") as outbox:
-        return [json.loads(row) for (row,) in outbox.execute("SELECT payload FROM outbox")]
+    with sqlite3.connect(state / "state/sicklescope.sqlite3") as outbox:
+        return [json.loads(row) for (row,) in outbox.execute("SELECT payload FROM outbox WHERE kind = 'result'")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -61,7 +62,7 @@ def test_the_second_ctrl_c_stops_at_once(state: Path) -> None:
     # A camera whose next frame is seconds away: the end of the sample waits for it.
     (state / "sicklescope.toml").write_text((state / "sicklescope.toml").read_text().replace("fps = 50", "fps = 0.1"))
     program = Program(state, "run", "--frames", 2)
-    wait_for(lambda: (state / "state/outbox.sqlite3").exists(), 20)
+    wait_for(lambda: (state / "state/sicklescope.sqlite3").exists(), 20)
     time.sleep(0.5)
     program.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
@@ -124,7 +125,7 @@ def test_a_broken_video_ends_with_the_cameras_exit_code_and_its_result(state: Pa
     [
         (["run", "-c", "absent.toml"], {}, 2, "absent.toml cannot be read"),
         (["run"], {"SICKLESCOPE_MQTT__PROT": "1"}, 2, "nearest valid name: SICKLESCOPE_MQTT__PORT"),
-        (["run", "--sample", "Jane Doe"], {}, 2, "never a patient's name"),
+        (["run", "--sample", "Jane Doe"], {}, 8, "never a patient's name"),
         (["run"], {"SICKLESCOPE_CAMERA__KIND": "replay", "SICKLESCOPE_CAMERA__DEVICE": "nowhere"}, 3, "nowhere"),
         (["run"], {"SICKLESCOPE_CAMERA__KIND": "opencv", "SICKLESCOPE_CAMERA__DEVICE": "/dev/video99"}, 4, "not found"),
         (["run"], {"SICKLESCOPE_DEVICE__STATE_DIR": "/proc/nowhere"}, 7, "/proc/nowhere"),

@@ -8,7 +8,7 @@ import pytest
 
 from edge.config import Config
 from edge.configfile import example, load, load_connection, rendered, sample_code
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SampleError
 
 
 @pytest.fixture
@@ -181,6 +181,6 @@ def test_the_example_is_the_codes_own_and_gives_the_defaults(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("code", ["", "-a", "two words", "a/b", "a+", "x" * 64, "é", "a\n"])
 def test_a_sample_code_is_a_part_of_a_topic(code: str) -> None:
-    with pytest.raises(ConfigError, match="never a patient's name"):
+    with pytest.raises(SampleError, match="never a patient's name"):
         sample_code(code)
     assert sample_code("2024-07.A_1") == "2024-07.A_1"

@@ -9,7 +9,7 @@ import pytest
 
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
-from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig
+from edge.config import CameraConfig, Config, DeviceConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.service import Outcome, Service
 from edge.types import RED_CELLS
 
@@ -33,6 +33,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config = Config(
         device=DeviceConfig(state_dir=state_dir),
         camera=CameraConfig(kind="virtual", seed=seed, frames=FIELDS),
+        screening=ScreeningConfig(start="at_once", stop=StopConfig(at_target=False)),
         mqtt=MqttConfig(enabled=False),
     )
     outcome = Service(config).run()

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from edge.machine import MachineHealth
 from edge.publish.clock import boot_id, clock_synchronised
-from edge.publish.compose import Composer, Health, Period
+from edge.publish.compose import Composer, Health, Life, Period
 from edge.publish.message import MESSAGES, Message, topic
 from edge.publish.schemas import json_schemas, main
 from edge.types import CLASSES, Counts, Exclusion, Reason
@@ -51,7 +52,7 @@ def nearly_nothing() -> dict[str, Message]:
     period = Period(0, 0, 0.0)
     return {
         "progress": compose.progress("", NOTHING, UNKNOWN),
-        "result": compose.result("", NOTHING, UNKNOWN, None, MODELS, period),
+        "result": compose.draft(Life(uuid4(), ""), NOTHING, UNKNOWN, None, MODELS, period),
         "telemetry": compose.telemetry("", NOTHING, health, pending=0, refused=0, dropped=0),
     }
 
@@ -73,7 +74,7 @@ def test_message_meets_its_schema_and_is_flat(message: Message) -> None:
     payload = json.loads(message.to_json())
     jsonschema.validate(payload, schema(message.kind), cls=jsonschema.Draft202012Validator)
     assert all(value is None or isinstance(value, str | int | float | bool) for value in payload.values())
-    assert payload["schema"] == f"sicklescope/{message.kind}/1"
+    assert payload["schema"] == f"sicklescope/{message.kind}/{2 if message.kind == 'result' else 1}"
     assert type(message).model_validate_json(message.to_json()) == message
 
 
@@ -114,7 +115,7 @@ def test_counts_that_do_not_add_up_never_leave() -> None:
         composer().progress("K-1042", replace(COUNTS, cells_seen=1371), VERDICT)
     strange = replace(COUNTS, rejected={**COUNTS.rejected, "new_reason": 1})
     with pytest.raises(ValidationError, match="fields_rejected is 5; the reasons add up to 4"):
-        composer().result("", strange, VERDICT, SCALE, MODELS, Period(0, 0, 0.0))
+        composer().draft(Life(uuid4(), ""), strange, VERDICT, SCALE, MODELS, Period(0, 0, 0.0))
 
 
 def test_numbers_that_json_has_not_never_leave() -> None:

@@ -28,6 +28,7 @@ def write(folder: Path, port: int, camera: str = 'kind = "virtual"', more: str =
     path = folder / "sicklescope.toml"
     path.write_text(
         f'[device]\nsite = "lab"\ndevice = "one"\nstate_dir = "{folder}/state"\n'
+        '[screening]\nstart = "at_once"\nstop.at_target = false\n'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\ninterval_s = 0.1\n'
         f"[camera]\nwidth = 160\nheight = 120\nfps = 50\n{camera}\n{more}\n"
     )

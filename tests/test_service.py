@@ -22,9 +22,10 @@ from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import CameraConfig
 from edge.database import database_path
-from edge.errors import BrokerError, CameraError, ConfigError, InputError, StorageError
+from edge.errors import BrokerError, CameraError, InputError, SampleError, StorageError
 from edge.publish.outbox import Outbox
-from edge.service import Outcome, Service, Snapshot, resend
+from edge.reporting import Snapshot
+from edge.service import Outcome, Service, resend
 
 Start = Callable[..., Mosquitto]
 
@@ -233,7 +234,7 @@ def test_a_full_disk_is_an_error_that_still_tells_the_result(tmp_path: Path, mon
 
 
 def test_a_sample_code_is_checked_before_anything_begins(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="sample code"):
+    with pytest.raises(SampleError, match="sample code"):
         Service(configured(tmp_path, 1), "Jane Doe")
     assert Service(configured(tmp_path, 1)).sample
     assert not list(tmp_path.iterdir())
@@ -287,7 +288,7 @@ def test_resend_says_why_nothing_could_be_sent(tmp_path: Path) -> None:
 
 
 def test_a_long_run_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge.service import resident_mb
+    from edge.reporting import resident_mb
 
     camera = Scripted(lambda _: None, frames=3000)
     monkeypatch.setattr("edge.service.open_camera", lambda *_: camera)

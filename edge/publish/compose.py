@@ -66,6 +66,19 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """Which sample a result is of. interruptions: how often its scanning was broken off and went on."""
+
+    sample_id: UUID
+    code: str
+    interruptions: int = 0
+
+
+Stage = Literal["review", "incomplete", "final", "discarded"]
+"""See `Result.stage`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """How the device is doing; see `Telemetry` for each number. stage_ms: by stage, without prefix or unit."""
 
@@ -146,23 +159,24 @@ class Composer:
         """Tell the running counts."""
         return Progress(**self._stamp(sample), **_counted(counts, verdict))
 
-    def result(
-        self,
-        sample: str,
-        counts: Counts,
-        verdict: Verdict,
-        scale: Scale | None,
-        models: Models,
-        period: Period,
-        result_id: UUID | None = None,
+    def draft(
+        self, life: Life, counts: Counts, verdict: Verdict, scale: Scale | None, models: Models, period: Period
     ) -> Result:
-        """Tell the end of a sample; scale is None when no field was read. A new UUID is made unless one is given."""
+        """Return what a sample's first result would be if it ended now; scale is None when no field was read.
+
+        It is kept and not sent: its stamps are of now, but it takes no number.
+        """
         return Result(
-            **self._stamp(sample),
+            **{**self._stamp(life.code), "seq": 0},
             **_counted(counts, verdict),
             **_rejected(counts.rejected),
             **models.as_fields(),
-            id=result_id or uuid4(),
+            id=life.sample_id,
+            sample_id=life.sample_id,
+            revision=1,
+            stage="incomplete",
+            reason="",
+            interruptions=life.interruptions,
             verdict=verdict.status,
             text=verdict.text,
             flags=",".join(verdict.flags),
@@ -180,6 +194,22 @@ class Composer:
             ended_ms=period.ended_ms,
             duration_s=period.duration_s,
         )
+
+    def result(self, before: Result, revision: int, stage: Stage, reason: str, **reviewed: Any) -> Result:
+        """Return the next result of a sample, stamped now, with a new UUID: a draft, or the result before, brought on.
+
+        reviewed: the fields of `Reviewed`, where a person has looked at cells.
+        """
+        changed = {
+            **before.model_dump(by_alias=True),
+            **self._stamp(before.sample),
+            "id": uuid4(),
+            "revision": revision,
+            "stage": stage,
+            "reason": reason,
+            **reviewed,
+        }
+        return Result.model_validate(changed)
 
     def telemetry(
         self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, dropped: int

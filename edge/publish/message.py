@@ -193,16 +193,54 @@ class Progress(Counted):
     schema_: Literal["sicklescope/progress/1"] = Field(default="sicklescope/progress/1", alias="schema")
 
 
-class Result(Counted, Rejections, Networks):
-    """The end of a sample. Kept on the device until the broker has taken it; a repeat carries the same `id`."""
+class Reviewed(Message):
+    """What a person said of single cells, beside the automatic counts: each cell once, by its newest review."""
+
+    reviewed_cells: Count = 0
+    """Cells that a person looked at; 0 when nobody has, and the other keys are then null."""
+    reviewed_normal: Count | None = None
+    """Counts by class as the automatic ones, with the reviewed cells in the classes that the person gave them."""
+    reviewed_sickle: Count | None = None
+    reviewed_other: Count | None = None
+    reviewed_wbc: Count | None = None
+    reviewed_platelet: Count | None = None
+    reviewed_artefact: Count | None = None
+    reviewed_abstained: Count | None = None
+    """Cells that neither the classifier nor a person named."""
+    reviewed_red_cells: Count | None = None
+    reviewed_fraction: float | None = None
+    """reviewed_sickle / reviewed_red_cells, 0 to 1."""
+    reviewed_fraction_low: float | None = None
+    """Lower end of the Wilson 95 % interval, of sampling only."""
+    reviewed_fraction_high: float | None = None
+    """Upper end of the Wilson 95 % interval, of sampling only."""
+
+
+class Result(Counted, Rejections, Networks, Reviewed):
+    """What a sample came to. Kept on the device until the broker has taken it; a repeat carries the same `id`.
+
+    A sample has a result when its scanning ends, and another `revision` each time that something about it changes.
+    """
 
     kind: ClassVar[str] = "result"
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
 
-    schema_: Literal["sicklescope/result/1"] = Field(default="sicklescope/result/1", alias="schema")
+    schema_: Literal["sicklescope/result/2"] = Field(default="sicklescope/result/2", alias="schema")
     id: UUID
     """Identifier of the result: two messages with the same one are the same result."""
+    sample_id: UUID
+    """Identifier of the sample, the same in all its revisions: a code may be used again on another day."""
+    revision: Annotated[int, Field(ge=1)]
+    """1, 2, ...: of a sample the highest counts, and replaces those before."""
+    stage: Literal["review", "incomplete", "final", "discarded"]
+    """`review`: a person may still review it. `final`: reviewed, or taken as it is. `incomplete`: it ended early, for
+    `reason`. `discarded`: not to be used.
+    """
+    reason: str
+    """Why, in words; empty when there is nothing to explain."""
+    interruptions: Count
+    """How often scanning was broken off and went on: cells seen before and after may then be counted twice."""
     verdict: Literal["insufficient", "reported", "withheld"]
     """`insufficient`: too few red cells to say anything. `withheld`: the counts are not to be used; `flags` and `text`
     say why, and every fraction is null."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 import zlib
@@ -113,6 +114,12 @@ class Outbox:
     def delete(self, result_id: UUID | str) -> None:
         """Forget a message, because the broker has taken it."""
         self._database.write("DELETE FROM outbox WHERE id = ?", str(result_id))
+
+    def forget_sample(self, code: str) -> None:
+        """Forget the events and telemetry that name a sample; results are told apart by their identifier."""
+        self._database.write(
+            "DELETE FROM outbox WHERE kind <> 'result' AND instr(payload, ?)", f'"sample":{json.dumps(code)}'
+        )
 
     def mark_refused(self, result_id: UUID | str, reason: str) -> None:
         """Keep a result that the broker refused; it is not sent again before `resend`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import CELLS_KEPT, CLASSES, Change, Exclusion, Floats, Labels, Mask, Placement
+from edge.types import CELLS_KEPT, CLASSES, Change, Exclusion, Floats, Labels, Mask, Numbers, Placement
 
 LOOKS = 4
 """A cell that was classified so often is known: further looks at it are much like those before, and cost the most
@@ -69,9 +69,12 @@ class Census:
         after = self._counted(touched)
         islands, self._islands = placement.islands - self._islands, placement.islands
         change = {name: int(number) for name, number in zip(_NAMES, after - before, strict=True)}
-        return Change(change, placement.found - len(joined), islands)
+        otherwise = np.unique(np.concatenate([ids[seen], joined[:, 0]]))
+        otherwise = otherwise[~np.isin(otherwise, joined[:, 1])]
+        otherwise = otherwise[self._looks[otherwise % CELLS_KEPT] > 0]
+        return Change(change, placement.found - len(joined), islands, otherwise, *self.means(otherwise))
 
-    def means(self, ids: NDArray[np.int64]) -> tuple[Floats, Labels]:
+    def means(self, ids: Numbers) -> tuple[Floats, Labels]:
         """Return probabilities float32 (N, 6) and labels int8 (N,) of cells that were looked at."""
         at = ids % CELLS_KEPT
         return self._mean(at), self._state[at]

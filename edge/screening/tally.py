@@ -18,13 +18,21 @@ class Tally:
     a smaller count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Counts | None = None) -> None:
+        """before: what was counted of the sample earlier, to go on from."""
         self._by_class = dict.fromkeys(CLASSES, 0)
         self._excluded = {reason.value: 0 for reason in Exclusion}
         self._rejected = {reason.value: 0 for reason in Reason}
         self._cells_seen = 0
         self._fields_read = self._fields_repeated = self._islands = 0
         self._area_mm2 = 0.0
+        if before is not None:
+            self._by_class.update(before.by_class)
+            self._excluded.update(before.excluded)
+            self._rejected.update(before.rejected)
+            self._cells_seen, self._islands = before.cells_seen, before.islands
+            self._fields_read, self._fields_repeated = before.fields_read, before.fields_repeated
+            self._area_mm2 = before.area_mm2
 
     def add(self, reading: FieldReading) -> None:
         """Count one reading: what it adds to the sample, or, when it was rejected, its reason and nothing else."""

@@ -24,6 +24,7 @@ FLAGS = {
     "control": "This is a reading of a control slide, not of a sample.",
     "control_failed": "The last reading of a control slide broke a control rule: the device may not be in order.",
     "control_overdue": "A control slide was not read in time: whether the device is in order is not known.",
+    "interrupted": "Scanning was broken off and went on: cells seen before and after may have been counted twice.",
     "below_target": "Enough red cells for a result, but fewer than is the aim.",
     "no_limit_of_blank": "The model states no limit of blank: what it finds on smears without sickle cells is unknown.",
     "wbc_may_include_nucleated_red_cells": "The white cells counted may include nucleated red cells.",

@@ -11,9 +11,9 @@ import pytest
 from device import Device
 from mosquitto import Listener, Mosquitto, wait_for
 from parts import arrived_as_stored, scaled, told
-from service_parts import configured
+from service_parts import configured, outbox_of
 
-from edge.service import opened_outbox, resend
+from edge.service import resend
 
 pytestmark = pytest.mark.faults
 
@@ -47,6 +47,6 @@ def test_every_stored_result_arrives_once_whenever_the_device_is_killed(start_mo
         stored = dict(device.stored)
         wait_for(lambda: {result["id"] for result in dashboard.of("result")} >= {one.id for one in stored.values()}, 60)
         assert arrived_as_stored(stored, dashboard.of("result"))
-    with opened_outbox(configured(state, broker.port)) as outbox:
+    with outbox_of(configured(state, broker.port)) as outbox:
         assert outbox.counts().pending == 0
     told("kills", kills=kills, stored=len(stored), arrived=len(dashboard.of("result")), **device.phases)

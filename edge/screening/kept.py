@@ -1,0 +1,119 @@
+"""What is kept of a field: its cells with their places on the slide, and a small picture of those to be looked at."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.types import ABSTAINED, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
+
+CROP_PX = 80
+"""Side of a kept picture."""
+
+CROP_MARGIN = 1.6
+"""Side of what it shows, in sides of the cell's box."""
+
+CROP_QUALITY = 85
+"""Of JPEG: some 2 kB a cell."""
+
+_PICTURED = (None, "sickle")
+"""Classes of which a picture is kept; None: abstained."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCell:
+    """A cell of a sample by its number there.
+
+    x_um, y_um: its middle on the slide, in the measure of its island; field: the frame that showed it last; class_name:
+    None where the classifier would not name it; prob: in the order of CLASSES.
+    """
+
+    number: int
+    island: int
+    x_um: float
+    y_um: float
+    field: int
+    score: float
+    class_name: str | None
+    prob: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNews:
+    """What a field changed in a sample's cells.
+
+    joined: pairs (kept, dropped) of numbers that proved to be one cell; cells: those that the field showed and that are
+    new or named otherwise; renamed: number, class and prob of such that it did not show; crops: JPEG by number.
+    """
+
+    joined: tuple[tuple[int, int], ...]
+    cells: tuple[KeptCell, ...]
+    renamed: tuple[tuple[int, str | None, tuple[float, ...]], ...]
+    crops: dict[int, bytes]
+
+
+class Gatherer:
+    """Turns the readings of one scanning into news.
+
+    first_number, first_island: of this scanning, above those of an earlier one of the same sample.
+    """
+
+    def __init__(self, first_number: int = 0, first_island: int = 0) -> None:
+        self._first_number, self._first_island = first_number, first_island
+        self._pictured: set[int] = set()
+
+    def take(self, reading: FieldReading, pixels: Pixels, field: int) -> FieldNews | None:
+        """Return the news of a reading and the frame's pixels uint8 (H, W, 3) RGB; None where there are none."""
+        change, placement, ids = reading.change, reading.placement, reading.ids
+        if change is None or placement is None or ids is None or reading.scale is None:
+            return None
+        if not len(change.numbers) and not placement.joined:
+            return None
+        rows = {int(number): row for row, number in enumerate(ids)}
+        cells, renamed, crops = [], [], {}
+        for number, prob, label in zip(change.numbers.tolist(), change.prob, change.label.tolist(), strict=True):
+            name = None if label == ABSTAINED else CLASSES[label]
+            kept = self._first_number + number
+            probabilities = tuple(round(float(p), 4) for p in prob)
+            row = rows.get(number)
+            if row is None:
+                renamed.append((kept, name, probabilities))
+                continue
+            x_um, y_um = _place(reading, placement, reading.scale, row)
+            island = self._first_island + placement.island
+            score = round(float(reading.score[row]), 4)
+            cells.append(KeptCell(kept, island, x_um, y_um, field, score, name, probabilities))
+            if name in _PICTURED and number not in self._pictured:
+                crops[kept] = crop(pixels, reading.boxes[row])
+                self._pictured.add(number)
+            elif name not in _PICTURED:
+                self._pictured.discard(number)
+        joined = tuple((self._first_number + one, self._first_number + other) for one, other in placement.joined)
+        return FieldNews(joined, tuple(cells), tuple(renamed), crops)
+
+
+def _place(reading: FieldReading, placement: Placement, scale: Scale, row: int) -> tuple[float, float]:
+    """Return where the middle of a reading's cell lies on the slide, µm in the measure of its island."""
+    x0, y0, x1, y1 = (float(value) for value in reading.boxes[row])
+    middle = complex(x0 + x1 - reading.width, y0 + y1 - reading.height) / 2 * scale.um_per_px
+    at = complex(placement.x_um, placement.y_um) + cmath.exp(1j * math.radians(placement.turned_deg)) * middle
+    return round(at.real, 2), round(at.imag, 2)
+
+
+def crop(pixels: Pixels, box: Floats) -> bytes:
+    """Return a JPEG of a cell and what is round it; box: x0, y0, x1, y1 in pixels of the image (H, W, 3) RGB."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    side = max(x1 - x0, y1 - y0, 1.0) * CROP_MARGIN
+    zoom = CROP_PX / side
+    # One affine map cuts and scales; beyond the edge the picture goes on as it ends.
+    matrix = np.array(
+        [[zoom, 0, CROP_PX / 2 - zoom * (x0 + x1) / 2], [0, zoom, CROP_PX / 2 - zoom * (y0 + y1) / 2]], np.float64
+    )
+    flags = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    cut = cv2.warpAffine(pixels, matrix, (CROP_PX, CROP_PX), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(cut, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])
+    return encoded.tobytes()

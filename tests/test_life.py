@@ -1,0 +1,345 @@
+"""A sample's life: each state with its result, whole or not at all, and what was read is there after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mosquitto import Listener, Mosquitto, wait_for
+from publish_parts import COUNTS, MODELS, SCALE, VERDICT, composer
+from service_parts import Program, configured
+
+from edge.camera.virtual import VirtualCamera
+from edge.config import CameraConfig, Config, ScreeningConfig, StopConfig
+from edge.configfile import sample_code
+from edge.database import Database, database_path
+from edge.errors import SampleError, StorageError
+from edge.life import RESUME_S, Samples
+from edge.publish.compose import Life, Period
+from edge.publish.message import Result
+from edge.publish.outbox import Outbox
+from edge.screening.kept import FieldNews, KeptCell
+from edge.screening.store import Moment, StoredSample
+from edge.service import Service
+from edge.types import CLASSES
+
+Start = Callable[..., Mosquitto]
+
+DAY_MS = 86_400_000
+
+
+class Clock:
+    """The device's clocks, as the test sets them."""
+
+    def __init__(self) -> None:
+        self.now = Moment(1_790_000_000_000, True, "boot-1", 1000.0)
+
+    def __call__(self) -> Moment:
+        return self.now
+
+    def pass_s(self, seconds: float) -> None:
+        self.now = replace(
+            self.now, made_ms=self.now.made_ms + int(seconds * 1000), uptime_s=self.now.uptime_s + seconds
+        )
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "sicklescope.sqlite3") as opened:
+        yield opened
+
+
+@pytest.fixture
+def samples(database: Database, clock: Clock) -> Samples:
+    return Samples(Config(), database, composer(), clock)
+
+
+def cell(number: int, name: str | None = "normal") -> KeptCell:
+    prob = tuple(0.9 if name == other else 0.02 for other in CLASSES)
+    return KeptCell(number, 0, 1.5 * number, -2.0, 0, 0.8, name, prob)
+
+
+NEWS = FieldNews((), (cell(0), cell(1, "sickle"), cell(2, None), cell(3, "sickle")), (), {1: b"one", 2: b"two"})
+
+
+def draft(life: Life) -> Result:
+    return composer().draft(life, COUNTS, VERDICT, SCALE, MODELS, Period(1_789_999_900_000, 1_790_000_000_000, 100.0))
+
+
+def begun(samples: Samples, code: str = "K-1042") -> StoredSample:
+    life = Life(uuid4(), code)
+    return samples.start(life, draft(life), "{}", "nurse")
+
+
+def ended(samples: Samples, stage: str = "review", code: str = "K-1042") -> StoredSample:
+    sample = begun(samples, code)
+    samples.end(sample.id, draft(Life(uuid4(), code)), [NEWS], stage, "")  # type: ignore[arg-type]
+    return samples.store.find(sample.id)
+
+
+def revisions(samples: Samples, sample: StoredSample) -> list[Result]:
+    return [Result.model_validate_json(payload) for payload in samples.store.results(sample.id)]
+
+
+def test_from_the_start_to_final_with_a_result_for_each_step(samples: Samples, database: Database) -> None:
+    sample = ended(samples)
+    assert sample.state == "review"
+    assert [one.class_name for one in samples.store.cells(sample.id)] == ["normal", "sickle", "abstained", "sickle"]
+    samples.review(sample.id, {1: "other", 2: "sickle"}, "dr", "folded", done=False)
+    samples.review(sample.id, {1: "normal"}, "dr", "looked again", done=True)
+    first, second = revisions(samples, sample)
+    assert (first.revision, first.stage, first.reviewed_cells, first.reviewed_sickle) == (1, "review", 0, None)
+    assert (second.revision, second.stage, second.reviewed_cells) == (2, "final", 2)
+    assert (first.sample_id, first.sample) == (second.sample_id, "K-1042")
+    # One sickle is normal after all, one that was not named is a sickle; the automatic counts stand as they were.
+    assert (second.sickle, second.normal, second.abstained) == (first.sickle, first.normal, first.abstained)
+    assert (second.reviewed_sickle, second.reviewed_normal) == (first.sickle, first.normal + 1)
+    assert (second.reviewed_abstained, second.reviewed_red_cells) == (first.abstained - 1, first.red_cells + 1)
+    assert second.reviewed_fraction == pytest.approx(first.sickle / (first.red_cells + 1))
+    assert "After review of 2 cells: 37 of 1198 (95 % interval" in second.text
+    by_number = {one.number: one for one in samples.store.cells(sample.id)}
+    assert (by_number[1].class_name, by_number[1].reviewed, by_number[1].reviewed_reason) == (
+        "sickle", "normal", "looked again",
+    )  # fmt: skip
+    waiting = [json.loads(row.payload) for row in Outbox(database).pending()]
+    assert [(one["id"], one["revision"]) for one in waiting] == [(str(first.id), 1), (str(second.id), 2)]
+    assert [(row["state"], row["by"]) for row in samples.store.history(sample.id)] == [
+        ("scanning", "nurse"), ("review", "device"), ("final", "dr"),
+    ]  # fmt: skip
+
+
+def test_one_sample_at_a_time_and_a_code_once_a_day(samples: Samples, clock: Clock) -> None:
+    first = begun(samples, "A")
+    with pytest.raises(SampleError, match=r"sample A is being scanned\. Stop it first"):
+        begun(samples, "B")
+    samples.end(first.id, draft(Life(uuid4(), "A")), [], "incomplete", "")
+    with pytest.raises(
+        SampleError, match=r"sample code A was used on 20\d\d-\d\d-\d\d already\. Give another, such as A-2"
+    ):
+        begun(samples, "A")
+    samples.discard(first.id, "nurse", "wrong slide")
+    again = begun(samples, "A")
+    samples.discard(again.id, "nurse", "")
+    clock.pass_s(86_400)
+    assert begun(samples, "A").id not in (first.id, again.id)
+
+
+def test_a_discarded_sample_says_so_to_whoever_has_its_result(samples: Samples) -> None:
+    sample = ended(samples)
+    samples.discard(sample.code, "nurse", "wrong slide")
+    assert [(one.stage, one.reason) for one in revisions(samples, sample)][-1] == ("discarded", "wrong slide")
+    with pytest.raises(SampleError, match="is discarded and cannot be reviewed"):
+        samples.review(sample.id, {}, "dr", "", done=True)
+    assert samples.reopen(sample.id, "nurse", "it was the right one").state == "incomplete"
+    scanned = begun(samples, "B")
+    samples.discard(scanned.id, "nurse", "")
+    assert samples.store.results(scanned.id) == []
+
+
+def test_reopening_goes_a_step_back(samples: Samples) -> None:
+    sample = ended(samples)
+    samples.review(sample.id, {1: "normal"}, "dr", "", done=True)
+    assert samples.reopen(sample.id, "dr", "").state == "review"
+    assert revisions(samples, sample)[-1].reviewed_cells == 1
+    further = samples.reopen(sample.id, "dr", "more cells")
+    assert (further.state, further.interruptions) == ("scanning", 1)
+    assert samples.store.next_number(sample.id) == 4
+    with pytest.raises(SampleError, match="is scanning and cannot be reopened; stop it first"):
+        samples.reopen(sample.id, "dr", "")
+    other = Life(uuid4(), "other")
+    with pytest.raises(SampleError, match="K-1042 is being scanned"):
+        samples.start(other, draft(other), "{}", "nurse")
+
+
+def test_a_review_of_what_is_not_there_changes_nothing(samples: Samples) -> None:
+    sample = ended(samples)
+    with pytest.raises(SampleError, match="no cell 99"):
+        samples.review(sample.id, {1: "normal", 99: "sickle"}, "dr", "", done=True)
+    with pytest.raises(SampleError, match="drepanocyte is no class; expected one of normal, sickle"):
+        samples.review(sample.id, {1: "drepanocyte"}, "dr", "", done=True)
+    assert samples.store.reviewed(sample.id) == Counter()
+    assert samples.store.find(sample.id).state == "review"
+    with pytest.raises(SampleError, match="there is no sample 'nobody'"):
+        samples.review("nobody", {}, "dr", "", done=True)
+
+
+def test_state_and_waiting_result_are_one(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = begun(samples)
+
+    def full(*_: object) -> None:
+        raise StorageError("database or disk is full")
+
+    monkeypatch.setattr(Outbox, "put", full)
+    with pytest.raises(StorageError):
+        samples.end(sample.id, draft(Life(uuid4(), "K-1042")), [NEWS], "review", "")
+    assert samples.store.find(sample.id).state == "scanning"
+    assert samples.store.results(sample.id) == []
+    assert samples.store.cells(sample.id) == []
+
+
+def test_a_sample_goes_on_soon_after_and_on_the_same_boot_only(samples: Samples, clock: Clock) -> None:
+    sample = begun(samples)
+    clock.pass_s(RESUME_S - 1)
+    assert samples.recover("another") is None  # and is incomplete, for another sample is asked for
+    sample = begun(samples, "B")
+    clock.pass_s(RESUME_S - 1)
+    found = samples.recover()
+    assert found is not None
+    assert (found.id, found.state, found.interruptions) == (sample.id, "scanning", 1)
+    clock.pass_s(RESUME_S + 1)
+    assert samples.recover() is None
+    sample = begun(samples, "C")
+    clock.now = Moment(clock.now.made_ms - 3650 * DAY_MS, False, "boot-2", 20.0)
+    assert samples.recover() is None
+    kept = samples.store.find(sample.id)
+    assert (kept.state, kept.reason) == ("incomplete", "the power or the program failed while it was scanned")
+    (result,) = revisions(samples, sample)
+    assert (result.stage, result.cells_seen, result.sample) == ("incomplete", COUNTS.cells_seen, "C")
+
+
+def test_cells_that_prove_to_be_one_are_one(samples: Samples) -> None:
+    sample = begun(samples)
+    life = draft(Life(uuid4(), "K-1042"))
+    samples.keep(sample.id, life, [NEWS])
+    # 3 goes on as 0; 2 as 7, which was never seen whole and so has no row; 1 is now normal, and needs no picture.
+    news = FieldNews(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {})
+    samples.keep(sample.id, life, [news])
+    kept = {one.number: (one.class_name, one.pictured) for one in samples.store.cells(sample.id)}
+    assert kept == {0: ("sickle", False), 1: ("normal", False), 7: ("abstained", True)}
+    assert samples.store.crop(sample.id, 7) == b"two"
+    assert samples.store.crop(sample.id, 1) is None
+
+
+def test_an_erased_sample_leaves_a_tombstone_and_no_trace(samples: Samples, database: Database) -> None:
+    code = "SECRET-17"
+    sample = ended(samples, code=code)
+    ended(samples, code="stays")
+    samples.review(sample.id, {1: "other"}, "dr-grey", "folded-like-a-letter", done=True)
+    samples.erase(sample.id, "nurse", "asked by the person")
+    for file in database.path.parent.iterdir():
+        content = file.read_bytes()
+        for trace in (code.encode(), b"dr-grey", b"folded-like-a-letter"):
+            assert trace not in content, (trace, file.name)
+    assert database.read("SELECT sample_id, by, reason FROM tombstones") == [
+        (sample.id, "nurse", "asked by the person")
+    ]
+    assert [json.loads(row.payload)["sample"] for row in Outbox(database).pending()] == ["stays"]
+    assert [one.code for one in samples.store.newest()] == ["stays"]
+
+
+@given(st.text(max_size=80) | st.from_regex(r"[A-Z]{1,50}-[0-9]{1,10}", fullmatch=True))
+def test_any_text_is_a_sample_code_or_a_sample_error(text: str) -> None:
+    if re.fullmatch(r"[A-Z]{1,50}-[0-9]{1,10}", text):
+        assert sample_code(text, r"[A-Z]+-\d+") == text
+    else:
+        with pytest.raises(SampleError, match="never a patient's name"):
+            sample_code(text, r"[A-Z]+-\d+")
+
+
+# With the real service.
+
+
+def stored(config: Config) -> tuple[StoredSample, list[Result], Counter[str]]:
+    with Database(database_path(config)) as database:
+        samples = Samples(config, database, composer())
+        (sample,) = samples.store.newest()
+        classes = Counter(one.class_name for one in samples.store.cells(sample.id))
+        return sample, [Result.model_validate_json(text) for text in samples.store.results(sample.id)], classes
+
+
+def test_every_counted_cell_is_stored_with_its_place(tmp_path: Path) -> None:
+    camera = CameraConfig(kind="virtual", width=480, height=360, frames=12, overlap=0.5)
+    config = configured(tmp_path, 1, camera)
+    outcome = Service(config, "P-1").run()
+    assert outcome is not None
+    sample, (result,), classes = stored(config)
+    assert (sample.state, result.reason) == ("incomplete", "the camera's pictures ended before its target")
+    counted = {**outcome.counts.by_class, "abstained": outcome.counts.excluded["abstained"]}
+    assert classes == Counter({name: number for name, number in counted.items() if number})
+    truth = VirtualCamera(camera)
+    shown = {cell.identity for index in range(12) for cell in truth.truth(index) if cell.fully_visible}
+    with Database(database_path(config)) as database:
+        store = Samples(config, database, composer()).store
+        cells = store.cells(sample.id)
+        # Two cells are never at one place: they would be one that was counted twice.
+        places = sorted((one.x_um, one.y_um) for one in cells if one.island == 0)
+        assert all(abs(a[0] - b[0]) + abs(a[1] - b[1]) > 1.0 for a, b in pairwise(places))
+        pictured = [one for one in cells if one.pictured]
+        assert {one.class_name for one in pictured} <= {"sickle", "abstained"}
+        assert len(pictured) == classes["sickle"] + classes["abstained"] > 0
+        assert all((store.crop(sample.id, one.number) or b"").startswith(b"\xff\xd8\xff") for one in pictured)
+    assert len(cells) == pytest.approx(len(shown), rel=0.05)
+    setup = json.loads(sample.setup)
+    assert setup["classifier_sha256"] == result.classifier_sha256
+    assert setup["screening"]["target_red_cells"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        (StopConfig(), "the target of 150 red cells was reached"),
+        (StopConfig(at_target=False, fields=3), "3 fields were read"),
+        (StopConfig(at_target=False, minutes=0.001), "0.001 minutes were over"),
+    ],
+)
+def test_a_rule_ends_the_scanning_and_the_sample_is_to_be_reviewed(
+    tmp_path: Path, stop: StopConfig, reason: str
+) -> None:
+    camera = CameraConfig(kind="virtual", width=320, height=240, frames=200)
+    rules = ScreeningConfig(start="at_once", target_red_cells=150, min_red_cells=100, stop=stop)
+    config = configured(tmp_path, 1, camera).model_copy(update={"screening": rules})
+    outcome = Service(config, "R-1").run()
+    assert outcome is not None
+    assert outcome.frames < 200
+    sample, _, _ = stored(config)
+    assert (sample.state, sample.reason) == ("review", reason)
+
+
+def test_a_killed_service_finds_its_sample_where_it_was(start_mosquitto: Start, tmp_path: Path) -> None:
+    broker = start_mosquitto()
+    (tmp_path / "sicklescope.toml").write_text(
+        f'[device]\nsite = "lab"\ndevice = "one"\nstate_dir = "{tmp_path}/state"\n[optics]\num_per_px = 0.25\n'
+        '[camera]\nkind = "virtual"\nwidth = 320\nheight = 240\nframes = 10000\nfps = 25\noverlap = 0.5\n'
+        "[screening]\nstore_interval_s = 0.2\nstop.at_target = false\n"
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ninterval_s = 0.05\n'
+    )
+    with Listener(broker.host, broker.port) as dashboard:
+        program = Program(tmp_path, "run", "--sample", "K-9")
+        wait_for(lambda: len(dashboard.of("progress")) > 20, 30)
+        program.process.send_signal(signal.SIGKILL)
+        program.process.wait()
+        told = dashboard.of("progress")[-1]
+        assert dashboard.of("result") == []
+        config = configured(tmp_path / "state", broker.port)
+        before, results, _ = stored(config)
+        kept = json.loads(before.draft)
+        assert (before.state, results) == ("scanning", [])
+        assert 0 < kept["fields_read"] <= told["fields_read"]
+        again = Program(tmp_path, "run", "--sample", "K-9")
+        seen = len(dashboard.of("progress"))
+        wait_for(lambda: len(dashboard.of("progress")) > seen + 5, 30)
+        again.process.send_signal(signal.SIGTERM)
+        assert again.end() == 0
+        (result,) = wait_for(lambda: dashboard.of("result"))
+    sample, (own,), classes = stored(config)
+    assert (sample.id, sample.state, sample.interruptions) == (before.id, "incomplete", 1)
+    assert (result["id"], result["sample_id"]) == (str(own.id), before.id)
+    assert result["fields_read"] > kept["fields_read"]
+    assert result["islands"] == kept["islands"] + 1
+    assert "interrupted" in result["flags"]
+    assert sum(classes.values()) == result["cells_seen"] - result["border"]
