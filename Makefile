@@ -8,7 +8,7 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test soak test-training check schemas clean
+.PHONY: help demo test soak test-training check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/ and sicklescope.example.toml from the code"
+	@echo "make bundle                      one file that installs without a network: docs/install.md"
 	@echo "make clean                       remove the environments and what the tools left"
 
 demo: $(VENV)/.for-demo
@@ -43,6 +44,9 @@ schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.publish.schemas --write docs/schemas
 	$(VENV)/bin/python -m edge.screening.records --write docs/schemas
 	$(VENV)/bin/python -m edge.configfile > sicklescope.example.toml
+
+bundle: $(VENV)/.made
+	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

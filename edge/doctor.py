@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -60,6 +61,7 @@ def examine(config: Config) -> list[Finding]:
         *_cameras(config),
         _optics(config),
         *_runtimes(config),
+        *_system_packages(),
         *_models(config),
         _broker(config),
         _clock(),
@@ -140,6 +142,32 @@ def _wanted(what: str, attempt: Callable[[], str], wanted: bool) -> Finding:
     """Return what `attempt` says; a failure is `missing` only where the configuration names it."""
     found = _tried(what, attempt)
     return found if wanted or not found.missing else Finding(what, "absent", found.text)
+
+
+def _system_packages() -> Iterator[Finding]:
+    """Tell of a numpy that hides the system's, for which the system's picamera2, cv2 and TensorRT were built."""
+    if Path(sys.prefix) != Path(sys.base_prefix) and gpu_findings.sees_system_packages():
+        yield numpy_finding(Path(sys.prefix), sys.path)
+
+
+def numpy_finding(environment: Path, paths: list[str]) -> Finding:
+    """Compare the numpy of a virtual environment with that of the system, both found on `paths`."""
+    ours, systems = (
+        next((found.version for found in distributions(name="numpy", path=folders)), None)
+        for folders in (
+            [path for path in paths if Path(path).is_relative_to(environment)],
+            [path for path in paths if not Path(path).is_relative_to(environment)],
+        )
+    )
+    what = "system packages"
+    if ours is None or systems is None:
+        return Finding(what, "ok", f"one numpy, {ours or systems or 'which is missing'}")
+    if ours.split(".")[0] == systems.split(".")[0]:
+        return Finding(what, "ok", f"numpy {ours} here, {systems} of the system: of the same kind")
+    return Finding(
+        what, "warning", f"numpy {ours} of this environment hides the system's {systems}, for which its picamera2, cv2 "
+        f"and TensorRT were built: if one fails to import, install \"numpy<{int(systems.split('.')[0]) + 1}\" here",
+    )  # fmt: skip
 
 
 def _version(package: str) -> str | None:

@@ -15,7 +15,7 @@ from service_parts import Program
 import edge.doctor
 from edge import gpu_findings
 from edge.config import CameraConfig, Config, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
-from edge.doctor import Finding, examine, table
+from edge.doctor import Finding, examine, numpy_finding, table
 from edge.errors import RuntimeUnavailableError
 from edge.runtime.base import gpu_ready
 
@@ -160,3 +160,19 @@ def test_tensorrt_is_missing_only_where_it_is_named(tmp_path: Path) -> None:
     assert named["GPU"].missing
     assert "pycuda" in named["GPU"].text or "driver" in named["GPU"].text
     assert "run by tensorrt" in named["model detector"].text
+
+
+@pytest.mark.parametrize(
+    ("ours", "systems", "state"), [("2.2.0", "1.24.2", "warning"), ("1.26.4", "1.24.2", "ok"), (None, "1.24.2", "ok")]
+)
+def test_a_numpy_that_hides_the_systems_is_told(tmp_path: Path, ours: str | None, systems: str, state: str) -> None:
+    for folder, version in (("venv/lib", ours), ("usr/lib", systems)):
+        if version is not None:
+            about = tmp_path / folder / f"numpy-{version}.dist-info"
+            about.mkdir(parents=True)
+            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {version}\n", "utf-8")
+    finding = numpy_finding(tmp_path / "venv", [str(tmp_path / "venv/lib"), str(tmp_path / "usr/lib")])
+    assert finding.state == state
+    assert systems in finding.text
+    assert ours is None or ours in finding.text
+    assert ('"numpy<2"' in finding.text) == (state == "warning")

@@ -1,0 +1,231 @@
+#!/usr/bin/env bash
+# Installs sicklescope as a service, upgrades it, goes back a version, or takes it away. docs/install.md explains it.
+# Run it again at any time: what is there already stays. A configuration, a secret and data are never overwritten.
+set -euo pipefail
+
+usage() {
+    cat <<'END'
+systemd/install.sh [install | rollback | uninstall] [options]
+
+  install                 install, or upgrade to, the version beside this script (the default)
+  rollback                go back to the version before
+  uninstall               take programs and unit away; configuration, results and the user stay
+  --hardware KIND         cpu, raspberry-pi, jetson or nvidia; else as before, else found out
+  --even-if-doctor-fails  keep the new version though its `doctor` finds something missing
+  --root DIR              install below DIR, start nothing (for images, and to look at what it does)
+  --dry-run               only print what would be done
+
+Beside this script lies either a checkout of the repository (needs the network), or, unpacked from what `make bundle`
+wrote, a folder wheels/ with SHA256SUMS (needs none).
+END
+}
+
+action=install hardware="" root="" dry_run="" keep_anyway=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        install | rollback | uninstall) action=$1 ;;
+        --hardware) hardware=${2:?--hardware needs a kind}; shift ;;
+        --root) root=${2:?--root needs a folder}; root=${root%/}; shift ;;
+        --dry-run) dry_run=yes ;;
+        --even-if-doctor-fails) keep_anyway=yes ;;
+        -h | --help) usage; exit 0 ;;
+        *) echo "unknown: $1" >&2; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+home=$root/opt/sicklescope
+etc=$root/etc/sicklescope
+units=$root/etc/systemd/system
+PYTHON=${PYTHON:-python3}
+
+die() { echo "install.sh: $*" >&2; exit 1; }
+say() { echo "== $*"; }
+
+# Everything that changes something goes through here.
+run() {
+    if [ -n "$dry_run" ]; then printf 'would run:'; printf ' %q' "$@"; printf '\n'; else "$@"; fi
+}
+
+# systemctl, where a systemd runs that is ours to speak to.
+control() {
+    if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl "$@"; fi
+}
+
+find_hardware() {
+    local before=$home/current/systemd/10-hardware.conf
+    if [ -n "$hardware" ]; then :
+    elif [ -L "$before" ]; then hardware=$(basename "$(readlink "$before")" .conf)
+    elif [ -e /etc/nv_tegra_release ]; then hardware=jetson
+    elif grep -qs "Raspberry Pi" /proc/device-tree/model; then hardware=raspberry-pi
+    elif [ -e /proc/driver/nvidia/version ]; then hardware=nvidia
+    else hardware=cpu
+    fi
+    [ -f "$here/hardware/$hardware.conf" ] || die "no hardware '$hardware'; known: cpu, raspberry-pi, jetson, nvidia"
+}
+
+check_python() {
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+        || die "$PYTHON is not there or older than 3.10. Install Python 3.10 or newer, or name one: PYTHON=python3.11"
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null \
+        || die "$PYTHON makes no environments. Debian, Ubuntu: apt-get install python3-venv"
+}
+
+# Sets `wheel`, the program itself: out of the bundle, whose checksums must be right, or built from the checkout.
+find_wheel() {
+    if [ -d "$here/../wheels" ]; then
+        bundle=$(cd "$here/.." && pwd)
+        (cd "$bundle" && sha256sum --check --strict --quiet SHA256SUMS) \
+            || die "the bundle is damaged: its files differ from SHA256SUMS. Copy it again"
+        wheel=$(echo "$bundle"/wheels/sicklescope-*.whl)
+    else
+        bundle=""
+        scratch=$(mktemp -d)
+        trap 'rm -rf "$scratch"' EXIT
+        say "building the program from $(dirname "$here")"
+        # The same source gives the same file, whenever it is built.
+        SOURCE_DATE_EPOCH=315532800 "$PYTHON" -m pip --disable-pip-version-check --quiet wheel --no-deps \
+            --wheel-dir "$scratch" "$(dirname "$here")" || die "the program cannot be built, see above. Is there a network?"
+        wheel=$(echo "$scratch"/sicklescope-*.whl)
+    fi
+    [ -f "$wheel" ] || die "no sicklescope wheel in $(dirname "$wheel")"
+    version=$(basename "$wheel" | cut -d- -f2)-$(sha256sum "$wheel" | cut -c1-8)
+}
+
+make_user() {
+    run install -D -m 644 "$here/sysusers.conf" "$root/etc/sysusers.d/sicklescope.conf"
+    run systemd-sysusers ${root:+--root="$root"} sicklescope.conf
+}
+
+owner() { if [ -z "$root" ]; then echo "$1"; else id -un; fi; }
+
+make_configuration() {
+    run install -d -m 755 "$etc"
+    run install -d -m 700 "$etc/credentials"
+    if [ ! -e "$etc/sicklescope.toml" ]; then
+        run install -m 640 -o "$(owner root)" "$here/sicklescope.toml" "$etc/sicklescope.toml"
+        if [ -z "$root" ]; then run chgrp sicklescope "$etc/sicklescope.toml"; fi
+    fi
+    grep -o '^LoadCredential=[^:]*' "$here/sicklescope.service" | cut -d= -f2 | while read -r secret; do
+        if [ ! -e "$etc/credentials/$secret" ]; then
+            run install -m 600 /dev/null "$etc/credentials/$secret"
+        fi
+    done
+    run install -d -m 750 -o "$(owner sicklescope)" "$root/var/lib/sicklescope"
+}
+
+# An environment that is whole has a file .whole; one that was cut short is made anew.
+make_environment() {
+    if [ -e "$new/.whole" ]; then say "$version is installed already"; return; fi
+    say "installing $version into $new"
+    local options=()
+    # JetPack's TensorRT, and the Raspberry Pi's picamera2 and libcamera, are the system's packages.
+    case $hardware in jetson | raspberry-pi) options+=(--system-site-packages) ;; esac
+    run rm -rf "$new"
+    run "$PYTHON" -m venv "${options[@]}" "$new"
+    local pip=("$new/bin/python" -m pip --disable-pip-version-check --quiet install)
+    if [ -n "$bundle" ]; then pip+=(--no-index --find-links "$bundle/wheels"); fi
+    # pycuda is built against the CUDA that is here; a bundle has it where it was made on such a machine.
+    local extra=""
+    case $hardware in jetson | nvidia)
+        if [ -z "$bundle" ] || compgen -G "$bundle/wheels/pycuda-*" > /dev/null; then extra="[gpu]"; fi ;;
+    esac
+    run "${pip[@]}" "$wheel$extra" || die "the packages cannot be installed, see above; nothing was changed"
+    # What the unit needs travels with its version, so that going back brings it back too.
+    run install -d "$new/systemd"
+    run cp "$here/sicklescope.service" "$here/hardware/$hardware.conf" "$new/systemd/"
+    run ln -sfn "$hardware.conf" "$new/systemd/10-hardware.conf"
+    run touch "$new/.whole"
+}
+
+# Runs `doctor` of the new version as the service's user. The service has stopped, for a camera has one user at a time.
+doctor() {
+    if [ -n "$dry_run" ]; then echo "would run: $new/bin/sicklescope doctor"; return; fi
+    local as=()
+    if [ -z "$root" ]; then as=(runuser -u sicklescope --); fi
+    COLUMNS=120 "${as[@]}" "$new/bin/sicklescope" doctor --config "$etc/sicklescope.toml"
+}
+
+# Makes a version the one that runs, in one step that a power cut leaves done or undone.
+switch_to() {
+    run ln -sfn "$1" "$home/current.new"
+    run mv -T "$home/current.new" "$home/current"
+    run install -D -m 644 "$home/$1/systemd/sicklescope.service" "$units/sicklescope.service"
+    run install -D -m 644 "$home/$1/systemd/10-hardware.conf" "$units/sicklescope.service.d/10-hardware.conf"
+    if [ "$(readlink "$home/$1/systemd/10-hardware.conf" 2>/dev/null)" = nvidia.conf ]; then
+        # What is not there when the unit starts is not allowed to it.
+        run install -d "$root/etc/modules-load.d"
+        run sh -c "echo nvidia-uvm > '$root/etc/modules-load.d/sicklescope.conf'"
+    fi
+    run install -d "$root/usr/local/bin"
+    run ln -sfn /opt/sicklescope/current/bin/sicklescope "$root/usr/local/bin/sicklescope"
+    control daemon-reload
+}
+
+start() {
+    control enable --quiet sicklescope.service
+    # Not waited for: in safe mode it stays `activating`, and says why in `systemctl status`.
+    control restart --no-block sicklescope.service
+}
+
+remove_old() {
+    local kept version
+    kept=" $(readlink "$home/current") $(readlink "$home/previous" || true) "
+    for version in "$home"/versions/*; do
+        case $kept in *" versions/$(basename "$version") "*) ;; *) run rm -rf "$version" ;; esac
+    done
+}
+
+install_version() {
+    find_hardware
+    check_python
+    find_wheel
+    new=$home/versions/$version
+    local old
+    old=$(readlink "$home/current" || true)
+    make_user
+    make_configuration
+    make_environment
+    control stop sicklescope.service
+    say "what doctor of $version finds"
+    if ! doctor && [ -z "$keep_anyway" ]; then
+        if [ -n "$old" ] && [ "$old" != "versions/$version" ]; then
+            run rm -rf "$new"
+            start
+            die "doctor of the new version finds something missing, see above: ${old#versions/} goes on.
+Mend it and run this again, or add --even-if-doctor-fails"
+        fi
+        say "something is missing, see above; the service starts all the same, and says so to the broker"
+    fi
+    if [ -n "$old" ] && [ "$old" != "versions/$version" ]; then run ln -sfn "$old" "$home/previous"; fi
+    switch_to "versions/$version"
+    start
+    if [ -z "$dry_run" ]; then remove_old; fi
+    say "sicklescope $version is installed. Configuration: $etc/sicklescope.toml; log: journalctl -u sicklescope"
+}
+
+rollback() {
+    local previous current
+    previous=$(readlink "$home/previous") || die "there is no version before to go back to"
+    current=$(readlink "$home/current")
+    switch_to "$previous"
+    run ln -sfn "$current" "$home/previous"
+    start
+    say "went back to ${previous#versions/}"
+}
+
+uninstall() {
+    control disable --now sicklescope.service
+    run rm -rf "$home" "$units/sicklescope.service" "$units/sicklescope.service.d/10-hardware.conf"
+    run rm -f "$root/usr/local/bin/sicklescope" "$root/etc/modules-load.d/sicklescope.conf"
+    control daemon-reload
+    say "programs and unit are gone. Kept: $etc, $root/var/lib/sicklescope (results), the user sicklescope"
+}
+
+if [ -z "$root$dry_run" ] && [ "$(id -u)" -ne 0 ]; then die "needs root: sudo $0 $action"; fi
+case $action in
+    install) install_version ;;
+    rollback) rollback ;;
+    uninstall) uninstall ;;
+esac
