@@ -35,6 +35,7 @@ def main(
         report["paths"][name] = measured(spec, jittered(spec, overlap, np.random.default_rng(1)))
     spec = SlideSpec(seed=1)
     report["paths"]["still"] = measured(spec, [View(0.0, 0.0)] * frames)
+    report["stage"] = hinted(frames)
     if long:
         report["long"] = flat(long)
     typer.echo(json.dumps(report, indent=2))
@@ -69,6 +70,22 @@ def flat(frames: int) -> dict[str, Any]:
     quarters = [quantiles(took[i * frames // 4 : (i + 1) * frames // 4]) for i in range(4)]
     counted, shown = sum(walk.counts().by_class.values()), len(walk.shown)
     return {"quarters": quarters, "rss_mb": [round(mb, 1) for mb in resident], "counted": counted, "shown": shown}
+
+
+def hinted(frames: int) -> dict[str, dict[str, float]]:
+    """Read a path of 5 % overlap, a fifth missing, with what a stage says: nothing, the truth to 5 µm, nonsense."""
+    report = {}
+    for says in ("nothing", "truth", "nonsense"):
+        spec, rng, error = SlideSpec(seed=1, n_fields=frames), np.random.default_rng(1), np.random.default_rng(2)
+        walk, not_placed, took = Walk(spec), 0, 0
+        for view in (view for view in jittered(spec, 0.05, rng) if rng.random() >= 0.2):
+            true = complex(view.x_um, view.y_um) + complex(*error.normal(0, 5, 2))
+            stage_um = {"nothing": None, "truth": true, "nonsense": -true}[says]
+            not_placed += isinstance(walk.read(view, rng, stage_um), Rejection)
+            took += 1
+        excess = sum(walk.counts().by_class.values()) / len(walk.shown) - 1
+        report[says] = {"frames": took, "not_placed": not_placed, "count_error": round(excess, 4)}
+    return report
 
 
 def quantiles(took: list[float]) -> dict[str, float]:

@@ -66,14 +66,16 @@ class Walk:
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)
 
-    def read(self, view: View, rng: Generator) -> Placement | Rejection:
+    def read(self, view: View, rng: Generator, stage_um: complex | None = None) -> Placement | Rejection:
         """Read one frame."""
         found, cells = looked(self.specimen.truth(view), self.spec, self.eye, rng)
-        return self.count(found, cells)
+        return self.count(found, cells, stage_um)
 
-    def count(self, found: Sequence[VirtualCell], cells: Cells) -> Placement | Rejection:
-        """Place a frame and count its cells."""
-        placed = self.registrar.place(self.field, cells)
+    def count(
+        self, found: Sequence[VirtualCell], cells: Cells, stage_um: complex | None = None
+    ) -> Placement | Rejection:
+        """Place a frame, of which a stage may say where it lies, and count its cells."""
+        placed = self.registrar.place(self.field, cells, stage_um)
         rejected = placed if isinstance(placed, Rejection) else None
         none = np.zeros((0, len(CLASSES)), np.float32)
         change = None

@@ -144,7 +144,8 @@ class Pipeline:
                 return report.rejected(bad)
 
         with report.stage("place"):
-            placed = self._registrar.place(field, replace(cells, border=~whole)) if self._registrar else None
+            stage_um = None if frame.stage_px is None else complex(*frame.stage_px) * scale.um_per_px
+            placed = self._registrar.place(field, replace(cells, border=~whole), stage_um) if self._registrar else None
             if isinstance(placed, Rejection):
                 return report.rejected(placed)
 

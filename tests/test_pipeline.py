@@ -21,6 +21,7 @@ from edge.pipeline import CELLS_TO_LOCK, Pipeline
 from edge.screening.census import LOOKS
 from edge.screening.tally import Tally
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
+from edge.vision.registration import Registrar
 
 MODELS = ModelsConfig(threads=1)
 
@@ -287,6 +288,19 @@ def test_on_a_path_that_overlaps_each_cell_counts_once(pipeline: Pipeline) -> No
     assert counts.islands == 1
     assert counts.fields_repeated >= 4
     assert counts.area_mm2 == pytest.approx(640 * 480 * 0.25e-3**2 * (1 + 4 * 0.4), rel=0.1)
+
+
+def test_what_the_stage_says_reaches_the_registration_in_micrometres(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[complex | None] = []
+    place = Registrar.place
+    monkeypatch.setattr(Registrar, "place", lambda self, *given: told.append(given[2]) or place(self, *given))
+    frame = slide(seed=1)
+    pipeline.new_sample(each_cell_once=True)
+    pipeline.read(frame)
+    pipeline.read(replace(frame, stage_px=(100.0, -40.0)))
+    assert told == [None, pytest.approx((100 - 40j) * frame.um_per_px)]
 
 
 def test_a_view_that_stands_still_is_classified_a_few_times_and_then_no_more(pipeline: Pipeline) -> None:

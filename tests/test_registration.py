@@ -56,6 +56,25 @@ def test_each_cell_counts_once_whatever_the_overlap(overlap: float) -> None:
     assert counts.by_class["sickle"] == pytest.approx(true["sickle"], abs=2)
 
 
+def of_a_stage(says: str) -> tuple[int, float]:
+    """Return how many frames of a path of hardly any overlap are not placed, and what is counted of what was shown."""
+    spec, rng, error = replace(SPEC, n_fields=9), np.random.default_rng(1), np.random.default_rng(2)
+    walk, not_placed = Walk(spec), 0
+    for view in jittered(spec, 0.05, rng):
+        true = complex(view.x_um, view.y_um) + complex(*error.normal(0, 5, 2))
+        stage_um = {"nothing": None, "truth": true, "nonsense": -true}[says]
+        not_placed += isinstance(walk.read(view, rng, stage_um), Rejection)
+    return not_placed, sum(walk.counts().by_class.values()) / len(walk.shown)
+
+
+def test_a_stage_helps_to_place_what_hardly_overlaps_and_one_that_lies_does_no_harm() -> None:
+    without, truth, nonsense = (of_a_stage(says) for says in ("nothing", "truth", "nonsense"))
+    assert truth[0] < without[0]
+    assert nonsense[0] <= without[0] + 1
+    for _, counted in (without, truth, nonsense):
+        assert counted == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_frame_is_placed_to_two_micrometres_and_says_how_it_is_turned() -> None:
     registrar = Registrar()
     placed(registrar, View(0, 0))

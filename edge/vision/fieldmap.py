@@ -83,8 +83,10 @@ class FieldMap:
         self._guess = np.zeros(256, np.complex128)
         self._island = np.full(256, -1, np.int64)
         self._reach = 0.0
-        # Where fields are guessed to lie to each other over all islands, as if the slide had moved on as before.
+        # Where fields are guessed to lie to each other over all islands, as if the slide had moved on as before, or as
+        # the stage says since it last told where it stands: there, and what was guessed then.
         self._now = self._step = 0j
+        self._told: tuple[complex, complex] | None = None
 
     def add(self, known: Known, island: int) -> int:
         """Keep a field, guessed to lie as the last frame was; returns its number."""
@@ -125,8 +127,12 @@ class FieldMap:
         known = self.fields[number]
         return known.view.shows(known.place.inverse()(points))
 
-    def linked(self, view: View, last: Link | None) -> tuple[list[Link], float]:
-        """Return the fields that a frame surely overlaps, or, where there is none, the best evidence that was found."""
+    def linked(self, view: View, last: Link | None, stage_um: complex | None = None) -> tuple[list[Link], float]:
+        """Return the fields that a frame surely overlaps, or, where there is none, the best evidence that was found.
+
+        stage_um: where a motorised stage says that it stands, x + iy. It says where to look, and a likeness that lies
+        there needs less evidence than one that was found anywhere; it is never evidence itself, for stages slip.
+        """
         if last is None or last.number not in self.fields:
             return [], 0.0
         tried = [Link(last.number, matched(view, self.fields[last.number].view, last.match.motion))]
@@ -136,12 +142,25 @@ class FieldMap:
                     tried.append(Link(number, matched(view, self.fields[number].view, motion)))
         if links := _best_of_each(tried):
             return self._with_other_islands(view, links), 0.0
-        guess = self._now + self._step
+        guess = self._expected(stage_um)
         for number in dict.fromkeys([*self._guessed_near(guess, set()), *islice(reversed(self.fields), NEWEST)]):
             tried += self._searched(view, number)
             if links := _best_of_each(tried):
                 return self._with_other_islands(view, links), 0.0
+        if stage_um is not None and self._told is not None:
+            there = [
+                link for link in tried if abs(link.match.motion.shift - guess + self._guess[link.number]) < DRIFT_UM
+            ]
+            if links := _best_of_each(there, DRIFTED_SURE):
+                return self._with_other_islands(view, links), 0.0
         return [], max((link.match.evidence for link in tried if link.match.share >= SHARE_MIN), default=0.0)
+
+    def _expected(self, stage_um: complex | None) -> complex:
+        """Return where the next frame is guessed to lie."""
+        if stage_um is None or self._told is None:
+            return self._now + self._step
+        stood, then = self._told
+        return then + stage_um - stood
 
     def around(self, view: View, place: Motion, links: list[Link]) -> list[Link]:
         """Return further fields that a placed frame overlaps: those that show parts of it which few show yet."""
@@ -221,14 +240,16 @@ class FieldMap:
         near = np.argsort(apart, kind="stable")[:NEAREST]
         return [int(number) for number in near[apart[near] < GUESS_REACH * self._reach]]
 
-    def moved(self, links: list[Link], place: Motion) -> None:
+    def moved(self, links: list[Link], place: Motion, stage_um: complex | None = None) -> None:
         """Take note of where the frame is guessed to lie; links: the surest first, none on a new island."""
         if links:
             best = links[0].number
             now = complex(self._guess[best] + place.shift - self._at[best])
             self._now, self._step = now, now - self._now
         elif self.fields:
-            self._now += self._step
+            self._now = self._expected(stage_um)
+        if stage_um is not None:
+            self._told = stage_um, self._now
 
 
 def sure(match: Match, limit: float = SURE) -> bool:
@@ -236,10 +257,12 @@ def sure(match: Match, limit: float = SURE) -> bool:
     return match.evidence >= limit and match.share >= SHARE_MIN
 
 
-def _best_of_each(links: Iterable[Link]) -> list[Link]:
+def _best_of_each(links: Iterable[Link], limit: float = SURE) -> list[Link]:
     """Return, of the links that are sure, the best one to each field."""
     best: dict[int, Link] = {}
     for link in links:
-        if sure(link.match) and (link.number not in best or link.match.evidence > best[link.number].match.evidence):
+        if sure(link.match, limit) and (
+            link.number not in best or link.match.evidence > best[link.number].match.evidence
+        ):
             best[link.number] = link
     return list(best.values())

@@ -33,12 +33,15 @@ class Registrar:
         self._same = np.zeros(CELLS_KEPT, np.int64)
         self._given = self._islands = 0
 
-    def place(self, field: Field, cells: Cells) -> Placement | Rejection:
-        """Place a frame and number its cells; one that cannot be placed is rejected, and leaves no trace."""
+    def place(self, field: Field, cells: Cells, stage_um: complex | None = None) -> Placement | Rejection:
+        """Place a frame and number its cells; one that cannot be placed is rejected, and leaves no trace.
+
+        stage_um: where a motorised stage says that the frame's middle lies, x + iy, right and down; only a hint.
+        """
         view = View.of(field, cells)
         if len(view) < CELLS_MIN:
             return Rejection(Reason.NOT_PLACED, 0.0, SURE)
-        links, doubt = self._map.linked(view, self._last)
+        links, doubt = self._map.linked(view, self._last, stage_um)
         if not links and doubt >= DOUBT:
             return Rejection(Reason.NOT_PLACED, doubt, SURE)
         before, joined = self._given, Joined()
@@ -47,7 +50,7 @@ class Registrar:
             links = sorted([*links, *self._map.around(view, place, links)], key=lambda link: -link.match.evidence)
         else:
             place, island, self._islands = Motion(1, 0), self._islands, self._islands + 1
-        self._map.moved(links, place)
+        self._map.moved(links, place, stage_um)
         ids = self._recognised(len(view), links, joined)
         points = place(view.points())
         shows = [self._map.shows(link.number, points) for link in links]
