@@ -73,5 +73,9 @@ class StorageError(EdgeError):
     exit_code = 7
 
 
+class BusyError(StorageError):
+    """Another sicklescope works with the same folder, and speaks for the device."""
+
+
 class TallyError(EdgeError):
     """Cells that were seen are neither counted nor excluded: a fault of the program, and no result may leave."""

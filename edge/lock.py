@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.errors import StorageError
+from edge.errors import BusyError
 from edge.files import storage_errors
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the folder until the program leaves or dies; raises StorageError when another holds it."""
+    """Hold the folder until the program leaves or dies; raises BusyError when another holds it."""
     path = folder / "service.lock"
     with storage_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StorageError(
+            raise BusyError(
                 f"another sicklescope runs with {folder}. Talk to it with `sicklescope sample`, stop it, or set "
                 "device.state_dir to another folder"
             ) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.config import Config
 from edge.configfile import load, load_connection
 from edge.database import Database, database_path
-from edge.errors import CameraError, ConfigError, EdgeError, ModelError, StorageError
+from edge.errors import BusyError, CameraError, ConfigError, EdgeError, ModelError, StorageError
 from edge.heartbeat import Heartbeat
 from edge.publish.compose import Composer
 from edge.publish.mqtt import Publisher
@@ -94,6 +94,9 @@ class SafeMode:
     def _tell(self, fault: EdgeError, wait_s: float) -> None:
         """Wait, while the broker shows the fault and systemd hears that somebody waits."""
         deadline_s = time.monotonic() + wait_s
+        if isinstance(fault, BusyError):
+            self._wait(fault, deadline_s)  # the other one is at the broker, under the same name
+            return
         try:
             with _connected(self._path, fault, str(fault) != self._told) as publisher:
                 self._wait(fault, deadline_s)
@@ -113,12 +116,14 @@ def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[P
     """Be at the broker with the status `fault`; raises ConfigError when not even the broker can be read."""
     config = load_connection(path)
     composer = Composer(config.device)
-    with _outbox(config) as outbox, Publisher(config.mqtt, composer, outbox, birth=lambda: None) as publisher:
-        publisher.status("fault", str(fault))
+    with _outbox(config) as outbox:
+        publisher = Publisher(config.mqtt, composer, outbox, birth=lambda: None)
+        publisher.status("fault", str(fault))  # before it connects: it is not online
         if is_news:
             code = next((code for kind, code in CODES if isinstance(fault, kind)), "fault")
             publisher.event(composer.event("error", code, str(fault)))
-        yield publisher
+        with publisher:
+            yield publisher
 
 
 @contextmanager

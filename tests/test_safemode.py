@@ -13,6 +13,7 @@ from systemd_parts import Ear
 
 from edge.environment import Supervisor
 from edge.heartbeat import Heartbeat
+from edge.lock import exclusive
 from edge.safemode import SafeMode
 
 Start = Callable[..., Mosquitto]
@@ -107,6 +108,18 @@ def test_results_that_wait_are_sent_while_there_is_no_camera(start_mosquitto: St
     path = write(tmp_path, broker.port, 'kind = "opencv"\ndevice = "/dev/video99"')
     with Listener(broker.host, broker.port) as dashboard, unattended(path):
         wait_for(lambda: [result["sample"] for result in dashboard.of("result")] == ["waits"])
+
+
+def test_beside_a_service_that_runs_it_waits_and_leaves_the_broker_to_it(
+    start_mosquitto: Start, tmp_path: Path
+) -> None:
+    broker = start_mosquitto()
+    path = write(tmp_path, broker.port)
+    with Listener(broker.host, broker.port) as dashboard, Ear(tmp_path) as ear:
+        with exclusive(tmp_path / "state"), unattended(path, Heartbeat(Supervisor(ear.address))):
+            wait_for(lambda: sum("another sicklescope runs" in status for status in ear.all("STATUS")) > 5)
+            assert not dashboard.seen
+        assert not dashboard.of("status")
 
 
 def test_without_a_broker_or_a_readable_file_it_waits_and_ends_when_asked(tmp_path: Path) -> None:
