@@ -13,6 +13,7 @@ from edge.configfile import load, rendered
 from edge.controlcli import app as control_app
 from edge.errors import BrokerError, ConfigError
 from edge.modelcli import app as model_app
+from edge.samplecli import app as sample_app
 from edge.terminal import INTERRUPTED, ConfigPath, answering, err, out
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(control_app, name="control")
 app.add_typer(model_app, name="model")
+app.add_typer(sample_app, name="sample")
 
 
 def _show_version(wanted: bool) -> None:
@@ -197,3 +199,18 @@ def resend(config: ConfigPath = None) -> None:
         typer.echo(f"{left.sent} results were taken by the broker")
         if left.pending or left.refused:
             raise BrokerError(f"{left.pending} results wait and {left.refused} were refused; all are kept")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when it is there.")], config: ConfigPath = None
+) -> None:
+    """Copy the database with all samples and results to a file, also while the service runs."""
+    with answering():
+        loaded = load(config)
+        from edge.database import Database, database_path
+
+        with Database(database_path(loaded.config)) as database:
+            database.backup(file)
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB. To go back: stop the service, put it in the place of "
+                   f"{database_path(loaded.config)}, and remove the -wal and -shm files beside that")  # fmt: skip

@@ -247,6 +247,13 @@ class MqttConfig(Section):
         return self
 
 
+class WebConfig(Section):
+    """The device's own API and page; programs on the device use the socket in device.state_dir."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Of the loopback, for a browser on this device; anyone logged in here can then use it."""
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -258,3 +265,4 @@ class Config(Section):
     screening: ScreeningConfig = ScreeningConfig()
     control: ControlConfig = ControlConfig()
     mqtt: MqttConfig = MqttConfig()
+    web: WebConfig = WebConfig()

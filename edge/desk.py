@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
+from typing import Any
 
 from edge.camera.base import RejectedInputError
 from edge.errors import CameraError, EdgeError, SampleError, StorageError
@@ -13,7 +15,7 @@ from edge.publish.message import Result
 from edge.publish.mqtt import Publisher
 from edge.reporting import Reporter
 from edge.scanning import Reader, Scan
-from edge.types import FieldReading, unread
+from edge.types import FieldReading, Frame, unread
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Desk:
     def __init__(self, pipeline: Pipeline, reader: Reader, publisher: Publisher, reporter: Reporter) -> None:
         self.scan: Scan | None = None
         self.ended: tuple[Scan, Result] | None = None
+        self.frame: Frame | None = None
         self.publisher, self.reporter = publisher, reporter
         self._pipeline, self._reader = pipeline, reader
 
@@ -47,6 +50,29 @@ class Desk:
         self._pipeline.new_sample(each_cell_once=True)
         self.scan, self.reporter.sample = scan, scan.sample
         return scan
+
+    def show(self, item: Item) -> None:
+        """Keep the camera's newest picture, for whoever looks."""
+        if not isinstance(item, RejectedInputError):
+            self.frame = item
+
+    def state(self) -> dict[str, Any]:
+        """Return what is going on, for JSON; any thread may ask, and sees the sample as of its last frame."""
+        scan, latest, link = self.scan, self.reporter.latest, self.publisher.state()
+        told: dict[str, Any] = {
+            "state": "scanning" if scan else "idle",
+            "sample": scan.code if scan else None,
+            "id": scan.id if scan else None,
+            "connected": link.connected,
+            "connection": link.reason,
+            "results_waiting": link.pending,
+            "results_refused": link.refused,
+            "counts": None,
+            "verdict": None,
+        }
+        if scan is not None and latest is not None and latest.sample == scan.code:
+            told |= {"counts": asdict(latest.counts), "verdict": asdict(latest.verdict), "frames": latest.frames}
+        return told
 
     def read(self, scan: Scan, item: Item) -> None:
         """Read a frame of the sample at hand."""

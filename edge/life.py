@@ -5,6 +5,7 @@ Whatever is done to a sample is one transaction over its state, its cells and th
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -53,6 +54,21 @@ class Samples:
         self.store = Store(database)
         self._config, self._database, self._composer, self._clock = config, database, composer, clock
         self._outbox = Outbox(database)
+
+    def described(self, sample: StoredSample) -> dict[str, Any]:
+        """Return all that is kept of a sample but its cells, for JSON."""
+        return {
+            "id": sample.id,
+            "sample": sample.code,
+            "day": sample.day,
+            "state": sample.state,
+            "reason": sample.reason,
+            "interruptions": sample.interruptions,
+            "setup": json.loads(sample.setup),
+            "draft": json.loads(sample.draft),
+            "results": [json.loads(payload) for payload in self.store.results(sample.id)],
+            "history": self.store.history(sample.id),
+        }
 
     # Scanning.
 

@@ -47,6 +47,7 @@ class Reporter:
         observer: Callable[[Snapshot], None],
     ) -> None:
         self.sample: Sample | None = None
+        self.latest: Snapshot | None = None
         self._config, self._composer, self._publisher = config.mqtt, composer, publisher
         self._machine = Machine(config.device.state_dir)
         self._mailbox, self._observer = mailbox, observer
@@ -68,9 +69,9 @@ class Reporter:
             self._publisher.live(self._composer.progress(sample.code, counts, verdict))
         if now - self._telemetry_s >= self._config.telemetry_interval_s:
             self._send_telemetry(sample.code, counts)
-        self._observer(
-            Snapshot(sample.code, reading, counts, verdict, sample.frames, self._mailbox.dropped, self._link)
-        )
+        dropped = self._mailbox.dropped
+        self.latest = Snapshot(sample.code, reading, counts, verdict, sample.frames, dropped, self._link)
+        self._observer(self.latest)
 
     def idle(self) -> None:
         """Tell that the device waits for a sample."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,6 +143,7 @@ class Service:
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.orders.close)
             desk = Desk(pipeline, reader, publisher, reporter)
+            stack.enter_context(self._served(desk, reader.samples))
             what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
             self._heartbeat.ready(f"{what} from {camera.name}")
             if config.mqtt.enabled:
@@ -154,6 +155,14 @@ class Service:
             self._heartbeat.excuse("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(desk, outbox, mailbox, fault)
+
+    def _served(self, desk: Desk, samples: Samples) -> AbstractContextManager[None]:
+        """Serve the API from another thread: it hands orders in, and reads the database and what the desk shows."""
+        from edge.web.api import application
+        from edge.web.server import serving
+
+        app = application(samples, self.orders, desk.state, lambda: desk.frame)
+        return serving(app, self.config.device.state_dir, self.config.web.port)
 
     def _read(self, desk: Desk, mailbox: Mailbox, live: bool) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""
@@ -171,6 +180,7 @@ class Service:
                 item = mailbox.take(POLL_S)
                 if item is not None:
                     self._heartbeat.came("capture")
+                    desk.show(item)
                 if item is not None and desk.scan is not None:
                     desk.read(desk.scan, item)
                     if desk.scan.sample.frames == self._frames:
