@@ -60,6 +60,7 @@ class Plugged:
         return frame
 
     def _misbehave(self) -> None:
+        self._plug.with_name("misbehaving").touch()
         if self._what == "hang":  # in a driver that does not even let go of Python's lock
             ctypes.PyDLL(None).sleep(1000)
         elif self._what == "segfault":

@@ -86,6 +86,5 @@ class _Slot:
 
 def _die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that began it ends, even if a driver hangs then."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)
+    if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL)) != 0 or os.getppid() != parent:
+        os._exit(1)  # the parent ended before, or nobody would notice when it does
