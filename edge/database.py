@@ -70,15 +70,15 @@ class Database:
     def _prepare(self) -> None:
         """Refuse a file that is not ours or not whole, before anything in it is changed; then bring it up to date."""
         self._refuse_foreign()
+        ((found,),) = self.read("PRAGMA quick_check(1)")
+        if found != "ok":
+            raise sqlite3.DatabaseError(" ".join(found.split()))
         self._connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode only FULL syncs at each commit; NORMAL may lose the last ones with the power.
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         # What is deleted is overwritten: an erased sample leaves nothing in free pages.
         self._connection.execute("PRAGMA secure_delete = ON")
-        ((found,),) = self.read("PRAGMA quick_check(1)")
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(found.split()))
         if self._version() < len(MIGRATIONS):
             self._migrate()
 
