@@ -1,7 +1,8 @@
 """A device that is made to be killed: reads sample after sample, and tells each result as soon as it is stored.
 
-`python device.py STATE PORT` loads the networks once and then forks a life for each line it is given, so that a life
-begins in milliseconds; its files, threads and connection are its own. All but that is the service as it ships.
+`python device.py STATE PORT` imports all once and then forks a life for each line it is given, so that a life begins in
+milliseconds; its files, threads and connection are its own. Networks and camera are drawn (drawn.py); all else is
+the service as it ships.
 """
 
 from __future__ import annotations
@@ -126,30 +127,21 @@ def main() -> None:
     import mmap
 
     sys.path.insert(0, str(Path(__file__).parent.parent))
+    from drawn import Slide, pipeline_class
     from service_parts import configured
 
     import edge.service
-    from edge.config import CameraConfig, ModelsConfig
+    from edge.config import QualityConfig
     from edge.database import Database
     from edge.pipeline import Pipeline
     from edge.publish.outbox import Outbox
     from edge.service import Service
 
-    camera = CameraConfig(kind="virtual", width=320, height=240, frames=2)
-    config = configured(Path(sys.argv[1]), int(sys.argv[2]), camera)
-    config = config.model_copy(update={"models": ModelsConfig(threads=1)})
-    loaded = Pipeline(config)
+    config = configured(Path(sys.argv[1]), int(sys.argv[2]))
+    config = config.model_copy(update={"quality": QualityConfig(gate=False)})
     phase = mmap.mmap(-1, 1)
 
-    class Ready(Pipeline):
-        """Has its networks, and keeps them."""
-
-        def __init__(self, config: Any, **_: Any) -> None:
-            super().__init__(config, (loaded.detector, loaded.classifier))
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
+    class Watched(pipeline_class(Pipeline(config))):  # type: ignore[misc]
         def read(self, frame: Any) -> Any:
             phase[0] = 1
             return super().read(frame)
@@ -171,7 +163,7 @@ def main() -> None:
     def told_transaction(database: Database) -> Iterator[Any]:
         with transaction(database) as connection:
             yield connection
-        if not database._depth and unsaid:
+        while not database._depth and unsaid:
             tell(unsaid.pop())
             phase[0] = 3
 
@@ -179,7 +171,8 @@ def main() -> None:
         for sample in range(1000):
             Service(config, f"S{number}-{sample}").run()
 
-    edge.service.Pipeline = Ready  # type: ignore[misc]
+    edge.service.Pipeline = Watched  # type: ignore[misc]
+    edge.service.open_camera = lambda *_: Slide(frames=4)  # type: ignore[assignment]
     Outbox.put, Database.transaction = noted_put, told_transaction  # type: ignore[method-assign,assignment]
     for number, _ in enumerate(sys.stdin):
         phase[0] = 0
