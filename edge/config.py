@@ -238,6 +238,17 @@ class MqttConfig(Section):
     replay_per_s: float = Field(default=20.0, ge=0.1, le=1000.0)
     """So many messages a second are sent of those that have waited for the broker."""
 
+    commands: bool = False
+    """Take commands over MQTT (start, stop, discard, reopen), authenticated with command_secret."""
+    command_secret: SecretStr | None = None
+    """Shared with who may command; at least 16 characters. Better given as a credential or by the environment."""
+
+    @model_validator(mode="after")
+    def _commands_have_a_secret(self) -> MqttConfig:
+        if self.commands and (self.command_secret is None or len(self.command_secret.get_secret_value()) < 16):
+            raise ValueError("commands need a secret of at least 16 characters: set mqtt.command_secret")
+        return self
+
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> MqttConfig:
         if (self.cert_file is None) != (self.key_file is None):

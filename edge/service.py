@@ -25,11 +25,13 @@ from edge.lock import exclusive
 from edge.mailbox import Mailbox, Notice, capturing
 from edge.orders import Orders
 from edge.pipeline import Pipeline
+from edge.publish.command import Gate
 from edge.publish.compose import Composer, Models
-from edge.publish.message import Result
+from edge.publish.message import ROOT, Result
 from edge.publish.mqtt import Publisher, PublisherState, Resent
 from edge.publish.mqtt import resend as send_again
 from edge.publish.outbox import Outbox, take_over
+from edge.remote import Remote
 from edge.reporting import Reporter, Snapshot
 from edge.sample import new_sample_code
 from edge.scanning import Reader
@@ -133,12 +135,19 @@ class Service:
             )
             models = Models.of(pipeline.detector, pipeline.classifier)
             um_per_px = pipeline.known_um_per_px
+            remote = self._remote(composer)
             publisher = stack.enter_context(
                 Publisher(
-                    config.mqtt, composer, outbox, lambda: composer.birth(models, camera.name, um_per_px),
-                    alive=lambda: self._heartbeat.came("sender"),
+                    config.mqtt,
+                    composer,
+                    outbox,
+                    lambda: composer.birth(models, camera.name, um_per_px, _challenge(remote)),
+                    alive=lambda: self._alive(remote),
+                    listen=(remote.gate.topic, remote.heard) if remote is not None else None,
                 )
-            )  # fmt: skip
+            )
+            if remote is not None:
+                remote.publisher = publisher
             reader = Reader(config, Samples(config, database, composer), composer, models, camera.name)
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.orders.close)
@@ -155,6 +164,20 @@ class Service:
             self._heartbeat.excuse("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(desk, outbox, mailbox, fault)
+
+    def _remote(self, composer: Composer) -> Remote | None:
+        """Return what takes commands over MQTT, if it is configured."""
+        mqtt = self.config.mqtt
+        if not mqtt.commands or mqtt.command_secret is None:
+            return None
+        gate = Gate(mqtt.command_secret.get_secret_value(), f"{ROOT}/{composer.site}/{composer.device}/command")
+        return Remote(gate, self.orders, composer)
+
+    def _alive(self, remote: Remote | None) -> None:
+        """Note that the sender lives, and see to what has to be done now and then."""
+        self._heartbeat.came("sender")
+        if remote is not None:
+            remote.turn()
 
     def _served(self, desk: Desk, samples: Samples) -> AbstractContextManager[None]:
         """Serve the API from another thread: it hands orders in, and reads the database and what the desk shows."""
@@ -230,6 +253,10 @@ class Service:
             link=desk.publisher.state(),
             fault=fault,
         )
+
+
+def _challenge(remote: Remote | None) -> str | None:
+    return None if remote is None else remote.gate.challenge
 
 
 def _fate(config: Config, outbox: Outbox, result: Result) -> Literal["taken", "waiting", "refused", "unsent"]:

@@ -41,6 +41,9 @@ def every_message() -> dict[str, Message]:
         "result": result(compose),
         "telemetry": compose.telemetry("K-1042", COUNTS, HEALTH, pending=1, refused=0, dropped=4),
         "event": compose.event("error", "camera", "camera /dev/video0 gave no frame for 5 s", "K-1042"),
+        "reply": compose.reply(
+            "start", {"id": "c5a0f5a4-1c5b-4f0e-8a43-2f6c3f7b9d10", "sample": "K-1042", "state": "scanning"}, ""
+        ),
     }
 
 

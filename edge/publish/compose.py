@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from edge.config import DeviceConfig
 from edge.machine import MachineHealth
 from edge.publish.clock import boot_id, clock_synchronised
-from edge.publish.message import Birth, Event, Progress, Result, Status, Telemetry
+from edge.publish.message import Birth, Event, Progress, Reply, Result, Status, Telemetry
 from edge.runtime.base import Network
 from edge.runtime.contract import Contract
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
@@ -143,8 +143,11 @@ class Composer:
         """Say whether the device is there."""
         return Status(**self._stamp(sample), state=state, reason=reason)
 
-    def birth(self, models: Models, camera: str, um_per_px: float | None) -> Birth:
-        """Say what the device is made of; um_per_px is None when it is estimated for each sample."""
+    def birth(self, models: Models, camera: str, um_per_px: float | None, challenge: str | None = None) -> Birth:
+        """Say what the device is made of; um_per_px is None when it is estimated for each sample.
+
+        challenge: of the next command, where commands are taken.
+        """
         return Birth(
             **self._stamp(""),
             **models.as_fields(),
@@ -153,6 +156,17 @@ class Composer:
             classes=",".join(CLASSES),
             camera=camera,
             um_per_px=um_per_px,
+            command_challenge=challenge,
+        )
+
+    def reply(self, command: str, answer: Mapping[str, str], error: str) -> Reply:
+        """Answer a command: what came of it, or why it was not done."""
+        return Reply(
+            **self._stamp(answer.get("sample", "")),
+            command=command,
+            error=error,
+            sample_id=answer.get("id", ""),
+            state=answer.get("state", ""),
         )
 
     def progress(self, sample: str, counts: Counts, verdict: Verdict) -> Progress:

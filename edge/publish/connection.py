@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -152,7 +152,8 @@ class Link:
 
     `up`, `down` and `answer` are called by paho's thread and must return at once: `up()` on each connection,
     `down(code, reason)` once for each new reason, `answer(mid, code, reason)` for each PUBACK and each QoS 0 message
-    that has left. `will()` gives topic and payload of the last will, afresh for each attempt. One thread publishes.
+    that has left. `will()` gives topic and payload of the last will, afresh for each attempt. `listen` is a topic and
+    what takes its payloads. One thread publishes.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class Link:
         down: Callable[[str, str], None],
         answer: Callable[[int, int, str], None],
         will: Callable[[], tuple[str, str]] | None,
+        listen: tuple[str, Callable[[bytes], None]] | None = None,
     ) -> None:
         """Set the client up as `make_client` does, without connecting."""
         self.connected = False
@@ -182,6 +184,9 @@ class Link:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._listen = listen
+        if listen is not None:
+            self._client.on_message = self._on_message
 
     def open(self) -> None:
         """Begin to connect; never fails for want of a broker."""
@@ -232,7 +237,7 @@ class Link:
             client.will_set(*self._will(), qos=1, retain=True)
 
     def _on_connect(
-        self, _client: Client, _userdata: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+        self, client: Client, _userdata: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         self._answered = True
         if code.is_failure:
@@ -242,7 +247,13 @@ class Link:
         self.reason = ""
         self._up_s = time.monotonic()
         self.connected = True
+        if self._listen is not None:
+            client.subscribe(self._listen[0], qos=1)
         self._up()
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._listen is not None and not message.retain:  # a retained one is of some time past
+            self._listen[1](bytes(message.payload))
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         self._lost("broker_unreachable", unreachable(self._config))

@@ -117,6 +117,8 @@ class Birth(Networks):
     """The source of the frames, with the size and rate it gives."""
     um_per_px: Annotated[float, Field(gt=0)] | None
     """Configured or calibrated size of a camera pixel on the slide, µm; null when it is estimated for each sample."""
+    command_challenge: str | None = None
+    """To be carried by the next command; null: this device takes none over MQTT."""
 
 
 class Counted(Message):
@@ -346,7 +348,25 @@ class Event(Message):
     text: str
 
 
-MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, Telemetry, Event)
+class Reply(Message):
+    """What came of a command that was authenticated."""
+
+    kind: ClassVar[str] = "reply"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = False
+
+    schema_: Literal["sicklescope/reply/1"] = Field(default="sicklescope/reply/1", alias="schema")
+    command: str
+    """`start`, `stop`, `discard` or `reopen`; empty when it was none of them."""
+    error: str
+    """Why it was not done, in words; empty when it was."""
+    sample_id: str
+    """Identifier of the sample, else empty."""
+    state: str
+    """State of the sample after the command, else empty."""
+
+
+MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, Telemetry, Event, Reply)
 """Every message there is; a new one is a row here."""
 
 

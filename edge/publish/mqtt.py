@@ -16,7 +16,7 @@ from edge.config import MqttConfig
 from edge.errors import BrokerError
 from edge.publish.compose import Composer
 from edge.publish.connection import NOT_YET, STOP_S, Link
-from edge.publish.message import Birth, Event, Message, Progress, Result, Telemetry, topic
+from edge.publish.message import Birth, Event, Message, Progress, Reply, Result, Telemetry, topic
 from edge.publish.outbox import Outbox
 from edge.publish.sender import Sender
 from edge.publish.tray import State, Tray
@@ -61,12 +61,13 @@ class Publisher:
         birth: Callable[[], Birth | None] | None,
         client_id: str | None = None,
         alive: Callable[[], None] = lambda: None,
+        listen: tuple[str, Callable[[bytes], None]] | None = None,
     ) -> None:
         """Set up the connection.
 
         `birth` makes the message sent on each, or None while it is not known what the device is made of. Without
         `birth` there is no status and no will. `alive` is called by the sender at least every two seconds, unless it
-        hangs.
+        hangs. `listen`: a topic to subscribe to, and what takes each of its payloads, at once, in paho's thread.
 
         Raises ConfigError when the configuration contradicts itself or a certificate cannot be used.
         """
@@ -83,6 +84,7 @@ class Publisher:
             down=self._on_down,
             answer=self._on_answer,
             will=self._will if birth else None,
+            listen=listen,
         )
         self._sender = Sender(self._link, self._tray, outbox, compose, birth, config.replay_per_s)
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
@@ -114,6 +116,16 @@ class Publisher:
     def status(self, state: State, reason: str = "") -> None:
         """Change the retained status; it is sent again on each connection."""
         self._tray.put_status(state, reason)
+        self._wake.set()
+
+    def announce(self) -> None:
+        """Send status and birth again, for something in them is new."""
+        self._tray.announce()
+        self._wake.set()
+
+    def reply(self, reply: Reply) -> None:
+        """Send the answer to a command; it is forgotten when the program ends before there is a connection."""
+        self._tray.put_reply(reply)
         self._wake.set()
 
     def live(self, message: Progress | Telemetry) -> None:

@@ -215,7 +215,9 @@ class Sender:
 
     def _send_news(self) -> None:
         """Send what is new from memory, as far as the window allows; of running counts the newest only."""
-        for message in self._tray.take_news(WINDOW - len(self._waiting)):
+        for reply in self._tray.take_replies():
+            self._hand_over(reply)
+        for message in self._tray.take_news(max(0, WINDOW - len(self._waiting))):
             self._hand_over(message)
         if Progress not in {sent.model for sent in self._waiting.values()}:
             progress = self._tray.take_progress()

@@ -6,12 +6,15 @@ import threading
 from collections import deque
 from typing import Literal
 
-from edge.publish.message import Event, Progress, Telemetry
+from edge.publish.message import Event, Progress, Reply, Telemetry
 
 State = Literal["online", "fault", "building"]
 
 NEWS = 100
 """Events and telemetry that are held; then the oldest go. What waits for long waits in the outbox, not here."""
+
+REPLIES = 20
+"""Answers that are held; then the oldest go."""
 
 
 class Tray:
@@ -24,6 +27,7 @@ class Tray:
         self._announce = False
         self._progress: Progress | None = None
         self._news: deque[Event | Telemetry] = deque()
+        self._replies: deque[Reply] = deque(maxlen=REPLIES)
 
     def put_status(self, state: State, reason: str) -> None:
         """Change the status, and have it announced."""
@@ -49,6 +53,18 @@ class Tray:
             if len(self._news) > NEWS:
                 self._news.popleft()
                 self.dropped += 1
+
+    def put_reply(self, message: Reply) -> None:
+        """Hold the answer to a command; it is not stored, for nobody waits for it long."""
+        with self._lock:
+            self._replies.append(message)
+
+    def take_replies(self) -> list[Reply]:
+        """Give the answers once."""
+        with self._lock:
+            replies = list(self._replies)
+            self._replies.clear()
+            return replies
 
     def take_announcement(self) -> tuple[State, str] | None:
         """Give the status once, when it is to be announced."""
