@@ -30,6 +30,9 @@ else:
 SEARCHED = (Path("sicklescope.toml"), Path("/etc/sicklescope/sicklescope.toml"))
 MASK = "********"
 
+CONTROL = "control"
+"""How the code of a sample begins that is a reading of a control slide, control-NAME-…, and the flag it carries."""
+
 PROBLEMS_SHOWN = 20
 """Wrong keys that are named; a file with more is hardly a configuration."""
 
@@ -97,7 +100,7 @@ def _gathered(
 def sample_code(text: str, pattern: str = ".*") -> str:
     """Return a sample's code after checking that it can travel in a topic or file name; raises SampleError.
 
-    pattern: the clinic's own regular expression, `screening.sample_pattern`.
+    pattern: the clinic's own regular expression, `screening.sample_pattern`; a control slide's code need not match it.
     """
     try:
         code = TypeAdapter(Name).validate_python(text)
@@ -106,7 +109,7 @@ def sample_code(text: str, pattern: str = ".*") -> str:
             f"sample code {_shown(text)} cannot be used; expected 1 to 63 letters, digits, dots, dashes or "
             "underscores, beginning with a letter or digit. Use the clinic's own code, never a patient's name"
         ) from error
-    if not re.fullmatch(pattern, code):
+    if not code.startswith(f"{CONTROL}-") and not re.fullmatch(pattern, code):
         raise SampleError(
             f"sample code {code!r} is not of this clinic; screening.sample_pattern expects {pattern}. "
             "Use the clinic's own code, never a patient's name"

@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.configfile import Loaded, load
+from edge.config import StopConfig
+from edge.configfile import CONTROL, Loaded, load
 from edge.controls import ControlBook, ControlReading, ControlSlide
 from edge.database import Database, database_path
-from edge.errors import ConfigError, InputError
+from edge.errors import ConfigError, InputError, SampleError
 from edge.files import aside, move, storage_errors
 from edge.runtime.base import digests
 from edge.screening.chart import Point, levey_jennings
-from edge.screening.control import Expected, observed
-from edge.terminal import ConfigPath, answering
+from edge.screening.control import RULES, Expected, observed
+from edge.terminal import ConfigPath, answering, err, out
+
+if TYPE_CHECKING:
+    from edge.service import Outcome
 
 app = typer.Typer(
     help="Control slides: what they are to show, what they were read as, and whether the device is in order.",
@@ -60,6 +64,52 @@ def add(
             raise ConfigError(f"{name}: {error}") from error
         book.add(name, expected)
         typer.echo(f"{name}: {_expected(expected)}. Read it with: sicklescope control read {name}")
+
+
+@app.command()
+def read(
+    name: SlideName,
+    frames: Annotated[int | None, typer.Option(min=1, help="Read so many frames, and not up to the target.")] = None,
+    config: ConfigPath = None,
+) -> None:
+    """Read a control slide from the camera up to the target of red cells; exit 1 when it failed or was not read.
+
+    Where the service runs, begin a sample with the code control-NAME instead, or control-NAME-2: it is the same.
+    """
+    with answering():
+        loaded = load(config)
+        with _book(loaded) as book:
+            slide = book.slide(name)
+            before = len(book.readings(slide))
+        outcome = _read(loaded, f"{CONTROL}-{name}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}", frames)
+        with _book(loaded) as book:
+            readings = book.readings(slide)
+        if outcome.fault is not None:
+            raise outcome.fault
+        if len(readings) == before:
+            err.print(f"{name} was not read: these counts say nothing of the device", style="red", highlight=False)
+            raise typer.Exit(1)
+        typer.echo(f"{name}: {_expected(slide.expected)}; found {_figures(readings[-1])}")
+        if readings[-1].failed:
+            for rule in readings[-1].rules:
+                err.print(f"{rule}: {RULES[rule]}", style="red", highlight=False)
+            raise typer.Exit(1)
+
+
+def _read(loaded: Loaded, code: str, frames: int | None) -> Outcome:
+    """Read the slide as a sample, always up to the target, that one day's reading is worth as much as the next's."""
+    from edge.display import RunView, show_outcome, stopped_by_signals
+    from edge.service import Service
+
+    screening = loaded.config.screening.model_copy(update={"stop": StopConfig()})
+    view = RunView(out)
+    service = Service(loaded.config.model_copy(update={"screening": screening}), code, frames, view)
+    with stopped_by_signals(service.stop), view:
+        outcome = service.run()
+    if outcome is None:
+        raise SampleError(f"{code} was stopped before it began")
+    show_outcome(outcome, out)
+    return outcome
 
 
 @app.command()
@@ -112,7 +162,7 @@ def show(name: SlideName, config: ConfigPath = None) -> None:
 @app.command()
 def chart(
     name: SlideName,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Else control-NAME.svg, here.")] = None,
+    file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Else control-NAME.svg, here.")] = None,
     config: ConfigPath = None,
 ) -> None:
     """Draw a control slide's readings as a Levey-Jennings chart, an SVG that any browser shows and prints."""
@@ -121,7 +171,7 @@ def chart(
         readings = book.readings(slide)
         if not readings:
             raise InputError(f"{name} was not read yet. Read it with: sicklescope control read {name}")
-        target = out or Path(f"control-{name}.svg")
+        target = file or Path(f"control-{name}.svg")
         points = [Point(_when(reading), _figures(reading), reading.s, reading.rules) for reading in readings]
         with aside(target.absolute().parent) as folder:
             drawn = folder / target.name

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.config import ControlConfig
+from edge.configfile import CONTROL
 from edge.database import Database
-from edge.errors import InputError
-from edge.publish.clock import boot_id, clock_synchronised
+from edge.errors import InputError, SampleError
+from edge.publish.message import Result
 from edge.screening.control import Expected, broken, failed, score
 
 DAY_MS = 86_400_000
-
-CODE = "control"
-"""How the code of a sample begins that is a reading of a control slide: control-NAME-20261124T081500."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.]{0,31}"
 """What a slide may be called: no dash, which ends the name in a code."""
@@ -94,21 +92,48 @@ class ControlBook:
 
     def slide(self, name: str) -> ControlSlide:
         """Return the slide of this name that is in use; raises InputError when there is none."""
-        slides = self.slides()
-        for slide in slides:
+        for slide in self.slides():
             if slide.name == name:
                 return slide
-        present = ", ".join(slide.name for slide in slides) or "none; begin with sicklescope control add"
-        raise InputError(f"no control slide {name} is in use; there is {present}")
+        raise InputError(self._absent(name))
 
-    def record(self, slide: ControlSlide, sickle: int, red_cells: int, networks: tuple[str, str]) -> ControlReading:
-        """Keep a reading, and return it judged with those before it."""
+    def record(self, result: Result) -> None:
+        """Keep the reading of a control slide; a result of no such slide is none.
+
+        Neither is one of too few cells, or one that is withheld. A sample that is scanned further and ends once more is
+        one reading still, its last.
+        """
+        slide = self._named(result.sample)
+        if slide is None or result.verdict != "reported":
+            return
         self._database.write(
-            "INSERT INTO control_readings (slide_id, read_ms, clock_synchronised, boot_id, sickle, red_cells, "
-            "detector_sha256, classifier_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            slide.id, self._now_ms(), int(clock_synchronised()), boot_id(), sickle, red_cells, *networks,
+            "INSERT INTO control_readings (slide_id, sample_id, read_ms, clock_synchronised, boot_id, sickle, "
+            "red_cells, detector_sha256, classifier_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sample_id) "
+            "DO UPDATE SET read_ms = excluded.read_ms, sickle = excluded.sickle, red_cells = excluded.red_cells",
+            slide.id, str(result.sample_id), self._now_ms(), int(result.clock_synchronised), result.boot_id,
+            result.sickle, result.red_cells, result.detector_sha256, result.classifier_sha256,
         )  # fmt: skip
-        return self.readings(slide)[-1]
+
+    def news(self, result: Result) -> str:
+        """Return what a person should know of a control slide's result, in words; nothing when all is well."""
+        slide = self._named(result.sample)
+        if slide is None:
+            return ""
+        if result.verdict != "reported":
+            return f"control slide {slide.name} was not read: {result.text}"
+        rules = self.readings(slide)[-1].rules
+        return f"control slide {slide.name} failed: {', '.join(rules)}" if failed(rules) else ""
+
+    def flags(self, code: str, config: ControlConfig, networks: tuple[str, str]) -> frozenset[str]:
+        """Return the flags that a sample is to carry, for it is a control slide's, or for how these stand now.
+
+        Raises SampleError where the code is one of a control slide, and no such slide is in use.
+        """
+        if not code.startswith(f"{CONTROL}-"):
+            return frozenset(self.standing(config, networks))
+        if self._named(code) is None:
+            raise SampleError(f"sample code {code!r} is one of a control slide: {self._absent(code.split('-')[1])}")
+        return frozenset({CONTROL})
 
     def readings(self, slide: ControlSlide) -> list[ControlReading]:
         """Return every reading of a slide, in the order in which they were made, whatever the clock said."""
@@ -140,6 +165,16 @@ class ControlBook:
                 bad.append(f"{slide.name} broke {', '.join(readings[-1].rules)}")
         found = {"control_failed": "; ".join(bad), "control_overdue": "; ".join(overdue)}
         return {flag: why for flag, why in found.items() if why}
+
+    def _named(self, code: str) -> ControlSlide | None:
+        """Return the slide in use that a sample's code names, if it names one."""
+        kind, _, rest = code.partition("-")
+        name = rest.partition("-")[0]
+        return next((slide for slide in self.slides() if kind == CONTROL and slide.name == name), None)
+
+    def _absent(self, name: str) -> str:
+        present = ", ".join(slide.name for slide in self.slides()) or "none; begin with sicklescope control add"
+        return f"no control slide {name} is in use; there is {present}"
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)

@@ -92,6 +92,10 @@ class Desk:
             raise StorageError(f"{error}. The result of {scan.code} was not kept: {verdict.text}") from error
         log.info("sample %s is in %s: %s", scan.code, result.stage, result.reason)
         self.ended = scan, result
+        news = self._reader.samples.controls.news(result)
+        if news:
+            log.warning("%s", news)
+            self.publisher.event(self._reader.composer.event("warning", "control", news, scan.code))
         self.publisher.wake()
         self.reporter.last(scan.sample, counts, verdict)
         return result

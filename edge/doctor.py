@@ -21,12 +21,14 @@ from edge import gpu_findings
 from edge.camera.base import open_camera
 from edge.camera.opencv import has_gstreamer, present_devices
 from edge.config import Config
+from edge.controls import ControlBook
+from edge.database import Database, database_path
 from edge.errors import EdgeError
 from edge.machine import existing, free_mb
 from edge.optics import misfits, read_calibration, utc_now
 from edge.publish.clock import clock_synchronised
 from edge.publish.connection import check_broker
-from edge.runtime.base import Source, chosen, shipped_form
+from edge.runtime.base import Source, chosen, digests, shipped_form
 from edge.runtime.contract import ROLES, Role
 from edge.runtime.installed import located
 from edge.runtime.onnx import OnnxNetwork
@@ -64,6 +66,7 @@ def examine(config: Config) -> list[Finding]:
         *_system_packages(),
         *_models(config),
         _broker(config),
+        _controls(config),
         _clock(),
         _disk(config),
     ]
@@ -204,6 +207,21 @@ def _broker(config: Config) -> Finding:
     if not config.mqtt.enabled:
         return Finding("MQTT broker", "absent", "mqtt.enabled is false")
     return _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+
+
+def _controls(config: Config) -> Finding:
+    what, path = "control slides", database_path(config)
+    if config.control.enforce == "off":
+        return Finding(what, "absent", "control.enforce is off: results say nothing of control slides")
+    if not path.exists():
+        return Finding(what, "warning", "none was read yet. Begin with: sicklescope control add NAME --sickle FRACTION")
+    try:
+        with Database(path) as database:
+            networks = digests(config.models, config.device.state_dir)
+            found = ControlBook(database).standing(config.control, networks)
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+    return Finding(what, "warning" if found else "ok", "; ".join(found.values()) or "in order")
 
 
 def _clock() -> Finding:

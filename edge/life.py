@@ -15,6 +15,7 @@ from typing import Any
 
 from edge.config import Config
 from edge.configfile import sample_code
+from edge.controls import ControlBook
 from edge.database import Database
 from edge.errors import SampleError
 from edge.publish.clock import boot_id, clock_synchronised
@@ -54,6 +55,7 @@ class Samples:
         self.store = Store(database)
         self._config, self._database, self._composer, self._clock = config, database, composer, clock
         self._outbox = Outbox(database)
+        self.controls = ControlBook(database, lambda: self._clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
         """Return all that is kept of a sample but its cells, for JSON."""
@@ -97,7 +99,9 @@ class Samples:
         """End the scanning of a sample: its result is kept and waits for the broker."""
         with self._database.transaction():
             self.keep(sample_id, draft, news)
-            return self._bring(self.store.find(sample_id), stage, reason, DEVICE)
+            result = self._bring(self.store.find(sample_id), stage, reason, DEVICE)
+            self.controls.record(result)
+            return result
 
     def recover(self, code: str | None = None) -> StoredSample | None:
         """Return the sample that was being scanned when the program or the power failed, if it can go on now.

@@ -37,6 +37,7 @@ CREATE TABLE control_slides (
 CREATE TABLE control_readings (
     id INTEGER PRIMARY KEY,
     slide_id INTEGER NOT NULL REFERENCES control_slides (id),
+    sample_id TEXT NOT NULL UNIQUE,
     read_ms INTEGER NOT NULL,
     clock_synchronised INTEGER NOT NULL,
     boot_id TEXT NOT NULL,

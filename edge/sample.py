@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import datetime, timezone
 
 from edge.config import Config
@@ -19,18 +20,32 @@ def new_sample_code() -> str:
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{boot_id()[:8]}"
 
 
+CONTROL_FLAGS = ("control_failed", "control_overdue")
+"""Flags for which a result is withheld where the configuration says so."""
+
+
 class Sample:
     """What has been read of one sample: the tally, the scale, and when its first and last frames were taken."""
 
-    def __init__(self, config: Config, code: str, limit_of_blank: float | None, before: Result | None = None) -> None:
-        """before: what was read of it earlier, to go on from; the places of its cells are no longer known."""
+    def __init__(
+        self,
+        config: Config,
+        code: str,
+        limit_of_blank: float | None,
+        before: Result | None = None,
+        flags: Collection[str] = (),
+    ) -> None:
+        """before: what was read of it earlier, to go on from; the places of its cells are no longer known.
+
+        flags: what is to be known of the sample before its first frame, such as how the control slides stand.
+        """
         self.code = code
         self.frames = before.fields_read + before.fields_rejected if before else 0
         self.scale = _scale(before) if before else None
         self._config = config
         self._limit_of_blank = limit_of_blank
         self._tally = Tally(counts_of(before) if before else None)
-        self._flags = set(before.flags.split(",")) & FLAGS_OF_READINGS if before else set()
+        self._flags = set(before.flags.split(",")) & FLAGS_OF_READINGS if before else set(flags)
         if before and before.interruptions:
             self._flags.add("interrupted")
         self._before = before if self.frames else None
@@ -61,6 +76,7 @@ class Sample:
             limit_of_blank=self._limit_of_blank,
             scale_estimated=self.scale is not None and self.scale.source in ("estimated", "locked"),
             flags=self._flags,
+            withhold=CONTROL_FLAGS if self._config.control.enforce == "withhold" else (),
         )
 
     def period(self) -> Period:

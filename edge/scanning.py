@@ -33,7 +33,9 @@ class Reader:
     def begin(self, code: str, by: str) -> Scan:
         """Begin a new sample; raises SampleError when its code cannot be used or another is being scanned."""
         life = Life(uuid4(), self.samples.code(code))
-        fresh = Sample(self.config, code, self.models.classifier.limit_of_blank)
+        networks = self.models.detector_sha256, self.models.classifier_sha256
+        flags = self.samples.controls.flags(code, self.config.control, networks)
+        fresh = Sample(self.config, code, self.models.classifier.limit_of_blank, flags=flags)
         draft = self.composer.draft(life, fresh.counts(), fresh.verdict(), None, self.models, fresh.period())
         return Scan(self, self.samples.start(life, draft, self._setup(), by))
 

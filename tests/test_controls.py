@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from mosquitto import Listener, Mosquitto, wait_for
+from publish_parts import composer, result
+from service_parts import configured
 from typer.testing import CliRunner
 
 from edge.cli import app
-from edge.config import ControlConfig
-from edge.controls import ControlBook
-from edge.database import Database
-from edge.errors import InputError
+from edge.config import CameraConfig, ControlConfig, ScreeningConfig
+from edge.controls import ControlBook, ControlReading
+from edge.database import Database, database_path
+from edge.errors import InputError, SampleError
+from edge.publish.message import Result
 from edge.screening.chart import READINGS_SHOWN, Point, levey_jennings
 from edge.screening.control import Expected, observed
+from edge.service import Service
 
 NETWORKS, OTHERS = ("d" * 64, "c" * 64), ("d" * 64, "e" * 64)
 MARK = ControlConfig(enforce="mark", days=1.25)
@@ -44,6 +50,22 @@ def book(tmp_path: Path, clock: Clock) -> Iterator[ControlBook]:
         yield ControlBook(database, clock)
 
 
+def ended(name: str, sickle: int, networks: tuple[str, str], **more: object) -> Result:
+    """Return the result of a sample that reads a slide: so many sickle cells of 1,000."""
+    changed = {
+        "sample": f"control-{name}-1", "sample_id": uuid4(), "sickle": sickle, "normal": 1000 - sickle, "other": 0,
+        "red_cells": 1000, "detector_sha256": networks[0], "classifier_sha256": networks[1], **more,
+    }  # fmt: skip
+    return result(composer()).model_copy(update=changed)
+
+
+def read(
+    book: ControlBook, name: str, sickle: int, networks: tuple[str, str] = NETWORKS, **more: object
+) -> ControlReading:
+    book.record(ended(name, sickle, networks, **more))
+    return book.readings(book.slide(name))[-1]
+
+
 def added(book: ControlBook) -> ControlBook:
     book.add("pos", Expected(0.05, 0.005))
     return book
@@ -52,7 +74,7 @@ def added(book: ControlBook) -> ControlBook:
 def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(book: ControlBook, clock: Clock) -> None:
     slide = added(book).slide("pos")
     for sickle in (70, 71, 50):
-        book.record(slide, sickle, 1000, NETWORKS)
+        read(book, "pos", sickle, NETWORKS)
         clock.s -= DAY_S
     first, second, third = book.readings(slide)
     assert (first.rules, second.rules, third.rules) == (("1_2s",), ("1_2s", "2_2s"), ())
@@ -62,14 +84,13 @@ def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(boo
 
 
 def test_another_model_begins_the_rules_anew(book: ControlBook) -> None:
-    slide = added(book).slide("pos")
-    book.record(slide, 71, 1000, NETWORKS)
-    assert book.record(slide, 71, 1000, OTHERS).rules == ("1_2s",)
+    read(added(book), "pos", 71)
+    assert read(book, "pos", 71, OTHERS).rules == ("1_2s",)
 
 
 def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book: ControlBook, tmp_path: Path) -> None:
     slide = added(book).slide("pos")
-    book.record(slide, 71, 1000, NETWORKS)
+    read(book, "pos", 71, NETWORKS)
     with pytest.raises(InputError, match="Retire it first"):
         book.add("pos", Expected(0.07))
     book.retire("pos")
@@ -81,7 +102,7 @@ def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book:
 
 
 def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlBook, clock: Clock) -> None:
-    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    read(added(book), "pos", 50)
     clock.s += 1.2 * DAY_S
     assert book.standing(MARK, NETWORKS) == {}
     clock.s += DAY_S
@@ -92,30 +113,70 @@ def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlBook
 def test_a_control_is_overdue_when_it_is_old_or_dated_in_the_future(
     book: ControlBook, clock: Clock, later_s: float
 ) -> None:
-    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    read(added(book), "pos", 50)
     clock.s += later_s
     assert book.standing(MARK, NETWORKS) == {"control_overdue": "pos was last read too long ago"}
 
 
 def test_a_control_is_overdue_when_none_was_read_with_this_model(book: ControlBook) -> None:
     assert book.standing(MARK, NETWORKS) == {"control_overdue": "no control slide is in use"}
-    book.record(added(book).slide("pos"), 50, 1000, NETWORKS)
+    read(added(book), "pos", 50)
     assert book.standing(MARK, OTHERS) == {"control_overdue": "pos was not read with this model"}
 
 
 def test_one_slide_of_several_that_fails_is_named_until_it_is_read_again(book: ControlBook) -> None:
     book.add("neg", Expected(0.002))
-    book.record(book.slide("neg"), 2, 1000, NETWORKS)
-    slide = added(book).slide("pos")
-    book.record(slide, 200, 1000, NETWORKS)
+    read(book, "neg", 2)
+    read(added(book), "pos", 200)
     assert book.standing(MARK, NETWORKS) == {"control_failed": "pos broke 1_2s, 1_3s"}
-    book.record(slide, 50, 1000, NETWORKS)
+    read(book, "pos", 50, NETWORKS)
     assert book.standing(MARK, NETWORKS) == {}
 
 
 def test_a_warning_alone_marks_no_result(book: ControlBook) -> None:
-    book.record(added(book).slide("pos"), 70, 1000, NETWORKS)
+    read(added(book), "pos", 70)
     assert book.standing(MARK, NETWORKS) == {}
+
+
+def test_a_sample_that_ends_twice_is_one_reading(book: ControlBook) -> None:
+    slide, sample = added(book).slide("pos"), uuid4()
+    read(book, "pos", 200, sample_id=sample)
+    assert read(book, "pos", 51, sample_id=sample).rules == ()
+    assert [reading.sickle for reading in book.readings(slide)] == [51]
+
+
+@pytest.mark.parametrize("status", ["insufficient", "withheld"])
+def test_a_result_without_figures_is_no_reading(book: ControlBook, status: str) -> None:
+    slide = added(book).slide("pos")
+    said = ended("pos", 200, NETWORKS, verdict=status, text="Why.")
+    book.record(said)
+    assert book.readings(slide) == []
+    assert book.news(said) == "control slide pos was not read: Why."
+
+
+def test_news_are_of_slides_that_failed_and_nothing_else(book: ControlBook) -> None:
+    good, bad = ended("pos", 50, NETWORKS), ended("pos", 200, NETWORKS)
+    added(book).record(good)
+    assert book.news(good) == ""
+    book.record(bad)
+    assert book.news(bad) == "control slide pos failed: 1_2s, 1_3s"
+    assert book.news(ended("pos", 200, NETWORKS, sample="K-1042")) == ""
+
+
+def test_a_slide_that_is_retired_while_it_is_read_costs_no_result(book: ControlBook) -> None:
+    added(book).retire("pos")
+    gone = ended("pos", 50, NETWORKS)
+    book.record(gone)
+    assert book.news(gone) == ""
+
+
+def test_a_code_says_which_slide_is_read_and_others_carry_how_the_slides_stand(book: ControlBook) -> None:
+    added(book)
+    assert book.flags("control-pos-20261124T080000", MARK, NETWORKS) == {"control"}
+    assert book.flags("K-1042", MARK, NETWORKS) == {"control_overdue"}
+    assert book.flags("K-1042", ControlConfig(), NETWORKS) == set()
+    with pytest.raises(SampleError, match="no control slide neg is in use; there is pos"):
+        book.flags("control-neg", MARK, NETWORKS)
 
 
 def test_the_spread_of_own_readings_is_what_counting_does_not_explain() -> None:
@@ -158,7 +219,7 @@ def test_a_slide_on_the_command_line_from_first_to_last(device: ControlBook, mon
     assert slide.expected == Expected(0.05, (0.06 - 0.04) / 4)
     assert control("chart", "pos") == (3, f"sicklescope: pos was not read yet. {READ_IT}\n")
     for sickle in (50, 48, 90):
-        device.record(slide, sickle, 1000, NETWORKS)
+        read(device, "pos", sickle, NETWORKS)
     shown = control("show", "pos")[1].splitlines()
     assert len(shown) == 4
     assert shown[-1].endswith("FAILED: 1_2s, 1_3s")
@@ -186,3 +247,39 @@ def test_what_is_wrong_is_said(device: ControlBook, arguments: list[str], code: 
     found, output = control(*arguments)
     assert found == code
     assert words in output
+
+
+def test_results_are_withheld_after_a_control_that_failed_until_it_is_in_order(
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = start_mosquitto()
+    config = configured(tmp_path, broker.port, CameraConfig(kind="virtual", width=320, height=240)).model_copy(
+        update={
+            "control": ControlConfig(enforce="withhold"),
+            "screening": ScreeningConfig(min_red_cells=10, target_red_cells=20),
+        }
+    )
+    with Listener("127.0.0.1", broker.port) as listener:
+        with Database(database_path(config)) as database:
+            ControlBook(database).add("pos", Expected(0.0001))
+        for code in ("control-pos-1", "A-1"):
+            Service(config, code).run()
+        with Database(database_path(config)) as database:
+            ControlBook(database).retire("pos")
+            ControlBook(database).add("pos", Expected(0.05, 0.05))
+        for code in ("control-pos-2", "A-2"):
+            Service(config, code).run()
+        wait_for(lambda: len(listener.of("result")) == 4)
+        results = {message["sample"]: message for message in listener.of("result")}
+        assert [event["code"] for event in listener.of("event")].count("control") == 1
+    told = {code: (message["verdict"], message["fraction"] is None) for code, message in results.items()}
+    assert told == {
+        "control-pos-1": ("reported", False),
+        "A-1": ("withheld", True),
+        "control-pos-2": ("reported", False),
+        "A-2": ("reported", False),
+    }
+    flags = {code: set(message["flags"].split(",")) for code, message in results.items()}
+    assert "control" in flags["control-pos-1"]
+    assert "control_failed" in flags["A-1"]
+    assert not {"control", "control_failed", "control_overdue"} & flags["A-2"]
