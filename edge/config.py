@@ -258,6 +258,17 @@ class MqttConfig(Section):
         return self
 
 
+class RetentionConfig(Section):
+    """How long things are kept. Looked after at each start and at the end of each sample; ages need a set clock."""
+
+    images_mb: int = Field(default=200, ge=1)
+    """Pictures of cells, MB in all; beyond it those of the oldest reviewed samples go first. Results never go."""
+    images_days: int | None = Field(default=None, ge=1)
+    """Pictures of cells, days after the last change of their sample; else as long as the sample."""
+    samples_days: int | None = Field(default=None, ge=1)
+    """Samples whose results the broker took, days after their last change; they are then erased. Else for ever."""
+
+
 class WebConfig(Section):
     """The device's own API and page; programs on the device use the socket in device.state_dir."""
 
@@ -277,3 +288,4 @@ class Config(Section):
     control: ControlConfig = ControlConfig()
     mqtt: MqttConfig = MqttConfig()
     web: WebConfig = WebConfig()
+    retention: RetentionConfig = RetentionConfig()

@@ -8,12 +8,14 @@ from typing import Any
 
 from edge.camera.base import RejectedInputError
 from edge.errors import CameraError, EdgeError, SampleError, StorageError
+from edge.life import now
 from edge.mailbox import Item
 from edge.orders import Answer, Discard, Order, Reopen, Start, Stop, perform, told
 from edge.pipeline import Pipeline
 from edge.publish.message import Result
 from edge.publish.mqtt import Publisher
 from edge.reporting import Reporter
+from edge.retention import sweep
 from edge.scanning import Reader, Scan
 from edge.types import FieldReading, Frame, unread
 
@@ -50,6 +52,13 @@ class Desk:
         self._pipeline.new_sample(each_cell_once=True)
         self.scan, self.reporter.sample = scan, scan.sample
         return scan
+
+    def tidy(self) -> None:
+        """Remove what is kept longer than it may be; what hinders that must not hinder a sample."""
+        try:
+            sweep(self._reader.samples, self._reader.config.retention, now())
+        except StorageError as error:
+            log.error("%s", error)
 
     def show(self, item: Item) -> None:
         """Keep the camera's newest picture, for whoever looks."""
@@ -96,6 +105,7 @@ class Desk:
         if news:
             log.warning("%s", news)
             self.publisher.event(self._reader.composer.event("warning", "control", news, scan.code))
+        self.tidy()
         self.publisher.wake()
         self.reporter.last(scan.sample, counts, verdict)
         return result

@@ -190,6 +190,7 @@ class Service:
     def _read(self, desk: Desk, mailbox: Mailbox, live: bool) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""
         try:
+            desk.tidy()
             desk.recover(self.sample)
             if self.sample is not None and desk.scan is None:
                 desk.start(self.sample, "run")

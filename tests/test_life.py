@@ -20,7 +20,7 @@ from publish_parts import COUNTS, MODELS, SCALE, VERDICT, composer
 from service_parts import Program, configured
 
 from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig, Config, ScreeningConfig, StopConfig
+from edge.config import CameraConfig, Config, RetentionConfig, ScreeningConfig, StopConfig
 from edge.configfile import sample_code
 from edge.database import Database, database_path
 from edge.errors import SampleError, StorageError
@@ -28,6 +28,7 @@ from edge.life import RESUME_S, Samples
 from edge.publish.compose import Life, Period
 from edge.publish.message import Result
 from edge.publish.outbox import Outbox
+from edge.retention import sweep
 from edge.screening.kept import FieldNews, KeptCell
 from edge.screening.store import Moment, StoredSample
 from edge.service import Service
@@ -240,6 +241,51 @@ def test_an_erased_sample_leaves_a_tombstone_and_no_trace(samples: Samples, data
     ]
     assert [json.loads(row.payload)["sample"] for row in Outbox(database).pending()] == ["stays"]
     assert [one.code for one in samples.store.newest()] == ["stays"]
+
+
+def big(number: int) -> FieldNews:
+    return FieldNews((), (cell(0, "sickle"),), (), {0: bytes([number]) * 400_000})
+
+
+def aged(samples: Samples, clock: Clock, codes: str) -> dict[str, StoredSample]:
+    """Read a sample for each letter, a day each, with a picture of 0.4 MB."""
+    found = {}
+    for number, code in enumerate(codes):
+        clock.pass_s(86_400)
+        sample = begun(samples, code)
+        samples.end(sample.id, draft(Life(uuid4(), code)), [big(number)], "review", "")
+        found[code] = sample
+    return found
+
+
+def test_pictures_keep_a_budget_and_the_oldest_reviewed_go_first(samples: Samples, clock: Clock) -> None:
+    found = aged(samples, clock, "ABCD")
+    samples.review("C", {}, "dr", "", done=True)
+    for _ in range(2):
+        sweep(samples, RetentionConfig(images_mb=1), clock())
+        pictured = [code for code, sample in found.items() if samples.store.crop(sample.id, 0)]
+        assert pictured == ["B", "D"], "C is reviewed; of the others A is the oldest"
+    assert all(samples.store.results(sample.id) for sample in found.values())
+
+
+def test_pictures_and_samples_go_after_their_days_by_a_clock_that_is_right(
+    samples: Samples, database: Database, clock: Clock
+) -> None:
+    found = aged(samples, clock, "ABC")
+    limits = RetentionConfig(images_days=1, samples_days=2)
+    clock.pass_s(86_400)
+    leap = replace(clock.now, made_ms=clock.now.made_ms + 3650 * DAY_MS, clock_synchronised=False)
+    sweep(samples, limits, leap)
+    assert all(samples.store.crop(sample.id, 0) for sample in found.values())
+    clock.pass_s(1)
+    sweep(samples, limits, clock())
+    assert [code for code, sample in found.items() if samples.store.crop(sample.id, 0)] == []
+    assert {one.code for one in samples.store.newest()} == {"A", "B", "C"}, "their results still wait for the broker"
+    for row in Outbox(database).pending():
+        Outbox(database).delete(row.id)
+    sweep(samples, limits, clock())
+    assert {one.code for one in samples.store.newest()} == {"C"}
+    assert {reason for (reason,) in database.read("SELECT reason FROM tombstones")} == {"kept for 2 days"}
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[A-Z]{1,50}-[0-9]{1,10}", fullmatch=True))
