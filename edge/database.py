@@ -176,7 +176,12 @@ class Database:
         """Let nothing that was deleted remain in the files: rewrites the database and empties its log."""
         with self._explained():
             self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageError(
+                f"the log beside {self.path} still holds what was deleted, for another program reads it. End that "
+                "program, or restart the service: the log is emptied when the last one closes it"
+            )
 
     def close(self) -> None:
         """Close the file; nothing is lost."""

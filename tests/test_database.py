@@ -200,6 +200,19 @@ def test_a_backup_never_replaces_the_database_itself(path: Path) -> None:
         database.backup(path.parent / "." / path.name)
 
 
+def test_a_log_that_another_program_holds_is_said_to_hold_what_was_deleted(path: Path) -> None:
+    with Database(path) as database, Database(path) as other:
+        database.write(ROW, "a", "secret")
+        database._connection.execute("PRAGMA busy_timeout = 10")
+        other._connection.execute("BEGIN")
+        other.read("SELECT * FROM outbox")
+        database.write("DELETE FROM outbox")
+        with pytest.raises(StorageError, match="still holds what was deleted"):
+            database.forget()
+        other._connection.execute("COMMIT")
+        database.forget()
+
+
 def test_what_is_forgotten_is_in_no_file(path: Path) -> None:
     with Database(path) as database:
         with database.transaction() as connection:
