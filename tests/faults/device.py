@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +54,7 @@ class Device:
         self._phase = ""
         self._pid = 0
         self._storing = threading.Event()
+        self.span_s = self.store_s = self._store_began = 0.0
         self._born, self._died = threading.Event(), threading.Event()
         self._count = threading.Condition()
         self._reader = threading.Thread(target=self._read)
@@ -66,7 +69,9 @@ class Device:
                     told = Stored(*rest)
                     assert self.stored.setdefault(told.sample, told) == told, f"{told.sample} has two results"
                     self._count.notify()
+                    self.store_s = time.monotonic() - self._store_began
             elif word == "storing":
+                self._store_began = time.monotonic()
                 self._storing.set()
             elif word == "born":
                 self._pid = int(rest[0])
@@ -90,10 +95,25 @@ class Device:
             goal = len(self.stored) + number
             assert self._count.wait_for(lambda: len(self.stored) >= goal, timeout_s), self.log()
 
-    def begins_to_store(self) -> None:
-        """Wait until a result is about to be stored."""
-        self._storing.clear()
-        assert self._storing.wait(60), self.log()
+    def measure(self) -> None:
+        """Let two samples be read, to know how long a life takes to its second result, and how long storing takes."""
+        began = time.monotonic()
+        self.live()
+        self.stores(2)
+        self.span_s = time.monotonic() - began
+        self.kill()
+
+    def reach(self, number: int, chance: random.Random) -> None:
+        """Let a life come to some moment: of each three one is anywhere, one at the storing, one at the sending."""
+        if number % 3 == 0:
+            time.sleep(chance.uniform(0, self.span_s))
+        elif number % 3 == 1:  # a matter of milliseconds, which the others would hardly ever hit
+            self._storing.clear()
+            assert self._storing.wait(60), self.log()
+            time.sleep(chance.uniform(0, 2 * self.store_s))
+        else:
+            self.stores(1)
+            time.sleep(chance.uniform(0, self.span_s / 4))
 
     def kill(self) -> None:
         """End the life at this very moment."""

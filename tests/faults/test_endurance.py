@@ -22,8 +22,8 @@ Start = Callable[..., Mosquitto]
 @pytest.mark.timeout(4 * 3600)
 def test_a_day_of_frames_leaves_no_more_memory_threads_or_descriptors(start_mosquitto: Start, tmp_path: Path) -> None:
     broker = start_mosquitto()
-    frames = scaled(600, 86_400)
-    hour = frames // 24
+    frames = scaled(300, 86_400)
+    hour = max(100, frames // 24)
     program = str(Path(__file__).with_name("endurance.py"))
     arguments = [str(tmp_path / "state"), str(broker.port), str(frames), str(hour)]
     ran = subprocess.run(

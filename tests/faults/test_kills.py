@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device import Device
+from device import Device, Stored, digest
 from mosquitto import Listener, Mosquitto, wait_for
 from parts import arrived_as_stored, scaled, told
-from service_parts import configured, outbox_of
+from service_parts import Program, configured, outbox_of
 
+from edge.database import Database, database_path
 from edge.service import resend
 
 pytestmark = pytest.mark.faults
@@ -30,18 +32,10 @@ def test_every_stored_result_arrives_once_whenever_the_device_is_killed(start_mo
         device.live()
         device.stores(1)
         device.kill()
-        began = time.monotonic()
-        device.live()
-        device.stores(2)
-        span_s = time.monotonic() - began
-        device.kill()
+        device.measure()
         for number in range(kills - 2):
             device.live()
-            if number % 2:  # storing takes milliseconds: the odd ones aim at it, and at the sending that follows
-                device.begins_to_store()
-                time.sleep(chance.uniform(0, 0.03))
-            else:
-                time.sleep(chance.uniform(0, span_s))
+            device.reach(number, chance)
             device.kill()
         resend(configured(state, broker.port))
         stored = dict(device.stored)
@@ -50,3 +44,50 @@ def test_every_stored_result_arrives_once_whenever_the_device_is_killed(start_mo
     with outbox_of(configured(state, broker.port)) as outbox:
         assert outbox.counts().pending == 0
     told("kills", kills=kills, stored=len(stored), arrived=len(dashboard.of("result")), **device.phases)
+
+
+CONFIGURATION = """
+[device]
+site = "lab"
+device = "one"
+state_dir = "{state}"
+[camera]
+kind = "virtual"
+width = 320
+height = 240
+frames = 3
+[optics]
+um_per_px = 0.25
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+interval_s = 0.1
+"""
+
+
+@pytest.mark.timeout(3600)
+def test_the_command_itself_loses_nothing_that_it_kept(start_mosquitto: Start, tmp_path: Path) -> None:
+    """From its start, with the shipped networks; the lives above have all imported. The last run ends by itself."""
+    broker = start_mosquitto()
+    state, configuration = tmp_path / "state", tmp_path / "sicklescope.toml"
+    configuration.write_text(CONFIGURATION.format(state=state, port=broker.port))
+    chance = random.Random(5)
+    kills = scaled(2, 25)
+    with Listener(broker.host, broker.port) as dashboard:
+        for number in range(kills + 1):
+            lives = dashboard.states().count("online")
+            program = Program(tmp_path, "run", "--config", configuration, "--sample", f"C-{number}")
+            if number == kills:
+                assert program.end(120) == 0, program.err
+            else:
+                wait_for(lambda before=lives: dashboard.states().count("online") > before, 100)
+                time.sleep(chance.uniform(0, 0.5))
+                program.process.kill()
+                program.process.wait(10)
+        with Database(database_path(configured(state, broker.port))) as database:
+            kept = [json.loads(payload) for (payload,) in database.read("SELECT payload FROM results")]
+        stored = {one["sample"]: Stored(one["id"], one["sample"], digest(one)) for one in kept}
+        wait_for(lambda: {result["id"] for result in dashboard.of("result")} >= {one["id"] for one in kept})
+        assert arrived_as_stored(stored, dashboard.of("result"))
+    assert f"C-{kills}" in stored
+    told("kills of the command", kills=kills, stored=len(stored), arrived=len(dashboard.of("result")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -34,14 +33,10 @@ def test_every_stored_result_arrives_once_whenever_the_power_goes(start_mosquitt
         Listener(broker.host, broker.port) as dashboard,
         Device(disk.root / "state", broker.port, tmp_path) as device,
     ):
+        device.measure()
         for number in range(cuts):
             device.live()
-            if number % 2:
-                device.begins_to_store()
-                time.sleep(chance.uniform(0, 0.03))
-            else:
-                device.stores(1)
-                time.sleep(chance.uniform(0, 0.5))
+            device.reach(number, chance)
             disk.cut()
             device.kill()
             disk.restore()
