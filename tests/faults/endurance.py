@@ -18,6 +18,9 @@ from drawn import Slide, pipeline_class
 FIELDS = 100
 """Of a sample."""
 
+WARM_UP = 5 * FIELDS
+"""Frames before the first that is measured: libraries are loaded and caches filled in the first samples."""
+
 
 def figures() -> tuple[float, int, int]:
     """Return resident memory in MB, threads, and open descriptors of this program."""
@@ -39,6 +42,7 @@ def main() -> None:
     from edge.service import Service, Snapshot
 
     state, port, frames, hour = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    frames += WARM_UP
     config = Config(
         device=DeviceConfig(site="lab", device="one", state_dir=state),
         optics=OpticsConfig(um_per_px=0.25),
@@ -55,7 +59,7 @@ def main() -> None:
     def look(snapshot: Snapshot) -> None:
         nonlocal read, cells
         read += 1
-        if read % max(1, hour // 60) == 0:
+        if read > WARM_UP and read % max(1, hour // 60) == 0:
             seen.append(figures())
         if snapshot.frames == FIELDS:
             cells += snapshot.counts.cells_seen

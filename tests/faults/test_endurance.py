@@ -34,10 +34,10 @@ def test_a_day_of_frames_leaves_no_more_memory_threads_or_descriptors(start_mosq
     assert "Traceback" not in ran.stderr, ran.stderr
     found = json.loads(ran.stdout.splitlines()[-1])
     told("a day of frames", **found)
-    assert found["frames"] == frames
+    assert found["frames"] > frames
     assert found["cells"] > 5 * frames
-    # In the short form the first frames are still warming up; the day itself is held to two per cent.
-    assert found["last_mb"] <= found["first_mb"] * (1.02 if frames == 86_400 else 1.15)
+    # Minutes apart, one allocation more or less shows; the day itself is held to two per cent.
+    assert found["last_mb"] <= found["first_mb"] * (1.02 if frames == 86_400 else 1.05)
     assert found["threads"][0] == found["threads"][1]
     assert found["descriptors"][0] == found["descriptors"][1]
     with outbox_of(configured(tmp_path / "state", broker.port)) as outbox:
