@@ -175,12 +175,13 @@ def test_a_broker_that_never_acknowledges_is_tried_anew_and_never_taken_for_succ
     compose = composer()
     with Mute() as mute, publisher(mute.port, compose, outbox) as publishing:
         ids = put(publishing, compose, 3 * WINDOW)
-        wait_for(lambda: len(mute.seen) == 3 and mute.seen[2])
+        wait_for(lambda: sum(ids[0] in connection for connection in mute.seen) > 1)  # sent again, for want of an answer
         assert outbox.counts().pending == len(ids)
-        told_why = [row.payload for row in outbox.pending() if "acknowledged nothing for" in row.payload]
-    assert told_why, "an event says what is wrong with this broker"
-    assert {*mute.seen[0], *mute.seen[1]} <= set(ids[:WINDOW]), "the window bounds what is on its way"
-    assert set(mute.seen[1]) & set(mute.seen[0]), "what was not acknowledged is sent again"
+    told_why = [row.payload for row in outbox.pending() if "acknowledged nothing for" in row.payload]
+    assert told_why, "an event says what is wrong with this broker, and is kept until one listens"
+    assert {one for connection in mute.seen for one in connection} <= set(ids[:WINDOW]), (
+        "the window bounds what is sent"
+    )
     broker = start_mosquitto()
     with Listener(broker.host, broker.port) as dashboard, publisher(broker.port, compose, outbox) as publishing:
         assert publishing.drain(10)
