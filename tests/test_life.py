@@ -7,6 +7,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -364,9 +365,10 @@ def test_a_killed_service_finds_its_sample_where_it_was(start_mosquitto: Start, 
         "[screening]\nstore_interval_s = 0.2\nstop.at_target = false\n"
         f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ninterval_s = 0.05\n'
     )
-    with Listener(broker.host, broker.port) as dashboard:
+    with Listener(broker.host, broker.port) as dashboard, ExitStack() as ended:
         program = Program(tmp_path, "run", "--sample", "K-9")
-        wait_for(lambda: len(dashboard.of("progress")) > 20, 30)
+        ended.callback(program.process.kill)
+        wait_for(lambda: len(dashboard.of("progress")) > 5, 50)
         program.process.send_signal(signal.SIGKILL)
         program.process.wait()
         told = dashboard.of("progress")[-1]
@@ -377,8 +379,9 @@ def test_a_killed_service_finds_its_sample_where_it_was(start_mosquitto: Start, 
         assert (before.state, results) == ("scanning", [])
         assert 0 < kept["fields_read"] <= told["fields_read"]
         again = Program(tmp_path, "run", "--sample", "K-9")
+        ended.callback(again.process.kill)
         seen = len(dashboard.of("progress"))
-        wait_for(lambda: len(dashboard.of("progress")) > seen + 5, 30)
+        wait_for(lambda: len(dashboard.of("progress")) > seen + 2, 50)
         again.process.send_signal(signal.SIGTERM)
         assert again.end() == 0
         (result,) = wait_for(lambda: dashboard.of("result"))
