@@ -20,8 +20,7 @@ measured; nothing here is typed by hand. For Research Use Only. Not for use in d
   the fold, short of a nested run; its own cells have no part in the choice.
 - Intervals are 95 %, by bootstrap over groups of fields of one place (pictures for `txl_pbc`), or Wilson's where it
   says so. A field or a group is not a patient, and no figure here is a sensitivity or specificity for the disease.
-- Two figures rest on labels that are not whole, and were looked at by eye; the transfer tests as far as they were made
-  are there too: `checks-by-eye.md`.
+- Two figures rest on labels that are not whole, and were looked at by eye: `checks-by-eye.md`.
 - All elliptocytes of `chula_rbc12` lie on one slide, which is one patient.
 """
 
