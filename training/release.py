@@ -37,7 +37,7 @@ def hand_over(
         graph = ClassifierGraph(net, float(more.get("temperature", 1.0)))
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing is what the opset-17 exporter reads; see export/onnx.py
-        traced = torch.jit.trace(graph.eval(), torch.from_numpy(samples[:1]))
+        traced = torch.jit.trace(graph.eval().requires_grad_(False), torch.from_numpy(samples[:1]))
     contract = {
         "role": role, "name": f"sicklescope-{role}", "version": version, "classes": classes,
         "um_per_px": CANONICAL_UM_PER_PX, "size": size, "thresholds": thresholds, "training_data": SHIPPED_SETS, **more,

@@ -22,10 +22,10 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "c6324c46e60f99bd6c4c8fc9ed45b80d82ca00d880cb39abd0b7fdd99c1e0765",
-    "classifier": "075d0dda51312aa3589ac0ffcca6470259cebcd23e2527a04149acf6daf05aac",
-    "detector.fp16": "c5bafbde17222d860254500c50b90526caa15c81525d1effb2d1224f2d965d40",
-    "classifier.fp16": "28dbcd9fd11ddacceed4fde793b5a33af42b1ffa1fe384f4e1d76bbb6db51e72",
+    "detector": "204fd4b90bb6b686c287bd1e5dd7f019e9b321d032a135034bc333c7f30b0adc",
+    "classifier": "46fdf3e23ddfd33f7dab3e9b89fb227d13b297bbd26af844f93555135adde334",
+    "detector.fp16": "0ec590250997a65dc8732c29e6bb56a41b697d0b99cec0adea0bad0f3538760a",
+    "classifier.fp16": "84fe9066d2cc899a7daf0100cf05f9a882fb4c2b698bf849659998bc9ffbc793",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
