@@ -63,10 +63,6 @@ def test_red_cells_are_counted_within_two_per_cent(told: Told) -> None:
     assert told.outcome.counts.red_cells == pytest.approx(told.red, rel=0.02)
 
 
-@pytest.mark.xfail(
-    reason="networks of 0.2.0: so on three of the five slides; on the others the threshold that keeps false calls of "
-    "real smears near 0.2 % leaves a sixth of the drawn sickle cells unnamed: the truth is 0.1 and 0.6 points above"
-)
 def test_the_fraction_is_that_of_the_slide(told: Told) -> None:
     verdict = told.outcome.verdict
     assert verdict.low is not None
