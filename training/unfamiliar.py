@@ -15,8 +15,9 @@ from training.seen import Seen
 CELLS_NAMED, FIELDS_READ = 99.95, 99.5
 """Percentiles of cells and of fields, read by networks that never saw their fold, which are taken as familiar."""
 
-MARGIN = 1.1
-"""Times the percentile is the limit: the next clinic's slides are smears too."""
+MARGIN = 1.3
+"""Times the percentile is the limit: the next clinic's slides are smears too. At 1.1 six of 252 fields of `txl_pbc`
+validation were refused, all of them smears."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "204fd4b90bb6b686c287bd1e5dd7f019e9b321d032a135034bc333c7f30b0adc",
-    "classifier": "46fdf3e23ddfd33f7dab3e9b89fb227d13b297bbd26af844f93555135adde334",
+    "classifier": "3af6d994ba45906f7f50e076110d9a73197cdd69f861ffb8d46a58cf7e39f3e3",
     "detector.fp16": "0ec590250997a65dc8732c29e6bb56a41b697d0b99cec0adea0bad0f3538760a",
-    "classifier.fp16": "84fe9066d2cc899a7daf0100cf05f9a882fb4c2b698bf849659998bc9ffbc793",
+    "classifier.fp16": "5609c91cda985c69dba20527a6a65c4cda7da1e9037fe2d87fb37569a3d9ed66",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
