@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from edge.runtime.contract import Contract
 from edge.types import Floats, Pixels
 from edge.vision.classify import SICKLE, called
 from edge.vision.detect import decoded
+
+LOST = 0.5
+"""Change of score that a box counts for when it is not found again."""
 
 SAME_CELL = 0.5
 """Boxes that share so much of their union are one cell."""
@@ -48,7 +52,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """changed: part of the cells that another class or none answers for; drift: mean change of score or probability."""
+    """changed: part of the cells that another class or none answers for; drift: mean change of score or probability.
+
+    A detector's drift is the mean of its kinds', a lost box counting as LOST.
+    """
 
     changed: float
     drift: float
@@ -85,14 +92,17 @@ def agreement(contract: Contract, first: Sequence[Any], second: Sequence[Any]) -
 
 
 def _of_boxes(first: Sequence[Answer], second: Sequence[Answer]) -> Agreement:
-    changed, cells, drift = 0, 0, 0.0
+    changed, cells = 0, 0
+    drift: dict[int, list[float]] = defaultdict(list)
     for (boxes, score, kind), (others, their_score, their_kind) in zip(first, second, strict=True):
-        pairs = paired(boxes, others)
-        same = [(i, j) for i, j in pairs if kind[i] == their_kind[j]]
+        same = {i: j for i, j in paired(boxes, others) if kind[i] == their_kind[j]}
         changed += len(boxes) + len(others) - 2 * len(same)
         cells += len(boxes) + len(others)
-        drift += sum(abs(float(score[i] - their_score[j])) for i, j in same) + (len(boxes) - len(same)) * 0.5
-    return Agreement(changed / max(1, cells), 2 * drift / max(1, cells), cells // 2)
+        for i in range(len(boxes)):
+            drift[int(kind[i])].append(abs(float(score[i] - their_score[same[i]])) if i in same else LOST)
+    # Of each kind by itself: that every white cell is lost would hardly show among a hundred times as many red ones.
+    by_kind = [float(np.mean(moved)) for moved in drift.values()]
+    return Agreement(changed / max(1, cells), float(np.mean(by_kind)) if by_kind else 0.0, cells // 2)
 
 
 def paired(boxes: Floats, others: Floats) -> list[tuple[int, int]]:

@@ -44,7 +44,7 @@ class Search:
     def methods(self, keep: Collection[str] = ()) -> dict[str, Agreement]:
         """Return the agreement of each method, the best first."""
         found = {method: self.of(method, keep) for method in self.ranges}
-        return dict(sorted(found.items(), key=lambda item: (item[1].changed, item[1].drift)))
+        return dict(sorted(found.items(), key=lambda item: item[1].drift))
 
     def layers(self, method: str) -> dict[str, Agreement]:
         """Return the agreement when one layer alone is quantised, by layer, the worst first."""

@@ -12,8 +12,6 @@ import typer
 
 from edge.config import StopConfig
 from edge.configfile import CONTROL, Loaded, load
-from edge.controls import ControlBook, ControlReading, ControlSlide
-from edge.database import Database, database_path
 from edge.errors import ConfigError, InputError, SampleError
 from edge.files import aside, move, storage_errors
 from edge.runtime.base import digests
@@ -22,6 +20,7 @@ from edge.screening.control import RULES, Expected, observed
 from edge.terminal import ConfigPath, answering, err, out
 
 if TYPE_CHECKING:
+    from edge.controls import ControlBook, ControlReading, ControlSlide
     from edge.service import Outcome
 
 app = typer.Typer(
@@ -183,6 +182,9 @@ def chart(
 
 @contextmanager
 def _book(loaded: Loaded) -> Iterator[ControlBook]:
+    from edge.controls import ControlBook
+    from edge.database import Database, database_path
+
     with Database(database_path(loaded.config)) as database:
         yield ControlBook(database)
 

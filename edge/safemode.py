@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.config import Config
 from edge.configfile import load, load_connection
 from edge.database import Database, database_path
-from edge.errors import BusyError, CameraError, ConfigError, EdgeError, ModelError, StorageError
+from edge.errors import BusyError, CameraError, ConfigError, EdgeError, ModelError, SampleError, StorageError
 from edge.heartbeat import Heartbeat
 from edge.publish.compose import Composer
 from edge.publish.mqtt import Publisher
@@ -60,7 +60,7 @@ class SafeMode:
             self._service.stop()
 
     def run(self) -> None:
-        """Run and, after each fault, say so and try again."""
+        """Run and, after each fault, say so and try again; raises SampleError for a code that cannot be used."""
         wait_s = FIRST_WAIT_S
         while not self._stopping.is_set():
             began_s = time.monotonic()
@@ -82,6 +82,8 @@ class SafeMode:
             if self._stopping.is_set():  # asked while there was no service yet
                 self._service.stop()
             outcome = self._service.run()
+        except SampleError:  # a code that was used today stays used: trying again would never help
+            raise
         except EdgeError as error:
             return error
         finally:
