@@ -342,7 +342,9 @@ def tensorrt_of(gpu: FakeGpu) -> Any:
 
         def get_tensor_shape(self, name: str) -> tuple[int, ...]:
             n, h, w, _ = self._shape
-            return {"prob": (n, 6), "peaks": (n, 3, h // 4, w // 4), "sides": (n, 4, h // 4, w // 4)}[name]
+            return {"prob": (n, 6), "novelty": (n,), "peaks": (n, 3, h // 4, w // 4), "sides": (n, 4, h // 4, w // 4)}[
+                name
+            ]
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
             self._addresses[name] = memory

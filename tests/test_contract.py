@@ -14,8 +14,8 @@ from edge.config import ModelConfig, ModelsConfig
 from edge.errors import ModelError
 from edge.runtime import contract
 from edge.runtime.base import open_network
-from edge.runtime.contract import KINDS, METADATA_KEY, SHIPPED_DIR, SHIPPED_SHA256, Contract
-from edge.types import CANONICAL_UM_PER_PX, CLASSES
+from edge.runtime.contract import METADATA_KEY, NOVELTY_THRESHOLDS, SHIPPED_DIR, SHIPPED_SHA256, Contract
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 
 ROLES = ("detector", "classifier")
 
@@ -57,7 +57,9 @@ def test_the_shipped_models_are_those_that_are_pinned_and_keep_their_contract(ro
     assert network.contract.role == role
     assert network.contract.um_per_px == CANONICAL_UM_PER_PX
     assert network.contract.classes == (KINDS if role == "detector" else CLASSES)
-    assert all(0 < value < 1 for value in network.contract.thresholds.values())
+    limits = dict(network.contract.thresholds)
+    assert all(limits.pop(name) > 1 for name in NOVELTY_THRESHOLDS if role == "classifier")  # a usual cell's is 1
+    assert all(0 < value < 1 for value in limits.values())
     network.close()
 
 
@@ -148,5 +150,7 @@ def test_a_contract_that_this_version_cannot_keep_is_refused(
 
 def test_a_network_that_answers_something_else_is_refused(rewritten: Callable[..., Path]) -> None:
     path = rewritten("classifier", role="detector", classes=KINDS, thresholds={"score": 0.5})
-    with pytest.raises(ModelError, match=r"answers prob; a detector of its contract answers peaks, sides as well"):
+    with pytest.raises(
+        ModelError, match=r"answers prob, novelty; a detector of its contract answers peaks, sides as well"
+    ):
         opened("detector", path)

@@ -51,6 +51,7 @@ def test_the_service_writes_to_the_journal_without_secrets_or_picture_names(tmp_
     (tmp_path / "sicklescope.toml").write_text(
         f'[device]\nstate_dir = "{tmp_path}/state"\n[camera]\nkind = "replay"\ndevice = "{pictures}"\n'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\nusername = "scope-1"\n'
+        '[screening]\nstart = "at_once"\n'
     )
     credentials = tmp_path / "credentials"
     credentials.mkdir()

@@ -51,7 +51,7 @@ class Expected:
             )
         # Half of what a fraction that is always 0 or 1 has; a slide that spreads so from day to day controls nothing.
         most = 0.5 * (self.fraction * (1 - self.fraction)) ** 0.5
-        if not 0.0 <= self.between_run_sd <= most:
+        if not 0.0 <= self.between_run_sd <= most * (1 + 1e-9):
             raise ValueError(
                 f"a standard deviation of {self.between_run_sd:g}; expected 0 to {most:.3g} with a mean fraction of "
                 f"{self.fraction:g}"
