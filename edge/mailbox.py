@@ -144,6 +144,9 @@ def capturing(camera: Camera, *, reconnect_s: float, join_s: float) -> Iterator[
     try:
         mailbox.wait_open()
         yield mailbox
+    except KeyboardInterrupt:  # asked for the second time: stop at once; a camera's own process dies with this one
+        join_s = 0.0
+        raise
     finally:
         mailbox.end()
         thread.join(join_s)
