@@ -25,7 +25,10 @@ from training.release import hand_over  # noqa: E402
 
 pytestmark = pytest.mark.training
 
-THRESHOLDS = {"detector": {"score": 0.3}, "classifier": {"sickle": 0.5, "abstain": 0.4, "second_look": 0.1}}
+THRESHOLDS = {
+    "detector": {"score": 0.3, "score_platelet": 0.4},
+    "classifier": {"sickle": 0.5, "abstain": 0.4, "second_look": 0.1, "novelty_cell": 3.0, "novelty_field": 2.0},
+}
 
 
 def handed_over(role: str, folder: Path) -> Path:
