@@ -38,7 +38,8 @@ NoveltyLimits = Mapping[int, Limits]
 
 def chosen(seen: Sequence[Seen]) -> Limits:
     """Choose limits that nearly all of the cells and fields are below; where none was read, a usual cell's 1 stands."""
-    cells = [s.reading.novelty[~s.reading.border] for s in seen if not s.reading.border.all()] or [np.ones(1, np.float32)]
+    usual = np.ones(1, np.float32)
+    cells = [s.reading.novelty[~s.reading.border] for s in seen if not s.reading.border.all()] or [usual]
     fields = [middle for s in seen if (middle := _middle(s)) is not None] or [1.0]
     return Limits(
         round(MARGIN * float(np.percentile(np.concatenate(cells), CELLS_NAMED)), 3),

@@ -20,6 +20,10 @@ START_S = 10.0
 """How long starting and stopping may take before something is wrong."""
 
 
+SETTLE_S = 0.05
+"""A connection that is closed lets go of its socket some turns of the loop later."""
+
+
 class EmbeddedBroker:
     """An amqtt broker on the loopback address, in a thread and event loop of its own, without users or passwords.
 
@@ -91,6 +95,7 @@ class EmbeddedBroker:
             if connections:
                 await asyncio.wait(list(connections), timeout=1.0)
             await broker.shutdown()
+            await asyncio.sleep(SETTLE_S)
 
 
 def _closing(serve: _Serve, connections: _Connections) -> _Serve:
