@@ -2,13 +2,15 @@
 # Writes one file with everything that install.sh needs where there is no network: the program with its models, every
 # package it depends on, checksums, and install.sh itself.
 #
-#   systemd/bundle.sh DIR                                     for this machine's kind and this Python
-#   EXTRAS='[gpu]' systemd/bundle.sh DIR                      with pycuda, on the Jetson or a machine like it
-#   systemd/bundle.sh DIR --platform manylinux_2_28_aarch64 --python-version 3.11      for another
+#   systemd/bundle.sh DIR                        for this kind of machine and this Python
+#   systemd/bundle.sh DIR aarch64 3.11           for another (x86_64 or aarch64, and its Python)
+#   EXTRAS='[gpu]' systemd/bundle.sh DIR         with pycuda, on the Jetson or a machine like it
 set -euo pipefail
 
-target=${1:?systemd/bundle.sh DIR [--platform P --python-version V]}
-shift
+target=${1:?systemd/bundle.sh DIR [MACHINE PYTHON-VERSION]}
+machine=${2:-}
+python_version=${3:-}
+[ -z "$machine" ] || [ -n "$python_version" ] || { echo "bundle.sh: which Python does it have? 3.11, say" >&2; exit 2; }
 PYTHON=${PYTHON:-python3}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 pip=("$PYTHON" -m pip --disable-pip-version-check --quiet)
@@ -18,9 +20,13 @@ mkdir -p "$target" "$scratch/wheels"
 
 SOURCE_DATE_EPOCH=315532800 "${pip[@]}" wheel --no-deps --wheel-dir "$scratch/wheels" "$(dirname "$here")"
 wheel=$(echo "$scratch"/wheels/sicklescope-*.whl)
-if [ $# -gt 0 ]; then
-    "${pip[@]}" download --only-binary=:all: "$@" --dest "$scratch/wheels" "$wheel${EXTRAS:-}"
-    for_what=$(printf '%s' "$*" | sed -E 's/--python-version /py/; s/--platform //g; s/ /-/g')
+if [ -n "$machine" ]; then
+    platforms=(--platform "manylinux2014_$machine")
+    # Up to the C library of Debian 12 and Raspberry Pi OS; JetPack 6 has 2.35.
+    for minor in $(seq 17 35); do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
+    "${pip[@]}" download --only-binary=:all: "${platforms[@]}" --python-version "$python_version" \
+        --dest "$scratch/wheels" "$wheel${EXTRAS:-}"
+    for_what=$machine-py$python_version
 else
     "${pip[@]}" wheel --wheel-dir "$scratch/wheels" "$wheel${EXTRAS:-}"
     for_what=$("$PYTHON" -c 'import platform, sys; print("%s-py%d.%d" % (platform.machine(), *sys.version_info[:2]))')

@@ -20,7 +20,7 @@ wrote, a folder wheels/ with SHA256SUMS (needs none).
 END
 }
 
-action=install hardware="" root="" dry_run="" keep_anyway=""
+action=install hardware="" root="" dry_run="" keep_anyway="" made=""
 while [ $# -gt 0 ]; do
     case "$1" in
         install | rollback | uninstall) action=$1 ;;
@@ -137,6 +137,7 @@ make_environment() {
     run cp "$here/sicklescope.service" "$here/hardware/$hardware.conf" "$new/systemd/"
     run ln -sfn "$hardware.conf" "$new/systemd/10-hardware.conf"
     run touch "$new/.whole"
+    made=yes
 }
 
 # Runs `doctor` of the new version as the service's user. The service has stopped, for a camera has one user at a time.
@@ -191,7 +192,7 @@ install_version() {
     say "what doctor of $version finds"
     if ! doctor && [ -z "$keep_anyway" ]; then
         if [ -n "$old" ] && [ "$old" != "versions/$version" ]; then
-            run rm -rf "$new"
+            if [ -n "$made" ]; then run rm -rf "$new"; fi
             start
             die "doctor of the new version finds something missing, see above: ${old#versions/} goes on.
 Mend it and run this again, or add --even-if-doctor-fails"
