@@ -328,6 +328,9 @@ def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> st
     answered.wait(timeout_s)
     client.disconnect()
     client.loop_stop()
+    transport = client.socket()
+    if transport is not None:  # paho leaves it open where the broker refused just now
+        transport.close()
     if not answers:
         raise BrokerError(unanswered(config))
     if answers[0]:
