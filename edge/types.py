@@ -35,8 +35,8 @@ ABSTAINED = -1
 CANONICAL_UM_PER_PX = 0.25
 """The scale at which every network sees the slide: a red cell of 7.5 µm is 30 pixels wide."""
 
-CELLS_KEPT = 1 << 19
-"""Cells of one sample that are remembered, hundreds of times its target; the memory of the oldest is then used again.
+CELLS_KEPT = 1 << 17
+"""Cells of one sample that are remembered, a hundred times its target; the memory of the oldest is then used again.
 """
 
 ScaleSource: TypeAlias = Literal["configured", "calibrated", "estimated", "locked"]

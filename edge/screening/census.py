@@ -29,8 +29,9 @@ class Census:
 
     def __init__(self, name: Callable[[Floats], Labels]) -> None:
         self._name = name
-        self._sum = np.zeros((CELLS_KEPT, len(CLASSES)), np.float32)
-        self._looks = np.zeros(CELLS_KEPT, np.int32)
+        # np.full, unlike np.zeros, takes the memory at once: a sample must not run out of it in its middle.
+        self._sum = np.full((CELLS_KEPT, len(CLASSES)), 0, np.float32)
+        self._looks = np.full(CELLS_KEPT, 0, np.int32)
         self._state = np.full(CELLS_KEPT, UNKNOWN, np.int8)
         self._islands = 0
 

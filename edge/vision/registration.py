@@ -30,7 +30,7 @@ class Registrar:
     def __init__(self) -> None:
         self._map = FieldMap()
         self._last: Link | None = None
-        self._same = np.zeros(CELLS_KEPT, np.int64)
+        self._same = np.full(CELLS_KEPT, 0, np.int64)
         self._given = self._islands = 0
 
     def place(self, field: Field, cells: Cells, stage_um: complex | None = None) -> Placement | Rejection:

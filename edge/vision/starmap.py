@@ -36,7 +36,7 @@ class StarMap:
 
     def __init__(self) -> None:
         self._field = np.full((BUCKETS, WAYS), -1, np.int32)
-        self._at = np.zeros((BUCKETS, WAYS), np.complex64)
+        self._at = np.full((BUCKETS, WAYS), 0, np.complex64)
         self._next = np.zeros(BUCKETS, np.int8)
 
     def add(self, view: View, field: int) -> None:
