@@ -86,9 +86,9 @@ class Outbox:
 
     def _forget_oldest(self, kind: str) -> int:
         return self._database.write(
-            "DELETE FROM outbox WHERE kind = ?1 AND rowid <= "
-            "(SELECT rowid FROM outbox WHERE kind = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
-            kind, KEPT[kind],
+            "DELETE FROM outbox WHERE kind = ? AND rowid <= "
+            "(SELECT rowid FROM outbox WHERE kind = ? ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+            kind, kind, KEPT[kind],
         )  # fmt: skip
 
     def pending(self, limit: int = -1) -> list[Row]:

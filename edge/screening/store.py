@@ -118,10 +118,10 @@ class Store:
     def find(self, name: str) -> StoredSample:
         """Return a sample by its identifier, or the newest with that code; raises SampleError when there is none."""
         found = self.database.read(
-            f"SELECT {_SAMPLE} FROM samples WHERE id = ?1 OR code = ?1 "  # noqa: S608
-            "ORDER BY id = ?1 DESC, state = 'discarded', rowid DESC LIMIT 1",
-            name,
-        )
+            f"SELECT {_SAMPLE} FROM samples WHERE id = ? OR code = ? "  # noqa: S608
+            "ORDER BY id = ? DESC, state = 'discarded', rowid DESC LIMIT 1",
+            name, name, name,
+        )  # fmt: skip
         if not found:
             raise SampleError(f"there is no sample {name!r} on this device. `sicklescope sample list` shows those kept")
         return StoredSample(*found[0])
