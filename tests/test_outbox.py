@@ -236,3 +236,20 @@ def test_an_earlier_file_that_cannot_be_read_is_named_and_kept(path: Path) -> No
     ):
         take_over(database, old)
     assert old.exists()
+
+
+def test_answers_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("database or disk is full")
+
+    with Database(tmp_path / "answers.sqlite3") as database:
+        outbox = Outbox(database)
+        for name in ("a", "b"):
+            outbox.put(name, "topic", "{}")
+        with monkeypatch.context() as patched:
+            patched.setattr(Outbox, "mark_refused", full)
+            with pytest.raises(StorageError):
+                outbox.settle({"a": "", "b": "no"})
+        assert [row.id for row in outbox.pending()] == ["a", "b"]
+        outbox.settle({"a": "", "b": "no"})
+        assert (outbox.pending(), [row.id for row in outbox.refused()]) == ([], ["b"])

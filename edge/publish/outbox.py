@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,15 @@ class Outbox:
         self._database.write(
             "UPDATE outbox SET state = 'refused', refused_reason = ? WHERE id = ?", reason, str(result_id)
         )
+
+    def settle(self, answers: Mapping[str, str]) -> None:
+        """Write the answers by identifier, all or none: refused for the reason given, or taken where it is empty."""
+        with self._database.transaction():
+            for result_id, reason in answers.items():
+                if reason:
+                    self.mark_refused(result_id, reason)
+                else:
+                    self.delete(result_id)
 
     def resend(self) -> int:
         """Make the refused results pending again; returns how many."""

@@ -134,13 +134,10 @@ class Sender:
                 self._say_refused(sent, refused)
 
     def _record(self) -> None:
-        """Write the answers into the outbox; one that cannot be written is kept for the next time."""
-        for row_id, refused in list(self._unwritten.items()):
-            if refused:
-                self._outbox.mark_refused(row_id, refused)
-            else:
-                self._outbox.delete(row_id)
-            del self._unwritten[row_id]
+        """Write the answers into the outbox as one commit; kept for the next time when they cannot be written."""
+        if self._unwritten:
+            self._outbox.settle(self._unwritten)
+            self._unwritten.clear()
 
     def _say_refused(self, sent: Sent, reason: str) -> None:
         text = f"the broker refused {sent.model.kind} {sent.row_id or 'messages'}: {reason}"
