@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
-from edge import terminal
 from edge.terminal import out
-from training.rundir import Progress, RunDir, write_text
+from training.bench.cli import app as bench
+from training.rundir import RunDir, write_text
+from training.showing import answering, bars
 
 app = typer.Typer(
     help="Train the networks of sicklescope from SICKLESCOPE_DATA, and measure them. Research use only.",
@@ -24,34 +20,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(bench, name="bench")
+
 Out = Annotated[
     Path, typer.Option("--out", metavar="RUN_DIR", help="Folder of the run; files there are not made again.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")]
 Steps = typer.Option(min=4, help="Steps of the optimiser.")
-
-
-answering = partial(
-    terminal.answering,
-    "sicklescope-train",
-    "stopped; what is finished is kept, and the same command goes on from there",
-)
-
-
-@contextmanager
-def bars() -> Iterator[Progress]:
-    """Show a bar for each thing that is being done; what comes after a comma in its name may change."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown: dict[str, TaskID] = {}
-    with Bars(*columns, console=out) as display:
-
-        def progress(what: str, done: int, total: int) -> None:
-            name = what.partition(",")[0]
-            if name not in shown:
-                shown[name] = display.add_task(what, total=total)
-            display.update(shown[name], description=what, completed=done, total=total)
-
-        yield progress
 
 
 @app.command()

@@ -82,7 +82,8 @@ def read_pixels(path: Path) -> Pixels:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def _table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
+def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file; raises DataError for one that is absent, cut short or lacks columns."""
     if not path.is_file():
         raise DataError(f"{path} not found: is {path.parent} the data set {path.parent.name}?")
     with path.open(newline="", encoding="utf-8") as file:
@@ -96,7 +97,7 @@ def _table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ())
             yield row
 
 
-def _numbers(path: Path, columns: int) -> Floats:
+def numbers(path: Path, columns: int) -> Floats:
     """Read float32 (N, columns) separated by spaces; raises DataError for a file that is absent or holds else."""
     try:
         rows = [[float(word) for word in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
@@ -122,11 +123,16 @@ def _field(dataset: str, path: Path, group: str, fold: int, label: str, **labels
 
 def read_txl(root: Path, split: str) -> list[LabelledField]:
     """Read `txl_pbc`, split `train` or `val`: boxes of red cells, white cells and platelets in YOLO form."""
-    folder = root / "txl_pbc" / "images" / split
+    return txl_fields(root / "txl_pbc", split)
+
+
+def txl_fields(home: Path, split: str) -> list[LabelledField]:
+    """Read one split of the set that lies in `home`, whatever that folder is called."""
+    folder = home / "images" / split
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg"))
     if not paths:
         raise DataError(f"no images in {folder}; expected the split {split!r} of txl_pbc")
-    labels = root / "txl_pbc" / "labels" / split
+    labels = home / "labels" / split
     strays = sorted({p.stem for p in labels.glob("*.txt")} - {p.stem for p in paths})
     if strays:
         raise DataError(f"{labels / strays[0]}.txt labels an image that is not in {folder}")
@@ -134,7 +140,7 @@ def read_txl(root: Path, split: str) -> list[LabelledField]:
     fields = []
     for path in paths:
         height, width = read_pixels(path).shape[:2]
-        rows = _numbers(labels / f"{path.stem}.txt", 5)
+        rows = numbers(labels / f"{path.stem}.txt", 5)
         if not np.isin(rows[:, 0], (0, 1, 2)).all():
             raise DataError(f"{labels / path.stem}.txt holds a class other than 0, 1 and 2")
         centre, half = rows[:, 1:3] * (width, height), rows[:, 3:5] * (width, height) / 2
@@ -147,12 +153,16 @@ def read_txl(root: Path, split: str) -> list[LabelledField]:
 
 def read_chula(root: Path) -> list[LabelledField]:
     """Read `chula_rbc12`: centre and class of each red cell; no sickle cells; folds by series."""
-    folder = root / "chula_rbc12"
+    return chula_fields(root / "chula_rbc12")
+
+
+def chula_fields(folder: Path) -> list[LabelledField]:
+    """Read the set that lies in `folder`, whatever that is called."""
     columns = ("path", "series_group", "fraction_unlabelled")
     fields = []
-    for row in _table(folder / "fields.csv", columns, ("fold",)):
+    for row in table(folder / "fields.csv", columns, ("fold",)):
         path = folder / row["path"]
-        points = _numbers(folder / "labels" / f"{path.stem}.txt", 3)
+        points = numbers(folder / "labels" / f"{path.stem}.txt", 3)
         unlabelled = float(row["fraction_unlabelled"] or "nan")
         fields.append(_field("chula_rbc12", path, row["series_group"], int(row["fold"]), "negative", points=points,
                              fraction_unlabelled=unlabelled))  # fmt: skip
@@ -161,12 +171,16 @@ def read_chula(root: Path) -> list[LabelledField]:
 
 def read_uganda(root: Path) -> list[LabelledField]:
     """Read `uganda_scd`: label of the field and boxes of (some of) its sickle cells; folds by field group."""
-    folder = root / "uganda_scd"
+    return uganda_fields(root / "uganda_scd")
+
+
+def uganda_fields(folder: Path) -> list[LabelledField]:
+    """Read the set that lies in `folder`, whatever that is called."""
     boxes: dict[str, list[list[float]]] = {}
-    for row in _table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
+    for row in table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
     fields = []
-    for row in _table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
+    for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
         fields.append(_field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
                              boxes=found[:, :4], kinds=np.zeros(len(found), np.int64),
@@ -179,5 +193,5 @@ def read_idb1(root: Path) -> list[LabelledCrop]:
     folder = root / "erythrocytes_idb1"
     return [
         LabelledCrop(folder / row["path"], row["label"], int(row["fold"]))
-        for row in _table(folder / "cells.csv", ("path", "label"), ("fold",))
+        for row in table(folder / "cells.csv", ("path", "label"), ("fold",))
     ]

@@ -85,8 +85,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def save_weights(net: torch.nn.Module, path: Path) -> None:
     """Write the weights of a network aside and rename them; raises StorageError."""
+    write_torch(net.state_dict(), path)
+
+
+def write_torch(content: dict[str, Any], path: Path) -> None:
+    """Write what torch can save aside and rename it; raises StorageError."""
     buffer = io.BytesIO()  # torch.save hides a full disk behind an error of its own
-    torch.save(net.state_dict(), buffer)
+    torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
 
 

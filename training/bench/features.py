@@ -1,0 +1,91 @@
+"""`bench features`: what a frozen trunk makes of cells, or eight measures of their masks, and a classical learner."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import joblib
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from edge.errors import ConfigError
+from training.bench import learn, nets
+from training.bench.cells import Cells
+from training.bench.fit import said, unseen
+from training.bench.outcome import Outcome, calibrated
+from training.bench.reading import LEARNER, answers
+from training.bench.run import Plan, carry_out
+from training.bench.shape import SHAPE, shapes
+from training.bench.splits import Part
+from training.rundir import Progress, write_bytes
+
+INNER = 3
+"""Folds, by group, of the grid search inside what a fold learns from."""
+
+GRIDS: dict[str, tuple[Any, dict[str, list[Any]]]] = {
+    "svm": (SVC(class_weight="balanced"), {"svc__C": [0.3, 1, 3, 10, 30], "svc__gamma": ["scale", 1e-4, 1e-3]}),
+    "naive_bayes": (GaussianNB(), {"gaussiannb__var_smoothing": [1e-9, 1e-3, 1e-1, 1]}),
+    "knn": (KNeighborsClassifier(weights="distance"), {"kneighborsclassifier__n_neighbors": [1, 3, 5, 9, 15]}),
+    "random_forest": (RandomForestClassifier(300, class_weight="balanced_subsample", random_state=0),
+                      {"randomforestclassifier__max_features": ["sqrt", 0.3, 0.6]}),
+}  # fmt: skip
+"""Learners with what the grid search tries."""
+
+
+class FeatureSettings(BaseModel):
+    """One run on frozen features; net: one of NETS, or `shape`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    net: str
+    classifier: Literal["svm", "naive_bayes", "knn", "random_forest"]
+    weights: str = "none"
+    side: int | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    copies: bool = False
+    folds: tuple[int, ...] | None = None
+
+
+def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: Progress) -> dict[str, Any]:
+    """Fit a classical learner to each fold and write the run; returns its figures. Errors: as `fit`."""
+    if settings.net != SHAPE and settings.net not in nets.NETS:
+        raise ConfigError(f"no network {settings.net!r}; there are {SHAPE}, {', '.join(nets.NETS)}")
+    plan = Plan.of(cells, settings.validation, settings.seed, settings.folds, settings.copies)
+    side = 0 if settings.net == SHAPE else settings.side or nets.NETS[settings.net].side
+    net = None
+    if settings.net == SHAPE:
+        if plan.copies > 1:
+            raise ConfigError("a mask's measures do not change when it is turned: drop --copies")
+        measured = shapes(plan.samples)
+    else:
+        net = nets.built(settings.net, len(cells.source.classes), side, settings.weights, settings.seed)
+        measured = learn.features(net, plan.pixels(side))
+    y, groups = plan.y, np.repeat(cells.groups, plan.copies)
+
+    def fold(part: Part, folder: Path) -> Outcome:
+        unseen(settings.weights, plan, part)
+        learner, grid = GRIDS[settings.classifier]
+        inner = StratifiedGroupKFold(min(INNER, len(set(groups[part.train]))), shuffle=True, random_state=settings.seed)
+        search = GridSearchCV(make_pipeline(StandardScaler(), learner), grid, scoring="balanced_accuracy", cv=inner)
+        search.fit(measured[part.train], y[part.train], groups=groups[part.train])
+        buffer = io.BytesIO()
+        joblib.dump(search.best_estimator_, buffer)
+        write_bytes(folder / LEARNER, buffer.getvalue())
+        classes = len(cells.source.classes)
+        judged, checked = (answers(search.best_estimator_, measured[rows], classes) for rows in (part.test, part.check))
+        return calibrated(part.fold, part.test, judged, part.check, checked, y)
+
+    if net is not None:
+        nets.save(net, cells.source.classes, [], run / "trunk.pt")
+    return carry_out(run, "features", {**settings.model_dump(mode="json"), "side": side,
+                                       "weights": said(settings.weights)}, plan, fold, progress)  # fmt: skip

@@ -1,0 +1,95 @@
+"""`bench fit`: a network, each fold anew from the same start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ConfigError
+from edge.types import Floats
+from training.bench import learn, nets
+from training.bench.cells import Cells
+from training.bench.learn import Lesson, probabilities
+from training.bench.outcome import Outcome, calibrated, configuration
+from training.bench.reading import reader
+from training.bench.run import Plan, carry_out
+from training.bench.settings import FitSettings
+from training.bench.splits import Part
+from training.data import DataError
+from training.rundir import Progress, write_text
+
+WEIGHTS, CURVE = "weights.pt", "curve.json"
+
+
+def fit(cells: Cells, settings: FitSettings, run: Path, progress: Progress) -> dict[str, Any]:
+    """Fit a network to each fold of a set and write the run; returns its figures.
+
+    Raises DataError, InputError, ConfigError, ModelError and StorageError, each before anything is lost.
+    """
+    if settings.net not in nets.NETS:
+        raise ConfigError(f"no network {settings.net!r}; there are {', '.join(nets.NETS)}")
+    if not sum(settings.schedule):
+        raise ConfigError("epochs are 0, 0, 0: nothing would be learnt")
+    side = settings.side or nets.NETS[settings.net].side
+    plan = Plan.of(cells, settings.validation, settings.seed, settings.folds, settings.copies)
+    nets.built(settings.net, len(cells.source.classes), side, settings.weights, settings.seed)  # fails early
+    pixels, y = plan.pixels(side), plan.y
+
+    def fold(part: Part, folder: Path) -> Outcome:
+        net = nets.built(settings.net, len(cells.source.classes), side, settings.weights, settings.seed + part.fold)
+        unseen(settings.weights, plan, part)
+        lesson = Lesson(pixels[part.train], y[part.train], pixels[part.check], y[part.check],
+                        _taught(settings, plan, part))  # fmt: skip
+
+        def report(done: int, total: int, loss: float) -> None:
+            progress(f"fold {part.fold}, validation loss {loss:.3f}", done, total)
+
+        curve = learn.learn(net, lesson, settings, folder, report)
+        nets.save(net, cells.source.classes, plan.learnt_from(part), folder / WEIGHTS)
+        write_text(folder / CURVE, json.dumps(curve, indent=1) + "\n")
+        judged = probabilities(net, pixels[part.test], settings.views)
+        checked = probabilities(net, pixels[part.check], settings.views)
+        outcome = calibrated(part.fold, part.test, judged, part.check, checked, y)
+        (folder / learn.CHECKPOINT).unlink(missing_ok=True)
+        return outcome
+
+    return carry_out(run, "fit", {**settings.model_dump(mode="json"), "side": side, "weights": said(settings.weights)},
+                     plan, fold, progress)  # fmt: skip
+
+
+def said(weights: str) -> str:
+    """Return what a run remembers of its weights: a file by its digest, so that it may lie elsewhere next time."""
+    path = Path(weights)
+    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path.is_file() else weights
+
+
+def unseen(weights: str, plan: Plan, part: Part) -> None:
+    """Raise DataError when the weights to start from were taught by a cell that judges this fold."""
+    if weights.endswith(".h5") or not Path(weights).is_file():
+        return
+    known = set(nets.saved(Path(weights))["trained_on"])
+    leaks = [i for i in part.test // plan.copies if plan.cells.digests[i] in known]
+    if leaks:
+        raise DataError(f"{weights} was taught by {len(leaks)} of the cells that judge fold {part.fold} "
+                        f"({plan.cells.source.samples[leaks[0]].path.name}): start from others")  # fmt: skip
+
+
+def _taught(settings: FitSettings, plan: Plan, part: Part) -> Floats | None:
+    """Return what the teacher's networks of this same fold, which have not seen its judges, say of what is learnt."""
+    if settings.teacher is None:
+        return None
+    teacher = Path(settings.teacher)
+    content = configuration(teacher)
+    if content["data_sha256"] != plan.cells.digest or content["copies"] != plan.copies or (
+        content["settings"]["seed"] != settings.seed
+        or content["settings"]["validation"] != settings.validation
+    ):  # fmt: skip
+        raise ConfigError(f"teacher {teacher} learnt from other cells or folds: fit it to the same set and --seed")
+    samples = [plan.samples[i] for i in part.train]
+    if plan.copies > 1:
+        raise ConfigError("a teacher reads cells as they are: drop --copies")
+    return np.asarray(reader(teacher, part.fold)(samples), np.float32)

@@ -1,0 +1,99 @@
+"""Pictures that are nearly the same, and must not lie on both sides of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from training.bench.sample import Sample
+from training.bench.splits import Part
+from training.data import DataError
+
+HASH_SIDE = 16
+LOOK_PX = 48
+ALIKE = 0.91
+"""Pictures of near hashes are one when their greys, brought to LOOK_PX, also correlate so well in some position.
+
+Measured on `sickle_rbc_xu2017`: cells of different donors reach 0.90, altered copies (as below) begin at 0.92.
+"""
+NEAR_BITS = 40
+"""Two pictures are one when so many of the 256 bits of their perceptual hashes differ, or fewer.
+
+Measured: JPEG at quality 50, blur, noise, another size or brightness changes up to 36 bits of a crop; pairs of
+`erythrocytes_idb1` differ in 60 or more, those of fields in 88 or more. A shift by two pixels is not recognised in
+crops. Turned by right angles or mirrored, a picture is the same.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Two pictures that are nearly the same, and how many of the 256 bits of their hashes differ."""
+
+    first: Path
+    second: Path
+    bits: int
+
+
+def twins(paths: Iterable[Path]) -> list[Twins]:
+    """Find near-duplicates among pictures, the nearest first; raises DataError for one that cannot be read."""
+    unique = sorted(set(paths))
+    hashes = np.stack([_hashes(path) for path in unique]) if unique else np.zeros((0, 8, 1), np.uint8)
+    found = []
+    for i in range(len(unique) - 1):
+        # Each of the eight ways to lay this one against the others as they are.
+        bits = np.bitwise_count(hashes[i + 1 :, None, 0] ^ hashes[i][None]).sum(-1).min(-1)
+        found += [
+            Twins(unique[i], unique[i + 1 + j], int(bits[j]))
+            for j in np.flatnonzero(bits <= NEAR_BITS)
+            if _alike(unique[i], unique[i + 1 + j])
+        ]
+    return sorted(found, key=lambda pair: pair.bits)
+
+
+def check_leaks(name: str, samples: Sequence[Sample], parts: Iterable[Part]) -> None:
+    """Raise DataError, with the names of both pictures, when near-duplicates lie on both sides of a fold."""
+    pairs = twins(s.path for s in samples)
+    for part in parts:
+        judged = {samples[i].path for i in part.test}
+        learnt = {samples[i].path for i in np.concatenate([part.train, part.check])}
+        leaks = [t for t in pairs if (t.first in judged and t.second in learnt)
+                 or (t.first in learnt and t.second in judged)]  # fmt: skip
+        if leaks:
+            first = leaks[0]
+            raise DataError(
+                f"fold {part.fold} of {name}: {len(leaks)} pairs of pictures are nearly the same on both sides, the "
+                f"nearest {first.first} and {first.second} ({first.bits} of {HASH_SIDE**2} bits differ). Remove one "
+                "of each two, or put both into one group"
+            )
+
+
+def _alike(one: Path, other: Path) -> bool:
+    a, b = (_grey(path, (LOOK_PX, LOOK_PX)).astype(float) for path in (one, other))
+    if not a.std() or not b.std():
+        return bool(a.std() == b.std())
+    turned = [np.rot90(side, k) for side in (a, a[:, ::-1]) for k in range(4)]
+    return max(float(np.corrcoef(t.ravel(), b.ravel())[0, 1]) for t in turned) >= ALIKE
+
+
+def _grey(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            grey = picture.convert("L")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    return np.asarray(grey if size is None else grey.resize(size, Image.Resampling.BOX))
+
+
+@cache
+def _hashes(path: Path) -> np.ndarray:
+    """Return uint8 (8, 32): the packed hash of a picture in its eight positions."""
+    grey = _grey(path)
+    positions = [np.rot90(side, k) for side in (grey, grey[:, ::-1]) for k in range(4)]
+    found = [imagehash.phash(Image.fromarray(np.ascontiguousarray(p)), HASH_SIDE).hash for p in positions]
+    return np.stack([np.packbits(bits) for bits in found])
