@@ -123,7 +123,8 @@ def test_a_kill_in_mid_epoch_leads_to_the_same_curve(runs: Path, drawn: Path, tm
     assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
     for fold in ("fold0", "fold1"):
         again, whole = (json.loads((r / fold / "curve.json").read_text()) for r in (tmp_path / "run", runs / "net"))
-        assert again == whole
+        # The other run had more threads, which add up in another order; other batches would differ in the first digits.
+        assert again == [pytest.approx(epoch, rel=1e-4) for epoch in whole]
 
 
 def test_a_checkpoint_of_another_network_is_refused(drawn: Path, tmp_path: Path) -> None:

@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 from disk import FullDisk
+from drawn import Slide, pipeline_class
 from parts import scaled, told
 from publish_parts import composer, result
+from service_parts import configured
 
+from edge import service
+from edge.config import QualityConfig
 from edge.database import Database
 from edge.errors import StorageError
+from edge.pipeline import Pipeline
 from edge.publish.outbox import News, Outbox
+from edge.service import Service
 
 pytestmark = pytest.mark.faults
 
@@ -70,6 +76,41 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_stored(tmp_path
                 file.unlink()
     assert failed > 0
     told("full disk", tried=len(tried), failed=failed)
+
+
+def test_a_disk_that_fills_under_the_service_costs_no_cell_and_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample that was being read goes on when there is space again, and ends as one that nothing befell."""
+    with FullDisk(tmp_path, 1024) as disk:
+        config = configured(disk.root / "state", 1)  # no broker: results wait where they are stored
+        config = config.model_copy(update={"quality": QualityConfig(gate=False)})
+        monkeypatch.setattr(service, "Pipeline", pipeline_class(Pipeline(config)))
+
+        def read(frames: int, code: str, full_after: int | None = None) -> dict[str, int]:
+            seen: list[object] = []
+
+            def observe(snapshot: object) -> None:
+                seen.append(snapshot)
+                if len(seen) == full_after:
+                    disk.leave(0)
+
+            monkeypatch.setattr(service, "open_camera", lambda *_: Slide(frames))
+            outcome = Service(config, code, observer=observe).run()
+            return {**outcome.counts.by_class, **outcome.counts.excluded}
+
+        undisturbed = read(40, "K-1")
+        path = disk.root / "state" / "sicklescope.sqlite3"
+        with Database(path) as database:
+            stored = kept(Outbox(database))
+        with pytest.raises(StorageError, match=r"full.*nothing that was stored is lost"):
+            read(2000, "K-2", full_after=20)
+        disk.free()
+        assert read(40, "K-2") == undisturbed, "the same cells, each once, though some were read before"
+        with Database(path) as database:
+            results = kept(Outbox(database))
+        assert len(results) == 2
+        assert stored.items() <= results.items()
 
 
 @pytest.fixture
