@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from training_parts import lay_out, rendered
+from training_parts import lay_out, one_thread, rendered  # noqa: F401  one_thread is a fixture
 from typer.testing import CliRunner, Result
 
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
@@ -39,14 +38,6 @@ pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 REAL = Path(os.environ.get("SICKLESCOPE_DATA", "../shared/data"))
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real images: set SICKLESCOPE_DATA")
 TINY = ["--steps-fold", "4", "--steps", "4"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

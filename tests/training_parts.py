@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from edge.camera.slide import SlideSpec, VirtualCell
 from edge.camera.virtual import Slide
@@ -14,6 +16,17 @@ from edge.types import Pixels
 FOLDS = range(4)
 TXL_CLASS = {"wbc": 0, "normal": 1, "sickle": 1, "other": 1, "platelet": 2}
 RED = ("normal", "sickle", "other")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch add up in one order in all of a module, its shared runs with it, so that equal runs are equal."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def rendered(seed: int, side: int = 200, **spec: object) -> tuple[Pixels, list[VirtualCell]]:

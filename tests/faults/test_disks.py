@@ -106,9 +106,12 @@ def test_a_disk_that_fills_under_the_service_costs_no_cell_and_no_result(
         with pytest.raises(StorageError, match=r"full.*nothing that was stored is lost"):
             read(2000, "K-2", full_after=20)
         disk.free()
+        with Database(path) as database:
+            assert database.read("SELECT state FROM samples WHERE code = 'K-2'") == [("scanning",)], "it was begun"
         assert read(40, "K-2") == undisturbed, "the same cells, each once, though some were read before"
         with Database(path) as database:
             results = kept(Outbox(database))
+            assert len(database.read("SELECT id FROM samples WHERE code = 'K-2'")) == 1, "it went on, not anew"
         assert len(results) == 2
         assert stored.items() <= results.items()
 

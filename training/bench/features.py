@@ -85,7 +85,8 @@ def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: P
         judged, checked = (answers(search.best_estimator_, measured[rows], classes) for rows in (part.test, part.check))
         return calibrated(part.fold, part.test, judged, part.check, checked, y)
 
-    if net is not None:
+    figures = carry_out(run, "features", {**settings.model_dump(mode="json"), "side": side,
+                                          "weights": said(settings.weights)}, plan, fold, progress)  # fmt: skip
+    if net is not None:  # not before: a folder of another run is refused by now, and its trunk is still there
         nets.save(net, cells.source.classes, [], run / "trunk.pt")
-    return carry_out(run, "features", {**settings.model_dump(mode="json"), "side": side,
-                                       "weights": said(settings.weights)}, plan, fold, progress)  # fmt: skip
+    return figures

@@ -6,13 +6,12 @@ import io
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -101,9 +100,12 @@ def _uri(content: bytes, kind: str) -> Markup:
 
 
 def _template(name: str) -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("training.bench", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f}"
-    return environment.from_string(files("training.bench").joinpath(name).read_text(encoding="utf-8"))
+    return environment.get_template(name)
 
 
 def of_run(name: str, configuration: Mapping[str, Any], figures: Mapping[str, Any], drawn: Mapping[str, bytes],
