@@ -1,0 +1,57 @@
+"""A device that loses its power in mid-sample: `python onward.py STATE PORT FRAME BOOT` until SIGTERM.
+
+Its slide lies at FRAME when it starts, and the machine has the boot identifier BOOT. It says `kept FRAMES` whenever it
+was told that so many frames of its sample are on the disk. Networks and camera are drawn (drawn.py); all else is as it
+ships.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Wait for what is asked by the API, as the service does under systemd."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    state, port, frame, boot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    from edge.publish import clock
+
+    clock.boot_id = lambda: boot  # type: ignore[assignment]  # before anything takes it from there
+    from drawn import Slide, pipeline_class
+    from service_parts import configured
+
+    import edge.service
+    from edge.config import QualityConfig, ScreeningConfig
+    from edge.life import Samples
+    from edge.pipeline import Pipeline
+
+    class Placed(Slide):
+        def read(self) -> Any:
+            time.sleep(0.003)
+            return super().read()
+
+    slide = Placed()
+    slide.index = frame
+    config = configured(state, port)
+    screening = ScreeningConfig.model_validate({"store_interval_s": 0.02, "stop": {"at_target": False}})
+    config = config.model_copy(update={"quality": QualityConfig(gate=False), "screening": screening})
+    keep = Samples.keep
+
+    def told(samples: Samples, sample_id: str, draft: Any, news: Any) -> None:
+        keep(samples, sample_id, draft, news)
+        print("kept", draft.fields_read + draft.fields_rejected, flush=True)
+
+    Samples.keep = told  # type: ignore[method-assign]
+    edge.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
+    edge.service.open_camera = lambda *_: slide  # type: ignore[assignment]
+    service = edge.service.Service(config)
+    signal.signal(signal.SIGTERM, lambda *_: service.stop())
+    service.run()
+
+
+if __name__ == "__main__":
+    main()
