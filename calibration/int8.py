@@ -31,7 +31,7 @@ AUTO = "auto"
 class GateError(EdgeError):
     """The INT8 network lost too much; no model was written."""
 
-    exit_code = 8
+    exit_code = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.config import StopConfig
 from edge.configfile import CONTROL, Loaded, load
-from edge.errors import ConfigError, InputError, SampleError
+from edge.errors import CommandError, ConfigError, EdgeError, InputError, SampleError
 from edge.files import aside, move, storage_errors
 from edge.runtime.base import digests
 from edge.screening.chart import Point, levey_jennings
@@ -21,7 +22,7 @@ from edge.terminal import ConfigPath, answering, err, out
 
 if TYPE_CHECKING:
     from edge.controls import ControlBook, ControlReading, ControlSlide
-    from edge.service import Outcome
+    from edge.database import Database
 
 app = typer.Typer(
     help="Control slides: what they are to show, what they were read as, and whether the device is in order.",
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 
 SlideName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the control slide.")]
+
+POLL_S = 0.2
+"""How often a service is asked how far it is."""
 
 READINGS_TO_SUGGEST = 20
 """From as many readings a laboratory may take its own mean and spread (CLSI C24)."""
@@ -71,20 +75,25 @@ def read(
     frames: Annotated[int | None, typer.Option(min=1, help="Read so many frames, and not up to the target.")] = None,
     config: ConfigPath = None,
 ) -> None:
-    """Read a control slide from the camera up to the target of red cells; exit 1 when it failed or was not read.
+    """Read a control slide up to the target of red cells; exit 1 when it failed or was not read.
 
-    Where the service runs, begin a sample with the code control-NAME instead, or control-NAME-2: it is the same.
+    Where a service runs it reads the slide, as a sample; else this command opens the camera itself.
     """
     with answering():
         loaded = load(config)
         with _book(loaded) as book:
             slide = book.slide(name)
             before = len(book.readings(slide))
-        outcome = _read(loaded, f"{CONTROL}-{name}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}", frames)
+        code = f"{CONTROL}-{name}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+        fault = None
+        if _served(loaded, frames):
+            _have_read(loaded, code)
+        else:
+            fault = _read(loaded, code, frames)
         with _book(loaded) as book:
             readings = book.readings(slide)
-        if outcome.fault is not None:
-            raise outcome.fault
+        if fault is not None:
+            raise fault
         if len(readings) == before:
             err.print(f"{name} was not read: these counts say nothing of the device", style="red", highlight=False)
             raise typer.Exit(1)
@@ -95,20 +104,59 @@ def read(
             raise typer.Exit(1)
 
 
-def _read(loaded: Loaded, code: str, frames: int | None) -> Outcome:
-    """Read the slide as a sample, always up to the target, that one day's reading is worth as much as the next's."""
+def _served(loaded: Loaded, frames: int | None) -> bool:
+    """Say whether a service runs that is to read the slide; raises ConfigError where it cannot do what is asked."""
+    from edge.web.client import NotRunningError, state
+
+    try:
+        state(loaded.config.device.state_dir)
+    except NotRunningError:
+        return False
+    if frames is not None:
+        raise ConfigError("--frames is for this command's own camera, but a service runs: leave it out, or stop that")
+    return True
+
+
+def _read(loaded: Loaded, code: str, frames: int | None) -> EdgeError | None:
+    """Read the slide as a sample; returns the fault that ended it early."""
     from edge.display import RunView, show_outcome, stopped_by_signals
     from edge.service import Service
 
-    screening = loaded.config.screening.model_copy(update={"stop": StopConfig()})
     view = RunView(out)
-    service = Service(loaded.config.model_copy(update={"screening": screening}), code, frames, view)
+    service = Service(loaded.config, code, frames, view)
     with stopped_by_signals(service.stop), view:
         outcome = service.run()
     if outcome is None:
         raise SampleError(f"{code} was stopped before it began")
     show_outcome(outcome, out)
-    return outcome
+    return outcome.fault
+
+
+def _have_read(loaded: Loaded, code: str) -> None:
+    """Have the service read the slide as a sample, and wait until it is read; Ctrl-C ends it early, as it does here."""
+    from edge.display import stopped_by_signals
+    from edge.orders import Start, Stop
+    from edge.screening.store import Store
+    from edge.web.client import NotRunningError, ask, state
+
+    folder, by = loaded.config.device.state_dir, getpass.getuser()
+    stopping = threading.Event()
+    with stopped_by_signals(stopping.set), out.status(f"the service reads {code}") as shown:
+        sample = ask(folder, Start(command="start", sample=code, by=by))["id"]
+        with suppress(NotRunningError):  # it may end meanwhile
+            while (now := state(folder))["id"] == sample:
+                if now["verdict"] is not None:
+                    shown.update(f"the service reads {code}: {now['verdict']['red_cells']} red cells")
+                if stopping.wait(POLL_S):
+                    with suppress(SampleError):  # the sample ended by itself just now
+                        ask(folder, Stop(command="stop", by=by))
+    with _database(loaded) as database:
+        found = Store(database).find(sample)
+    if found.state == "scanning":
+        raise CommandError(
+            f"the service ended while it read {code}, which goes on when it is back: sicklescope sample list"
+        )
+    out.print(f"{code} is in {found.state}: {found.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -183,10 +231,15 @@ def chart(
 @contextmanager
 def _book(loaded: Loaded) -> Iterator[ControlBook]:
     from edge.controls import ControlBook
+
+    with _database(loaded) as database:
+        yield ControlBook(database)
+
+
+def _database(loaded: Loaded) -> Database:
     from edge.database import Database, database_path
 
-    with Database(database_path(loaded.config)) as database:
-        yield ControlBook(database)
+    return Database(database_path(loaded.config))
 
 
 def _title(slide: ControlSlide) -> str:

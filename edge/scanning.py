@@ -9,7 +9,8 @@ from importlib.metadata import version
 from uuid import UUID, uuid4
 
 from edge.camera.base import RejectedInputError
-from edge.config import Config
+from edge.config import Config, StopConfig
+from edge.configfile import CONTROL
 from edge.errors import SampleError
 from edge.life import Samples
 from edge.mailbox import Item
@@ -69,7 +70,9 @@ class Scan:
     """The scanning of a sample, from now to its end."""
 
     def __init__(self, reader: Reader, stored: StoredSample) -> None:
-        self._reader, self._stop = reader, reader.config.screening.stop
+        self._reader = reader
+        # A control slide is always read up to the target, that one day's reading is worth as much as the next's.
+        self._stop = StopConfig() if stored.code.startswith(f"{CONTROL}-") else reader.config.screening.stop
         draft = Result.model_validate_json(stored.draft)
         self.id, self.code = stored.id, stored.code
         self.sample = Sample(reader.config, stored.code, reader.models.classifier.limit_of_blank, draft)

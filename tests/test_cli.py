@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -15,9 +16,11 @@ from mosquitto import free_port, wait_for
 from service_parts import Program
 from typer.testing import CliRunner
 
+from edge import errors
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.cli import app
+from edge.errors import EdgeError
 
 
 @pytest.fixture
@@ -193,3 +196,14 @@ def test_version_and_help_need_nothing_heavy(tmp_path: Path) -> None:
     assert program.end() == 0
     assert program.out.startswith("sicklescope 0.")
     assert Program(tmp_path, "--help").end() == 0
+
+
+def test_every_exit_code_is_in_the_table_and_means_one_thing() -> None:
+    """Those of errors that mean different things to a script differ; docs/install.md names each."""
+    from calibration.int8 import GateError
+
+    table = Path(__file__).parent.parent.joinpath("docs/install.md").read_text("utf-8")
+    named = {int(code) for code in re.findall(r"^\| (\d+) \| ", table, re.MULTILINE)}
+    kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EdgeError)]
+    assert {kind.exit_code for kind in [*kinds, GateError]} <= named
+    assert GateError.exit_code not in {kind.exit_code for kind in kinds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from uuid import uuid4
 import pytest
 from mosquitto import Listener, Mosquitto, wait_for
 from publish_parts import composer, result
-from service_parts import configured
+from service_parts import Program, configured
 from typer.testing import CliRunner
 
 from edge.cli import app
@@ -22,6 +23,7 @@ from edge.publish.message import Result
 from edge.screening.chart import READINGS_SHOWN, Point, levey_jennings
 from edge.screening.control import Expected, observed
 from edge.service import Service
+from edge.web.client import NotRunningError, state
 
 NETWORKS, OTHERS = ("d" * 64, "c" * 64), ("d" * 64, "e" * 64)
 MARK = ControlConfig(enforce="mark", days=1.25)
@@ -283,3 +285,61 @@ def test_results_are_withheld_after_a_control_that_failed_until_it_is_in_order(
     assert "control" in flags["control-pos-1"]
     assert "control_failed" in flags["A-1"]
     assert not {"control", "control_failed", "control_overdue"} & flags["A-2"]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlBook]:
+    """Give the control book of a service that runs in a process of its own and waits for samples."""
+    monkeypatch.chdir(tmp_path)
+    Path("sicklescope.toml").write_text(
+        'device.state_dir = "state"\nmqtt.enabled = false\noptics.um_per_px = 0.25\n'
+        "[screening]\nmin_red_cells = 10\ntarget_red_cells = 60\nstop.fields = 1\n"
+        '[camera]\nkind = "virtual"\nwidth = 320\nheight = 240\nfps = 2\n'
+    )
+    service = Program(tmp_path, "run")
+    try:
+        wait_for(lambda: doing() == "idle", 30)
+        with Database(Path("state/sicklescope.sqlite3")) as database:
+            yield ControlBook(database)
+        assert service.process.poll() is None
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end() == 0, service.err
+    finally:
+        service.process.kill()
+
+
+def doing() -> str | None:
+    try:
+        return str(state(Path("state"))["state"])
+    except NotRunningError:
+        return None
+
+
+def test_a_running_service_reads_the_slide_and_the_command_waits_for_it(served: ControlBook) -> None:
+    served.add("pos", Expected(0.06, 0.05))
+    code, said = control("read", "pos")
+    (reading,) = served.readings(served.slide("pos"))
+    assert code == 0, said
+    assert reading.red_cells >= 60, "up to the target, whatever screening.stop says"
+    assert f"found {reading.sickle} of {reading.red_cells}" in said
+    assert "in review: the target of 60 red cells was reached" in said
+    code, said = control("read", "pos", "--frames", 3)
+    assert code == 2
+    assert "a service runs" in said
+
+
+def test_ctrl_c_ends_the_reading_and_not_the_service_that_does_it(served: ControlBook, tmp_path: Path) -> None:
+    served.add("pos", Expected(0.06, 0.05))
+    (tmp_path / "other").mkdir()
+    read = Program(tmp_path / "other", "control", "read", "pos", "--config", tmp_path / "sicklescope.toml")
+    try:
+        wait_for(lambda: doing() == "scanning", 30)
+        code, said = control("read", "pos")
+        assert code == 8
+        assert "is being scanned. Stop it first" in said
+        read.process.send_signal(signal.SIGINT)
+        assert read.end() in (0, 1), read.err
+    finally:
+        read.process.kill()
+    assert "in incomplete: it was stopped before its target" in read.out
+    assert doing() == "idle"

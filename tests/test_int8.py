@@ -374,7 +374,7 @@ def test_a_network_that_lost_its_cells_is_refused_and_not_written(
     monkeypatch.setattr(command, "signed", blind)
     with pytest.raises(GateError, match="cells that change class") as refused:
         int8_model(replace(wish, output=tmp_path / "c.int8.onnx"), lambda *_: None)
-    assert refused.value.exit_code == 8
+    assert refused.value.exit_code == 9
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".json", ".md"]
     assert json.loads((tmp_path / "c.int8.json").read_text())["passed"] is False
 
