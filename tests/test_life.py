@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,10 +31,10 @@ from edge.publish.compose import Life, Period
 from edge.publish.message import Result
 from edge.publish.outbox import Outbox
 from edge.retention import sweep
-from edge.screening.kept import FieldNews, KeptCell
+from edge.screening.kept import FieldNews, Gatherer, KeptCell
 from edge.screening.store import Moment, StoredSample
 from edge.service import Service
-from edge.types import CLASSES
+from edge.types import CELLS_KEPT, CLASSES, Change, FieldReading, Placement, Scale
 
 Start = Callable[..., Mosquitto]
 
@@ -296,6 +297,36 @@ def test_any_text_is_a_sample_code_or_a_sample_error(text: str) -> None:
     else:
         with pytest.raises(SampleError, match="never a patient's name"):
             sample_code(text, r"[A-Z]+-\d+")
+
+
+def reading_of(number: int, before: int, label: int) -> FieldReading:
+    """Return the reading of a frame that shows one cell; before: numbers given before it."""
+    ids, prob = np.array([number]), np.full((1, 6), 1 / 6, np.float32)
+    placement = Placement(0, 10.0, 0.0, 90.0, None, ids, (), before, 1, 1.0, 1)
+    return FieldReading(
+        frame_index=0, name="", width=100, height=100, scale=Scale(0.25, "configured", 0.0), rejected=None,
+        boxes=np.array([[60, 40, 80, 60]], np.float32), score=np.ones(1, np.float32), prob=prob,
+        label=np.array([label], np.int8), kind=np.zeros(1, np.int8), novelty=np.zeros(1, np.float32), border=0,
+        area_mm2=0.0, placement=placement, change=Change({}, 0, 0, ids, prob, np.array([label], np.int8)), ids=ids,
+    )  # fmt: skip
+
+
+def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_memory() -> None:
+    gatherer, pixels = Gatherer(first_number=7), np.zeros((100, 100, 3), np.uint8)
+
+    def pictured(number: int, before: int, name: str) -> bool:
+        news = gatherer.take(reading_of(number, before, CLASSES.index(name)), pixels, 0)
+        assert news is not None
+        (cell,) = news.cells
+        # 20 px to the right of the middle, turned by 90 degrees: downwards.
+        assert (cell.number, cell.x_um, cell.y_um, cell.prob[0]) == (number + 7, 10.0, 5.0, 0.1667)
+        return number + 7 in news.crops
+
+    assert pictured(3, 0, "sickle")
+    assert not pictured(3, 4, "sickle")
+    assert not pictured(3, 4, "normal")
+    assert pictured(3, 4, "sickle")
+    assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
 
 
 # With the real service.

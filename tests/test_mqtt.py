@@ -32,6 +32,7 @@ from edge.publish.message import Progress
 from edge.publish.mqtt import Publisher, resend
 from edge.publish.outbox import KEPT, Outbox, OutboxCounts, Row
 from edge.publish.sender import Sent
+from edge.publish.tray import NEWS
 
 StartMosquitto = Callable[..., Mosquitto]
 
@@ -497,10 +498,13 @@ def test_leaving_is_quick_when_the_broker_hangs(
 def test_disabled_sends_and_stores_nothing(compose: Composer, outbox: Outbox) -> None:
     with publisher(MqttConfig(enabled=False), compose, outbox) as publishing:
         put_results(publishing, compose, 1)
-        publishing.live(compose.progress("", COUNTS, VERDICT))
+        for number in range(2 * NEWS):
+            publishing.live(compose.progress("", COUNTS, VERDICT))
+            publishing.event(compose.event("info", "tick", str(number)))
         assert publishing.drain(1)
         state = publishing.state()
     assert (state.connected, state.reason, state.pending) == (False, "mqtt.enabled is false", 0)
+    assert state.dropped == 0, "nothing was gathered that could be dropped"
 
 
 def test_embedded_broker_serves_the_demo(compose: Composer, outbox: Outbox) -> None:

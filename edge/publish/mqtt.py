@@ -130,6 +130,8 @@ class Publisher:
 
     def live(self, message: Progress | Telemetry) -> None:
         """Send running counts, which are dropped without a connection, or telemetry, which is stored until there is."""
+        if not self._enabled:
+            return
         if isinstance(message, Progress):
             self._tray.put_progress(message)
         else:
@@ -138,6 +140,8 @@ class Publisher:
 
     def event(self, event: Event) -> None:
         """Send an event; without a connection it is stored and sent later."""
+        if not self._enabled:
+            return
         self._tray.put_news(event)
         self._wake.set()
 

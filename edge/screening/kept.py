@@ -5,11 +5,12 @@ from __future__ import annotations
 import cmath
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from edge.types import ABSTAINED, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
+from edge.types import ABSTAINED, CELLS_KEPT, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
 
 CROP_PX = 80
 """Side of a kept picture."""
@@ -64,7 +65,7 @@ class Gatherer:
 
     def __init__(self, first_number: int = 0, first_island: int = 0) -> None:
         self._first_number, self._first_island = first_number, first_island
-        self._pictured: set[int] = set()
+        self._pictured = np.zeros(CELLS_KEPT, bool)
 
     def take(self, reading: FieldReading, pixels: Pixels, field: int) -> FieldNews | None:
         """Return the news of a reading and the frame's pixels uint8 (H, W, 3) RGB; None where there are none."""
@@ -73,35 +74,42 @@ class Gatherer:
             return None
         if not len(change.numbers) and not placement.joined:
             return None
-        rows = {int(number): row for row, number in enumerate(ids)}
+        # A number given for the first time may fall on the memory of a cell long past.
+        self._pictured[placement.ids[placement.ids >= placement.numbered_before] % CELLS_KEPT] = False
+        rows = {number: row for row, number in enumerate(ids.tolist())}
+        island = self._first_island + placement.island
+        places, scores = _places(reading, placement, reading.scale), _rounded(reading.score, 4)
         cells, renamed, crops = [], [], {}
-        for number, prob, label in zip(change.numbers.tolist(), change.prob, change.label.tolist(), strict=True):
+        for number, prob, label in zip(
+            change.numbers.tolist(), _rounded(change.prob, 4), change.label.tolist(), strict=True
+        ):
             name = None if label == ABSTAINED else CLASSES[label]
             kept = self._first_number + number
-            probabilities = tuple(round(float(p), 4) for p in prob)
             row = rows.get(number)
             if row is None:
-                renamed.append((kept, name, probabilities))
+                renamed.append((kept, name, tuple(prob)))
                 continue
-            x_um, y_um = _place(reading, placement, reading.scale, row)
-            island = self._first_island + placement.island
-            score = round(float(reading.score[row]), 4)
-            cells.append(KeptCell(kept, island, x_um, y_um, field, score, name, probabilities))
-            if name in _PICTURED and number not in self._pictured:
+            x_um, y_um = places[row]
+            cells.append(KeptCell(kept, island, x_um, y_um, field, scores[row], name, tuple(prob)))
+            wanted = name in _PICTURED
+            if wanted and not self._pictured[number % CELLS_KEPT]:
                 crops[kept] = crop(pixels, reading.boxes[row])
-                self._pictured.add(number)
-            elif name not in _PICTURED:
-                self._pictured.discard(number)
+            self._pictured[number % CELLS_KEPT] = wanted
         joined = tuple((self._first_number + one, self._first_number + other) for one, other in placement.joined)
         return FieldNews(joined, tuple(cells), tuple(renamed), crops)
 
 
-def _place(reading: FieldReading, placement: Placement, scale: Scale, row: int) -> tuple[float, float]:
-    """Return where the middle of a reading's cell lies on the slide, µm in the measure of its island."""
-    x0, y0, x1, y1 = (float(value) for value in reading.boxes[row])
-    middle = complex(x0 + x1 - reading.width, y0 + y1 - reading.height) / 2 * scale.um_per_px
+def _places(reading: FieldReading, placement: Placement, scale: Scale) -> Any:
+    """Return where the middle of each of a reading's cells lies on the slide, µm in the measure of its island."""
+    x0, y0, x1, y1 = reading.boxes.astype(np.float64).T
+    middle = (x0 + x1 - reading.width + 1j * (y0 + y1 - reading.height)) / 2 * scale.um_per_px
     at = complex(placement.x_um, placement.y_um) + cmath.exp(1j * math.radians(placement.turned_deg)) * middle
-    return round(at.real, 2), round(at.imag, 2)
+    return _rounded(np.stack([at.real, at.imag], 1), 2)
+
+
+def _rounded(values: Floats, digits: int) -> Any:
+    """Return an array as lists of numbers that are short when written."""
+    return np.round(values.astype(np.float64), digits).tolist()
 
 
 def crop(pixels: Pixels, box: Floats) -> bytes:

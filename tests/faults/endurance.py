@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 from drawn import Slide, pipeline_class
 
 FIELDS = 100
@@ -86,11 +87,13 @@ def main() -> None:
     service.run()
     of_hour = max(1, hour // max(1, hour // 60))
     first, last = seen[:of_hour], seen[-of_hour:]
+    tenths = [float(tenth.mean()) for tenth in np.array_split([one[0] for one in seen], 10) if len(tenth)]
     print(
         json.dumps(
             {
                 "frames": read, "cells": cells, "seconds": round(time.monotonic() - began),
                 "first_mb": mean(one[0] for one in first), "last_mb": mean(one[0] for one in last),
+                "tenths_mb": [round(one, 1) for one in tenths],
                 "threads": [first[-1][1], last[-1][1]], "descriptors": [first[-1][2], last[-1][2]],
             }
         )
