@@ -24,7 +24,6 @@ from training.cli import app  # noqa: E402
 pytestmark = [
     pytest.mark.training,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),
 ]
 
 FIT = ["--epochs", "0,1,2", "--side", "24", "--batch", "16", "--folds", "0,1"]

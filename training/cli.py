@@ -125,6 +125,26 @@ def gate_list_command(
         out.print(f"{output} written", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def data(
+    set_: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A set of SICKLESCOPE_DATA, or a folder.")],
+    page: Annotated[Path, typer.Option(metavar="PAGE", help="HTML page to write; it holds pictures of the set.")],
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="The folder is laid out as this set is.")] = None,
+) -> None:
+    """Describe a set of labelled cells on one page: counts, sizes, pictures, near-duplicates and leaks."""
+    with answering():
+        from training.bench.describe import describe, examples
+        from training.bench.page import of_set
+        from training.bench.sets import find
+
+        source = find(set_, layout)
+        found = describe(source)
+        write_text(page, of_set(found, examples(source.samples)))
+        out.print(f"{found['cells']} cells in {found['pictures']} pictures of {len(found['groups'])} groups, "
+                  f"{len(found['twins'])} near-duplicates, {found['leaks']} of them leaks; {page}", soft_wrap=True,
+                  highlight=False, markup=False)  # fmt: skip
+
+
 def main() -> None:
     """Run the command."""
     app()

@@ -156,3 +156,35 @@ def evaluate(
         tell(model, figures)
         if page is not None:
             write_text(page, json.dumps(figures, indent=1) + "\n")
+
+
+@app.command()
+def preview(
+    set_: Set,
+    page: Annotated[Path, typer.Option(metavar="PAGE", help="HTML page to write; it holds pictures of the set.")],
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with [augmentation].")] = None,
+    net: Annotated[str | None, typer.Option("--net", help="Its side, unless --side says another.")] = None,
+    side: Side = None,
+    cells: Annotated[int, typer.Option(min=1, max=200, help="Cells, as many of each class.")] = 12,
+    times: Annotated[int, typer.Option(min=1, max=50, help="Altered looks at each.")] = 8,
+    seed: Seed = None,
+) -> None:
+    """Show cells as they are and as a configuration alters them while a network learns."""
+    with answering():
+        from edge.errors import ConfigError
+        from training.bench.describe import altered, examples
+        from training.bench.nets import NETS
+        from training.bench.page import of_augmentation
+        from training.bench.sets import find
+        from training.bench.settings import settings
+        from training.rundir import write_text
+
+        chosen, source = settings(config, net=net, side=side, seed=seed), find(set_)
+        of_each = -(-cells // len(source.classes))
+        some = [s for samples in examples(source.samples, of_each).values() for s in samples][:cells]
+        if chosen.net not in NETS:
+            raise ConfigError(f"no network {chosen.net!r}; there are {', '.join(NETS)}")
+        rows = altered(some, chosen.side or NETS[chosen.net].side, chosen.augmentation, chosen.seed, times)
+        write_text(page, of_augmentation(source.name, chosen.augmentation.model_dump(), rows))
+        out.print(f"{len(rows)} cells of {source.name}, {times} times altered; {page}", soft_wrap=True,
+                  highlight=False, markup=False)  # fmt: skip

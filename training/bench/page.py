@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from edge.types import Floats
+from edge.types import Floats, Pixels
 from training.bench.cells import pictures
 from training.bench.sample import Sample
 
@@ -90,9 +90,13 @@ def wrong(samples: Sequence[Sample], y: np.ndarray, prob: Floats, classes: Seque
     missed = np.nonzero(prob.argmax(1) != y)[0]
     missed = missed[np.argsort(-prob[missed].max(1), kind="stable")][:GALLERY].tolist()
     shown = pictures([samples[i] for i in missed], THUMB_PX)
-    return [{"picture": _uri(cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR))[1].tobytes(), "jpeg"),
-             "label": classes[y[i]], "called": classes[prob[i].argmax()], "probability": float(prob[i].max()),
-             "name": samples[i].path.name} for i, p in zip(missed, shown, strict=True)]  # fmt: skip
+    return [{"picture": _jpeg(p), "label": classes[y[i]], "called": classes[prob[i].argmax()],
+             "probability": float(prob[i].max()), "name": samples[i].path.name}
+            for i, p in zip(missed, shown, strict=True)]  # fmt: skip
+
+
+def _jpeg(pixels: Pixels) -> Markup:
+    return _uri(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes(), "jpeg")
 
 
 def _uri(content: bytes, kind: str) -> Markup:
@@ -120,3 +124,16 @@ def of_run(name: str, configuration: Mapping[str, Any], figures: Mapping[str, An
 def of_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the page of a comparison."""
     return str(_template("compare.html").render(rows=rows))
+
+
+def of_set(description: Mapping[str, Any], examples: Mapping[str, Sequence[Sample]]) -> str:
+    """Return the page of a set: what `describe` found, and examples of each class."""
+    shown = {label: [(s, _jpeg(p)) for s, p in zip(cells, pictures(cells, THUMB_PX), strict=True)]
+             for label, cells in examples.items()}  # fmt: skip
+    return str(_template("set.html").render(**description, examples=shown))
+
+
+def of_augmentation(name: str, augmentation: Mapping[str, Any], rows: Sequence[tuple[Sample, Sequence[Pixels]]]) -> str:
+    """Return the page of cells, each as it is and then altered."""
+    shown = [(sample, [_jpeg(p) for p in looks]) for sample, looks in rows]
+    return str(_template("preview.html").render(name=name, augmentation=augmentation, rows=shown))

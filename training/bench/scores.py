@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from edge.screening.verdict import wilson
 from edge.types import Floats
@@ -41,6 +41,7 @@ def figures(classes: Sequence[str], y: np.ndarray, prob: Floats, groups: Sequenc
     called, all_classes = prob.argmax(1), list(range(len(classes)))
     right = int((called == y).sum())
     counts = confusion_matrix(y, called, labels=all_classes)
+    present = sorted(set(y.tolist()))  # balanced accuracy, and the mean F1, are of classes that have cells to find
     f1 = f1_score(y, called, labels=all_classes, average=None, zero_division=0)
     ece, bins = calibration(prob, y)
 
@@ -50,8 +51,8 @@ def figures(classes: Sequence[str], y: np.ndarray, prob: Floats, groups: Sequenc
     return {
         "cells": len(y), "groups": len(set(groups)), "right": right, "accuracy": right / len(y),
         "accuracy_wilson": wilson(right, len(y)), "accuracy_bootstrap": bootstrap(groups, accuracy, DRAWS),
-        "balanced_accuracy": float(balanced_accuracy_score(y, called)),
-        "f1_macro": float(f1[np.bincount(y, minlength=len(classes)) > 0].mean()), "sds": sds(classes, y, called),
+        "balanced_accuracy": float(recall_score(y, called, labels=present, average="macro")),
+        "f1_macro": float(f1[present].mean()), "sds": sds(classes, y, called),
         "ece": ece, "bins": bins, "confusion": counts.tolist(),
         "classes": {name: {"f1": float(f1[i]), "recall": _part(counts[i, i], counts[i].sum()),
                            "precision": _part(counts[i, i], counts[:, i].sum())} for i, name in enumerate(classes)},

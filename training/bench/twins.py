@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import cv2
 import imagehash
 import numpy as np
 from PIL import Image
@@ -46,8 +47,9 @@ def twins(paths: Iterable[Path]) -> list[Twins]:
     hashes = np.stack([_hashes(path) for path in unique]) if unique else np.zeros((0, 8, 1), np.uint8)
     found = []
     for i in range(len(unique) - 1):
-        # Each of the eight ways to lay this one against the others as they are.
-        bits = np.bitwise_count(hashes[i + 1 :, None, 0] ^ hashes[i][None]).sum(-1).min(-1)
+        # The nearest of the eight ways to lay this one against each of the others as it is.
+        near = cv2.batchDistance(hashes[i + 1 :, 0], hashes[i], cv2.CV_32S, normType=cv2.NORM_HAMMING, K=1)
+        bits = near[0].ravel()
         found += [
             Twins(unique[i], unique[i + 1 + j], int(bits[j]))
             for j in np.flatnonzero(bits <= NEAR_BITS)
