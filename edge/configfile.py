@@ -179,13 +179,24 @@ def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     if path is None and environ.get(ENV_FILE):
         path = Path(environ[ENV_FILE])
     if path is None:
-        return next((candidate for candidate in SEARCHED if candidate.is_file()), None)
+        return next((candidate for candidate in SEARCHED if _is_there(candidate)), None)
     return path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # `sudo -u sicklescope` in a home that this user may not enter
+        return False
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. On an installed device: sudo -u sicklescope sicklescope …"
+        ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}. Expected a TOML file in UTF-8") from error
 

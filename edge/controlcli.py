@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.configfile import CONTROL, Loaded, load
+from edge.environment import person
 from edge.errors import CommandError, ConfigError, EdgeError, InputError, SampleError
 from edge.files import aside, move, storage_errors
 from edge.runtime.base import digests
@@ -139,7 +139,7 @@ def _have_read(loaded: Loaded, code: str) -> None:
     from edge.screening.store import Store
     from edge.web.client import NotRunningError, ask, state
 
-    folder, by = loaded.config.device.state_dir, getpass.getuser()
+    folder, by = loaded.config.device.state_dir, person()
     stopping = threading.Event()
     with stopped_by_signals(stopping.set), out.status(f"the service reads {code}") as shown:
         sample = ask(folder, Start(command="start", sample=code, by=by))["id"]

@@ -10,7 +10,7 @@ from edge.camera.base import RejectedInputError
 from edge.errors import CameraError, EdgeError, SampleError, StorageError
 from edge.life import now
 from edge.mailbox import Item
-from edge.orders import Answer, Discard, Order, Reopen, Start, Stop, perform, told
+from edge.orders import STOPPED, Answer, Discard, Order, Reopen, Start, Stop, perform, told
 from edge.pipeline import Pipeline
 from edge.publish.message import Result
 from edge.publish.mqtt import Publisher
@@ -20,8 +20,6 @@ from edge.scanning import Reader, Scan
 from edge.types import FieldReading, Frame, unread
 
 log = logging.getLogger(__name__)
-
-STOPPED = "it was stopped before its target"
 
 
 class Desk:

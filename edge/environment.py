@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +47,11 @@ def supervisor(environ: Mapping[str, str] = os.environ) -> Supervisor:
         watchdog_s=int(usec) / 1e6 if usec.isdecimal() else None,
         journal=stderr is not None and environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}",
     )
+
+
+def person() -> str:
+    """Return the login name of who gives a command, also behind sudo."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def merge_credentials(

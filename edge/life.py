@@ -120,11 +120,19 @@ class Samples:
         log.warning("sample %s goes on: %s", sample.code, CUT_SHORT)
         return self._go_on(sample, CUT_SHORT, DEVICE)
 
-    def give_up(self, sample: StoredSample, reason: str) -> None:
+    def give_up(self, sample: StoredSample, reason: str, by: str = DEVICE) -> None:
         """End a sample that cannot go on, with what was counted."""
         log.warning("sample %s is incomplete: %s", sample.code, reason)
         with self._database.transaction():
-            self._bring(sample, "incomplete", reason, DEVICE)
+            self._bring(sample, "incomplete", reason, by)
+
+    def stop_unread(self, reason: str, by: str) -> StoredSample:
+        """End the sample that was being scanned when the service failed, where none is there to go on with it."""
+        sample = self.store.scanned()
+        if sample is None:
+            raise SampleError("no sample is being scanned")
+        self.give_up(sample, reason, by)
+        return self.store.find(sample.id)
 
     def _go_on(self, sample: StoredSample, reason: str, by: str) -> StoredSample:
         """Scan a sample further, where the places of its cells are no longer known."""

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 LONGEST_BYTES = 65536
 """Of a command."""
 
+STOPPED = "it was stopped before its target"
+
 ANSWER_S = 30.0
 """How long an order waits to be done: networks, a slow disk or a hanging camera may hold the reading thread."""
 
@@ -118,7 +120,12 @@ def perform(samples: Samples, order: Order) -> Answer:
         return {"id": samples.erase(order.sample, order.by, order.reason), "state": "erased"}
     if isinstance(order, Reopen) and samples.store.find(order.sample).state in ("final", "discarded"):
         return told(samples.reopen(order.sample, order.by, order.reason))
-    raise SampleError("no service runs that could scan. Start it: `sicklescope run`, or systemctl start sicklescope")
+    if isinstance(order, Stop):
+        return told(samples.stop_unread(STOPPED, order.by))
+    raise SampleError(
+        "no service runs that could scan, or it is in safe mode. Start it: `sicklescope run`, or systemctl start "
+        "sicklescope; `systemctl status sicklescope` tells what it lacks"
+    )
 
 
 class Orders:

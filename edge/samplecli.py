@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.configfile import Loaded, load
+from edge.environment import person
 from edge.errors import CommandError
 from edge.terminal import ConfigPath, answering
 
@@ -156,7 +156,7 @@ def _do(config: Path | None, by: str | None, **fields: Any) -> None:
         from edge.orders import parse, perform
         from edge.web.client import NotRunningError, ask
 
-        order = parse(json.dumps({**fields, "by": by or getpass.getuser()}).encode())
+        order = parse(json.dumps({**fields, "by": by or person()}).encode())
         try:
             answer = ask(loaded.config.device.state_dir, order)
         except NotRunningError:

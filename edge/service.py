@@ -17,13 +17,13 @@ from edge.camera.base import open_camera
 from edge.config import Config
 from edge.configfile import sample_code
 from edge.database import Database, database_path
-from edge.desk import STOPPED, Desk
+from edge.desk import Desk
 from edge.errors import ConfigError, EdgeError, SampleError
 from edge.heartbeat import Heartbeat
 from edge.life import Samples
 from edge.lock import exclusive
 from edge.mailbox import Mailbox, Notice, capturing
-from edge.orders import Orders
+from edge.orders import STOPPED, Orders
 from edge.pipeline import Pipeline
 from edge.publish.command import Gate
 from edge.publish.compose import Composer, Models

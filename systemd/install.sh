@@ -132,6 +132,11 @@ make_environment() {
         if [ -z "$bundle" ] || compgen -G "$bundle/wheels/pycuda-*" > /dev/null; then extra="[gpu]"; fi ;;
     esac
     run "${pip[@]}" "$wheel$extra" || die "the packages cannot be installed, see above; nothing was changed"
+    if [ -n "$root" ]; then
+        # What lies below a root now will lie elsewhere: the commands find their Python beside themselves.
+        local beside="'''exec' \"\$(dirname \"\$(readlink -f \"\$0\")\")/python\" \"\$0\" \"\$@\""
+        run sed -i -e "1s|^#!/.*python.*|#!/bin/sh\n$beside\n' '''|" -e "2s|^'''exec' .*|$beside|" "$new"/bin/sicklescope*
+    fi
     # What the unit needs travels with its version, so that going back brings it back too.
     run install -d "$new/systemd"
     run cp "$here/sicklescope.service" "$here/hardware/$hardware.conf" "$new/systemd/"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -184,3 +187,29 @@ def test_a_sample_code_is_a_part_of_a_topic(code: str) -> None:
     with pytest.raises(SampleError, match="never a patient's name"):
         sample_code(code)
     assert sample_code("2024-07.A_1") == "2024-07.A_1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_home_that_may_not_be_entered_is_no_error_and_a_file_that_may_not_be_read_is(tmp_path: Path) -> None:
+    """`sudo -u sicklescope sicklescope …` is typed in the home of somebody else."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (tmp_path / "sicklescope.toml").touch(0o600)
+    program = f"""
+import os, sys
+from pathlib import Path
+from edge import configfile
+from edge.errors import ConfigError
+os.chdir({str(home)!r})
+os.setuid(65534)
+configfile.SEARCHED = (Path("sicklescope.toml"),)
+print(configfile.load(None).path)
+try:
+    configfile.load(Path({str(tmp_path / "sicklescope.toml")!r}))
+except ConfigError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("None\n")
+    assert "sudo -u sicklescope" in done.stdout

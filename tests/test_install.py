@@ -146,6 +146,13 @@ def test_the_installed_configuration_can_be_used_and_agrees_with_the_unit(root: 
     assert "--config /etc/sicklescope/sicklescope.toml\n" in UNIT
 
 
+def test_what_was_installed_below_a_root_runs_wherever_the_root_comes_to_lie(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "opt", tmp_path / "opt", symlinks=True)
+    for path in (tmp_path / "opt").rglob("bin/sicklescope"):
+        assert str(root) not in path.read_text("utf-8")
+    assert current(tmp_path) == current(root)
+
+
 def test_the_user_is_made_once(root: Path) -> None:
     users = (root / "etc/passwd").read_text("utf-8").splitlines()
     assert [user.split(":")[0] for user in users if user.startswith("sicklescope:")] == ["sicklescope"]

@@ -27,6 +27,7 @@ from edge.configfile import sample_code
 from edge.database import Database, database_path
 from edge.errors import SampleError, StorageError
 from edge.life import RESUME_S, Samples
+from edge.orders import Stop, perform
 from edge.publish.compose import Life, Period
 from edge.publish.message import Result
 from edge.publish.outbox import Outbox
@@ -213,6 +214,19 @@ def test_a_sample_goes_on_soon_after_and_on_the_same_boot_only(samples: Samples,
     assert (kept.state, kept.reason) == ("incomplete", "the power or the program failed while it was scanned")
     (result,) = revisions(samples, sample)
     assert (result.stage, result.cells_seen, result.sample) == ("incomplete", COUNTS.cells_seen, "C")
+
+
+def test_a_sample_that_no_service_can_go_on_with_is_stopped_with_what_was_counted(
+    samples: Samples, database: Database
+) -> None:
+    sample = begun(samples)
+    answer = perform(samples, Stop(command="stop", by="nurse"))
+    assert (answer["id"], answer["state"]) == (sample.id, "incomplete")
+    (result,) = revisions(samples, sample)
+    assert [json.loads(row.payload)["id"] for row in Outbox(database).pending()] == [str(result.id)]
+    assert samples.store.history(sample.id)[-1]["by"] == "nurse"
+    with pytest.raises(SampleError, match="no sample is being scanned"):
+        perform(samples, Stop(command="stop", by="nurse"))
 
 
 def test_cells_that_prove_to_be_one_are_one(samples: Samples) -> None:

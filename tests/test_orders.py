@@ -148,6 +148,9 @@ def test_the_commands_ask_the_service_and_read_what_is_kept_without_one(tmp_path
     assert (code, said.split()[0], "review: 5 fields were read" in said) == (0, "K-7", True)
     code, said = sicklescope(tmp_path, "sample", "stop")
     assert code == 8
+    assert "no sample is being scanned" in said
+    code, said = sicklescope(tmp_path, "sample", "start", "K-8")
+    assert code == 8
     assert "no service runs that could scan" in said
     assert sicklescope(tmp_path, "sample", "review", "K-7", "--done", "--by", "dr") == (0, "sample K-7 is final\n")
     code, said = sicklescope(tmp_path, "sample", "show", "K-7")
