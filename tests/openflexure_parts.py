@@ -32,13 +32,13 @@ def endless() -> Iterator[bytes]:
 class Microscope:
     """The server. stream: makes the bytes of one connection's stream, written one piece at a time, then closed.
 
-    answers: what it says at other paths, as JSON; a number is a status, a text a redirect, bytes are sent as they are.
+    port: 0 is any that is free. answers: what it says at other paths, as JSON; a number is a status, a text a redirect, bytes are sent as they are.
     """
 
     def __init__(
-        self, version: str = "v2", stream: Callable[[], Iterator[bytes]] = endless, chunked: bool = True
+        self, version: str = "v2", stream: Callable[[], Iterator[bytes]] = endless, chunked: bool = True, port: int = 0
     ) -> None:
-        self.stream, self.chunked, self.over = stream, chunked, threading.Event()
+        self.stream, self.chunked, self.over, self._port = stream, chunked, threading.Event(), port
         self.stage = {"x": 100, "y": 200, "z": 3}
         self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
@@ -71,7 +71,7 @@ class Microscope:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
