@@ -32,7 +32,8 @@ def endless() -> Iterator[bytes]:
 class Microscope:
     """The server. stream: makes the bytes of one connection's stream, written one piece at a time, then closed.
 
-    port: 0 is any that is free. answers: what it says at other paths, as JSON; a number is a status, a text a redirect, bytes are sent as they are.
+    port: 0 is any that is free. answers: what it says at other paths, as JSON; a number is a status, a text a redirect,
+    bytes are sent as they are.
     """
 
     def __init__(
