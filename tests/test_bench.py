@@ -73,6 +73,24 @@ def test_a_run_holds_what_was_found(runs: Path) -> None:
         assert (runs / name / "report.html").read_text().count("data:image/png") >= 2
 
 
+def test_features_are_measured_by_the_network_of_each_fold(runs: Path, drawn: Path, tmp_path: Path) -> None:
+    words = ["features", "--net", "compact", "--side", 24, "--classifier", "knn", "--set", drawn]
+    run = tmp_path / "run"
+    result = bench(*words, "--folds", "0,1", "--weights", runs / "net", "--out", run)
+    assert result.exit_code == 0, result.output
+    for fold in ("fold0", "fold1"):
+        measuring, fitted = (
+            nets.restored(r / fold / name) for r, name in ((run, "trunk.pt"), (runs / "net", "weights.pt"))
+        )
+        for mine, its in zip(nets.state(measuring.trunk), nets.state(fitted.trunk), strict=True):
+            assert torch.equal(mine, its)
+    result = bench("evaluate", run, "--set", drawn)
+    assert result.exit_code == 0, result.output
+    result = bench(*words, "--seed", 1, "--weights", runs / "net", "--out", tmp_path / "other")
+    assert result.exit_code != 0
+    assert "other cells or folds" in " ".join(result.output.split())
+
+
 def test_ensemble_compare_and_evaluate(runs: Path, drawn: Path, tmp_path: Path) -> None:
     vote = tmp_path / "vote"
     result = bench("ensemble", runs / "net", runs / "knn", "--set", drawn, "--out", vote)

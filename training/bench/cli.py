@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the r
 Net = Annotated[str, typer.Option("--net", help="vgg16, alexnet, googlenet, inception_v3, resnet50, mobilenet_v3, "
                                                 "efficientnet_b0, capsnet or compact; or shape.")]  # fmt: skip
 Weights = Annotated[str | None, typer.Option(metavar="none|imagenet|FILE", help="What the trunk starts from: a .h5 of "
-                                             "Keras without top, or the weights.pt of a run.")]  # fmt: skip
+                                             "Keras without top, weights of a run; for features a RUN.")]  # fmt: skip
 Side = Annotated[int | None, typer.Option(help="Side of the square picture, px; else the network's own.")]
 Folds = Annotated[str | None, typer.Option(metavar="0,1,…", help="Only these folds.")]
 Copies = Annotated[bool | None, typer.Option("--copies", help="The leaky division: turned copies, folds at random.")]
@@ -39,6 +39,13 @@ def numbers(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: whole numbers with commas between them expected") from error
+
+
+def looks(views: int) -> Literal[1, 8]:
+    """Take 1 or 8; raises BadParameter."""
+    if views not in (1, 8):
+        raise typer.BadParameter(f"{views}: 1 or 8 expected")
+    return 8 if views == 8 else 1
 
 
 def tell(run: Path, figures: dict[str, Any]) -> None:
@@ -85,6 +92,7 @@ def features(
     classifier: Annotated[Classifiers, typer.Option(help="What learns from the features.")],
     weights: Weights = "none",
     side: Side = None,
+    views: Annotated[int, typer.Option(help="1, or 8 turned looks whose features are averaged.")] = 1,
     copies: Copies = None,
     folds: Folds = None,
     seed: Seed = 0,
@@ -95,7 +103,7 @@ def features(
         from training.bench.features import FeatureSettings, features_run
 
         chosen = FeatureSettings(net=net, classifier=classifier.value, weights=weights or "none", side=side,
-                                 copies=bool(copies), folds=numbers(folds), seed=seed or 0)  # fmt: skip
+                                 views=looks(views), copies=bool(copies), folds=numbers(folds), seed=seed or 0)  # fmt: skip
         tell(out_dir, features_run(load(set_), chosen, out_dir, progress))
 
 

@@ -18,6 +18,8 @@ IDB_LICENCE = "CC BY-NC-ND 4.0 as reported"
 WBC_TYPES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 WBC_ABSENT = "BloodImage_00116.jpg"
 """Has a label, but no picture in the set as it was handed on."""
+WBC_TWINS = {"BloodImage_00038": "BloodImage_00037"}
+"""Pictures of a field that was pictured before: they share its group."""
 
 
 def cell_set(name: str, licence: str, samples: list[Sample]) -> CellSet:
@@ -86,7 +88,7 @@ def wbc(folder: Path) -> CellSet:
         path = images / f"BloodImage_{int(row['Image']):05d}.jpg"
         types = {word.strip() for word in row["Category"].split(",")}
         if len(types) == 1 and types <= set(WBC_TYPES) and path.name != WBC_ABSENT:
-            samples.append(Sample(path, types.pop().lower(), path.stem))
+            samples.append(Sample(path, types.pop().lower(), WBC_TWINS.get(path.stem, path.stem)))
     all_present((s.path for s in samples), labels)
     return cell_set("wbc_four_types", "MIT as BCCD; none in its repository", samples)
 

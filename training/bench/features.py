@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +20,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from edge.errors import ConfigError
+from edge.types import Floats
 from training.bench import learn, nets
 from training.bench.cells import Cells
-from training.bench.fit import said, unseen
-from training.bench.outcome import Outcome, calibrated
-from training.bench.reading import LEARNER, answers
+from training.bench.fit import WEIGHTS, said, same_division, unseen
+from training.bench.outcome import Outcome, calibrated, of_fold
+from training.bench.reading import LEARNER, TRUNK, answers
 from training.bench.run import Plan, carry_out
 from training.bench.shape import SHAPE, shapes
 from training.bench.splits import Part
@@ -42,7 +45,11 @@ GRIDS: dict[str, tuple[Any, dict[str, list[Any]]]] = {
 
 
 class FeatureSettings(BaseModel):
-    """One run on frozen features; net: one of NETS, or `shape`."""
+    """One run on frozen features; net: one of NETS, or `shape`.
+
+    weights: as of a fit, or the folder of a fit to the same cells, of which each fold's own network measures.
+    views: turned and mirrored looks at a cell whose features are averaged, 1 or 8.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,6 +59,7 @@ class FeatureSettings(BaseModel):
     side: int | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    views: Literal[1, 8] = 1
     copies: bool = False
     folds: tuple[int, ...] | None = None
 
@@ -62,18 +70,11 @@ def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: P
         raise ConfigError(f"no network {settings.net!r}; there are {SHAPE}, {', '.join(nets.NETS)}")
     plan = Plan.of(cells, settings.validation, settings.seed, settings.folds, settings.copies)
     side = 0 if settings.net == SHAPE else settings.side or nets.NETS[settings.net].side
-    net = None
-    if settings.net == SHAPE:
-        if plan.copies > 1:
-            raise ConfigError("a mask's measures do not change when it is turned: drop --copies")
-        measured = shapes(plan.samples)
-    else:
-        net = nets.built(settings.net, len(cells.source.classes), side, settings.weights, settings.seed)
-        measured = learn.features(net, plan.pixels(side))
+    measure = _measure(settings, plan, side)
     y, groups = plan.y, np.repeat(cells.groups, plan.copies)
 
     def fold(part: Part, folder: Path) -> Outcome:
-        unseen(settings.weights, plan, part)
+        measured = measure(part, folder)
         learner, grid = GRIDS[settings.classifier]
         inner = StratifiedGroupKFold(min(INNER, len(set(groups[part.train]))), shuffle=True, random_state=settings.seed)
         search = GridSearchCV(make_pipeline(StandardScaler(), learner), grid, scoring="balanced_accuracy", cv=inner)
@@ -85,8 +86,32 @@ def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: P
         judged, checked = (answers(search.best_estimator_, measured[rows], classes) for rows in (part.test, part.check))
         return calibrated(part.fold, part.test, judged, part.check, checked, y)
 
-    figures = carry_out(run, "features", {**settings.model_dump(mode="json"), "side": side,
-                                          "weights": said(settings.weights)}, plan, fold, progress)  # fmt: skip
-    if net is not None:  # not before: a folder of another run is refused by now, and its trunk is still there
-        nets.save(net, cells.source.classes, [], run / "trunk.pt")
-    return figures
+    return carry_out(run, "features", {**settings.model_dump(mode="json"), "side": side,
+                                       "weights": said(settings.weights)}, plan, fold, progress)  # fmt: skip
+
+
+def _measure(settings: FeatureSettings, plan: Plan, side: int) -> Callable[[Part, Path], Floats]:
+    """Return what measures all cells for a fold, float32 (rows, features), and leaves the trunk in its folder."""
+    if settings.net == SHAPE:
+        if plan.copies > 1:
+            raise ConfigError("a mask's measures do not change when it is turned: drop --copies")
+        shaped = shapes(plan.samples)
+        return lambda part, folder: shaped
+    classes, pixels = plan.cells.source.classes, plan.pixels(side)
+    of_run = Path(settings.weights).is_dir()
+    if of_run:
+        same_division(Path(settings.weights), plan, settings.seed, settings.validation)
+
+    @lru_cache(maxsize=1)
+    def read(weights: str) -> tuple[nets.Net, Floats]:
+        net = nets.built(settings.net, len(classes), side, weights, settings.seed)
+        return net, learn.features(net, pixels, settings.views)
+
+    def measure(part: Part, folder: Path) -> Floats:
+        weights = str(of_fold(Path(settings.weights), part.fold) / WEIGHTS) if of_run else settings.weights
+        unseen(weights, plan, part)
+        net, measured = read(weights)
+        nets.save(net, classes, [], folder / TRUNK)
+        return measured
+
+    return measure

@@ -62,8 +62,10 @@ def fit(cells: Cells, settings: FitSettings, run: Path, progress: Progress) -> d
 
 
 def said(weights: str) -> str:
-    """Return what a run remembers of its weights: a file by its digest, so that it may lie elsewhere next time."""
+    """Return what a run remembers of its weights: files by their digest, so that they may lie elsewhere next time."""
     path = Path(weights)
+    if path.is_dir():
+        return " ".join(said(str(file)) for file in sorted(path.glob(f"fold*/{WEIGHTS}")))
     return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path.is_file() else weights
 
 
@@ -71,7 +73,10 @@ def unseen(weights: str, plan: Plan, part: Part) -> None:
     """Raise DataError when the weights to start from were taught by a cell that judges this fold."""
     if weights.endswith(".h5") or not Path(weights).is_file():
         return
-    known = set(nets.saved(Path(weights))["trained_on"])
+    content = nets.saved(Path(weights))
+    if plan.cells.source.name in content.get("sets", ()):
+        raise DataError(f"{weights} was taught by pictures of {plan.cells.source.name}: start from others")
+    known = set(content["trained_on"])
     leaks = [i for i in part.test // plan.copies if plan.cells.digests[i] in known]
     if leaks:
         raise DataError(f"{weights} was taught by {len(leaks)} of the cells that judge fold {part.fold} "
@@ -83,13 +88,17 @@ def _taught(settings: FitSettings, plan: Plan, part: Part) -> Floats | None:
     if settings.teacher is None:
         return None
     teacher = Path(settings.teacher)
-    content = configuration(teacher)
-    if content["data_sha256"] != plan.cells.digest or content["copies"] != plan.copies or (
-        content["settings"]["seed"] != settings.seed
-        or content["settings"]["validation"] != settings.validation
-    ):  # fmt: skip
-        raise ConfigError(f"teacher {teacher} learnt from other cells or folds: fit it to the same set and --seed")
+    same_division(teacher, plan, settings.seed, settings.validation)
     samples = [plan.samples[i] for i in part.train]
     if plan.copies > 1:
         raise ConfigError("a teacher reads cells as they are: drop --copies")
     return np.asarray(reader(teacher, part.fold)(samples), np.float32)
+
+
+def same_division(run: Path, plan: Plan, seed: int, validation: float) -> None:
+    """Raise ConfigError unless a run divided the same cells in the same way: its folds then know the same cells."""
+    content = configuration(run)
+    if content["data_sha256"] != plan.cells.digest or content["copies"] != plan.copies or (
+        content["settings"]["seed"] != seed or content["settings"]["validation"] != validation
+    ):  # fmt: skip
+        raise ConfigError(f"{run} learnt from other cells or folds: fit it to the same set and --seed")

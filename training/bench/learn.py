@@ -193,10 +193,12 @@ def probabilities(net: Net, pixels: Pixels, views: int = 1) -> Floats:
     return np.concatenate(parts)
 
 
-def features(net: Net, pixels: Pixels) -> Floats:
-    """Return what the trunk makes of each cell, float32 (N, features)."""
+def features(net: Net, pixels: Pixels, views: int = 1) -> Floats:
+    """Return what the trunk makes of each cell, float32 (N, features), averaged over views."""
     net.eval()
+    parts = []
     with torch.inference_mode():
-        parts = [net.features(torch.from_numpy(pixels[i : i + READ_AT_ONCE])).cpu().numpy()
-                 for i in range(0, len(pixels), READ_AT_ONCE)]  # fmt: skip
+        for i in range(0, len(pixels), READ_AT_ONCE):
+            looks = views_of(torch.from_numpy(pixels[i : i + READ_AT_ONCE]), views)
+            parts.append(torch.stack([net.features(x.contiguous()) for x in looks]).mean(0).cpu().numpy())
     return np.concatenate(parts)

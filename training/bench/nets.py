@@ -19,12 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import InputError, ModelError
+from edge.types import CLASSES
+from training import classifier as shipped
 from training import networks
 from training.bench import architectures
 from training.rundir import write_torch
 
 NORM_MOMENTUM = 0.9
 """Of batch normalisation's running mean. Keras' 0.99 needs hundreds of steps; a fold of 400 cells has ten an epoch."""
+
+
+TEACHING = ("uganda_scd", "uganda_scd_cells", "chula_rbc12", "txl_pbc", "bccd", "wbc_four_types")
+"""Sets that share pictures with those that taught the shipped classifier: none of them judges what starts from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +244,20 @@ def saved(path: Path) -> dict[str, Any]:
         content: Any = torch.load(path, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(f"weights {path} cannot be read: {error}") from error
+    if isinstance(content, dict) and "body.0.0.weight" in content:
+        return _of_classifier(path)
     if not isinstance(content, dict) or content.get("net") not in NETS:
         raise ModelError(f"{path} holds no weights of the bench; expected a weights.pt that `bench fit` wrote")
     return content
+
+
+def _of_classifier(path: Path) -> dict[str, Any]:
+    """Read weights that `sicklescope-train classifier` wrote, as `saved` returns those of the bench."""
+    classifier = shipped.restored(path)
+    net = Net("compact", len(CLASSES), networks.CROP_PX)
+    restore(net, [*classifier.body.state_dict().values(), *classifier.head.state_dict().values()])
+    return {"net": net.name, "side": net.side, "classes": list(CLASSES), "trained_on": [], "sets": list(TEACHING),
+            "state": state(net)}  # fmt: skip
 
 
 def restored(path: Path) -> Net:

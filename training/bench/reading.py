@@ -17,7 +17,7 @@ from training.bench.outcome import configuration, loaded, of_fold, tempered
 from training.bench.sample import Sample
 from training.bench.shape import SHAPE, shapes
 
-LEARNER = "learner.joblib"
+LEARNER, TRUNK = "learner.joblib", "trunk.pt"
 
 Reader = Callable[[Sequence[Sample]], Floats]
 """Cells in, probabilities (N, classes) out, temperature in them."""
@@ -55,17 +55,19 @@ def reader(run: Path, fold: int) -> Reader:
     if content["kind"] == "fit":
         net, views = nets.restored(folder / "weights.pt"), content["settings"]["views"]
         return lambda samples: tempered(learn.probabilities(net, pictures(samples, net.side), views), t)
-    return _classical(run, folder, content, t)
+    return _classical(folder, content, t)
 
 
-def _classical(run: Path, folder: Path, content: dict[str, Any], t: float) -> Reader:
+def _classical(folder: Path, content: dict[str, Any], t: float) -> Reader:
     if not (folder / LEARNER).is_file():
-        raise ModelError(f"{folder / LEARNER} not found: run the command of {run} again")
+        raise ModelError(f"{folder / LEARNER} not found: run the command of {folder.parent} again")
     learner, classes = joblib.load(folder / LEARNER), len(content["classes"])
     if content["settings"]["net"] == SHAPE:
         return lambda samples: tempered(answers(learner, shapes(samples), classes), t)
-    net = nets.restored(run / "trunk.pt")
-    return lambda samples: tempered(answers(learner, learn.features(net, pictures(samples, net.side)), classes), t)
+    net, views = nets.restored(folder / TRUNK), content["settings"]["views"]
+    return lambda samples: tempered(
+        answers(learner, learn.features(net, pictures(samples, net.side), views), classes), t
+    )
 
 
 def loaded_weights(folder: Path) -> list[float]:
