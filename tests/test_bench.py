@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typer.testing import CliRunner, Result
 
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
 
+from training import networks  # noqa: E402
 from training.bench import nets  # noqa: E402
+from training.classifier import save  # noqa: E402
 from training.cli import app  # noqa: E402
 
 pytestmark = [
@@ -89,6 +92,19 @@ def test_features_are_measured_by_the_network_of_each_fold(runs: Path, drawn: Pa
     result = bench(*words, "--seed", 1, "--weights", runs / "net", "--out", tmp_path / "other")
     assert result.exit_code != 0
     assert "other cells or folds" in " ".join(result.output.split())
+
+
+def test_a_fit_starts_from_the_shipped_classifier_but_not_on_sets_that_taught_it(drawn: Path, tmp_path: Path) -> None:
+    classifier = networks.Classifier()
+    save(classifier, tmp_path / "classifier.pt")
+    net = nets.built("compact", 2, 24, str(tmp_path / "classifier.pt"), 0)
+    for mine, its in zip(nets.state(net.trunk), classifier.body.state_dict().values(), strict=True):
+        assert torch.equal(mine, its)
+    shutil.copytree(drawn, tmp_path / "taught/chula_rbc12")
+    words = ["--weights", tmp_path / "classifier.pt", "--set", tmp_path / "taught/chula_rbc12"]
+    result = bench("fit", "--net", "compact", *FIT, *words, "--out", tmp_path / "run")
+    assert result.exit_code != 0
+    assert "taught by pictures of chula_rbc12" in " ".join(result.output.split())
 
 
 def test_ensemble_compare_and_evaluate(runs: Path, drawn: Path, tmp_path: Path) -> None:

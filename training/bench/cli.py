@@ -103,7 +103,8 @@ def features(
         from training.bench.features import FeatureSettings, features_run
 
         chosen = FeatureSettings(net=net, classifier=classifier.value, weights=weights or "none", side=side,
-                                 views=looks(views), copies=bool(copies), folds=numbers(folds), seed=seed or 0)  # fmt: skip
+                                 views=looks(views), copies=bool(copies),
+                                 folds=numbers(folds), seed=seed or 0)  # fmt: skip
         tell(out_dir, features_run(load(set_), chosen, out_dir, progress))
 
 
