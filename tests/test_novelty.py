@@ -185,3 +185,36 @@ def test_doctor_says_which_model_cannot_tell(model: ModelConfig, tmp_path: Path)
         for given in (model, blind)
     ]
     assert ["cannot refuse" in text for text in texts] == [False, True]
+
+
+# The shipped classifier.
+
+
+def drawn(colour: tuple[int, int, int], square: bool) -> Pixels:
+    """Draw a hundred flat things of a red cell's size."""
+    chance = np.random.default_rng(0)
+    pixels = np.full((480, 640, 3), 235, np.uint8)
+    for x, y in zip(chance.integers(20, 610, 100).tolist(), chance.integers(20, 450, 100).tolist(), strict=True):
+        if square:
+            cv2.rectangle(pixels, (x, y), (x + 28, y + 28), colour, -1)
+        else:
+            cv2.circle(pixels, (x, y), 15, colour, -1)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("what", "refused"),
+    [
+        (Slide(SlideSpec(seed=2)).render(0), False),
+        (drawn((40, 40, 200), square=False), True),
+        (drawn((200, 120, 120), square=False), True),
+        (drawn((200, 110, 120), square=True), True),
+    ],
+    ids=["rendered smear", "blue discs", "flat pink discs", "pink squares"],
+)
+def test_the_shipped_classifier_refuses_drawn_things_and_reads_a_smear(what: Pixels, refused: bool) -> None:
+    """How far it reaches, and what it reads all the same: docs/decisions/0032."""
+    with Pipeline(Config()) as pipeline:
+        reading = pipeline.read(stamped(what, 0, "", 0.25))
+    reason = reading.rejected.reason if reading.rejected else None
+    assert reason == (Reason.UNFAMILIAR if refused else None)
