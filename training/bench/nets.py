@@ -7,6 +7,7 @@ classifier with them.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ class Net(nn.Module):
         for layer in getattr(self.trunk, "layers", ()):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = NORM_MOMENTUM
+        self.eval()  # else the means of batch normalisation would follow this black picture
         with torch.no_grad():
             width = self.features(torch.zeros(1, side, side, 3, device=self.device)).shape[1]
         self.head: nn.Module
@@ -125,6 +127,7 @@ class Net(nn.Module):
             self.head.build((1, width))
         else:
             self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, classes)).to(self.device)
+        self.train()
 
     @property
     def device(self) -> torch.device:
@@ -213,17 +216,38 @@ def _of_imagenet(name: str, classes: int, side: int, weights: str) -> Net:
     known = ", ".join(n for n, row in NETS.items() if row.imagenet)
     if not NETS[name].imagenet:
         raise InputError(f"no ImageNet weights are published for {name}; there are for {known}. Use --weights none")
-    if weights != "imagenet" and not Path(weights).is_file():
-        raise ModelError(f"weights {weights} not found")
+    if weights != "imagenet":
+        net = Net(name, classes, side)
+        _load(net, Path(weights))
+        return net
     try:
-        return Net(name, classes, side, weights)
-    except Exception as error:  # Keras raises bare ones for what it cannot fetch or fit
-        if weights == "imagenet":
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")  # convolutions fit pictures of any side
+            return Net(name, classes, side, weights)
+    except Exception as error:  # Keras raises bare ones for what it cannot fetch
+        raise ModelError(
+            f"ImageNet weights of {name} cannot be fetched: {_first_line(error)}. Without a network, fetch the "
+            "file without top elsewhere (keras.io/api/applications) and give it as --weights FILE.h5"
+        ) from error
+
+
+def _load(net: Net, path: Path) -> None:
+    """Give a trunk the weights of a Keras file, `.weights.h5` or the older `.h5`; raises ModelError."""
+    if not path.is_file():
+        raise ModelError(f"weights {path} not found")
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)  # Keras warns of layers that the file does not have, and goes on
+        try:
+            net.trunk.load_weights(path)
+        except OSError as error:
+            raise ModelError(f"weights {path} cannot be read: {_first_line(error)}") from error
+        except (ValueError, KeyError) as error:
             raise ModelError(
-                f"ImageNet weights of {name} cannot be fetched: {_first_line(error)}. Without a network, fetch the "
-                "file without top elsewhere (keras.io/api/applications) and give it as --weights FILE.h5"
+                f"{path} is not of {net.name} without its top, or not written by Keras: {_first_line(error)}"
             ) from error
-        raise ModelError(f"{weights} does not fit {name} without its top: {_first_line(error)}") from error
+    if doubts:
+        raise ModelError(f"{path} does not hold all of {net.name} without its top: {doubts[0].message}")
 
 
 def _first_line(error: Exception) -> str:
