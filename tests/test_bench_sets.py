@@ -140,3 +140,20 @@ def test_a_copy_on_the_other_side_of_a_split_is_named(tmp_path: Path) -> None:
         pytest.fail("the seed puts both slides on one side")
     with pytest.raises(DataError, match=r"slide0/0\.png and .*slide1/copy\.png"):
         check_leaks(read.source.name, read.source.samples, apart)
+
+
+def through_an_eyepiece(path: Path, seed: int, light: float = 1.0) -> Path:
+    rng = np.random.default_rng(seed)
+    field = np.full((240, 240, 3), (230, 225, 235), np.uint8)
+    for x, y in rng.integers(0, 240, (160, 2)).tolist():
+        cv2.circle(field, (x, y), 3, (190, 150, 170), -1)
+    seen = cv2.ellipse(np.zeros((240, 240), np.uint8), ((118, 100), (235, 260), 0), 1, -1)
+    assert cv2.imwrite(str(path), (field * seen[..., None] * light).astype(np.uint8))
+    return path
+
+
+def test_fields_through_one_eyepiece_are_no_twins_for_its_disc(tmp_path: Path) -> None:
+    fields = [through_an_eyepiece(tmp_path / f"{seed}.png", seed) for seed in range(12)]
+    assert twins(fields) == []
+    again = through_an_eyepiece(tmp_path / "again.png", 3, light=0.8)
+    assert [(pair.first.name, pair.second.name) for pair in twins([*fields, again])] == [("3.png", "again.png")]
