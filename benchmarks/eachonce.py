@@ -49,7 +49,8 @@ def main(
 
 def path(overlap: float, cells: int) -> SlideSpec:
     """Return a slide whose path shows more than so many cells."""
-    new = CELLS_PER_FIELD * max(1 - overlap, 0.02) * (1 - REJECTED)
+    # Rows overlap too, but for the first.
+    new = CELLS_PER_FIELD * (1 - overlap) ** 1.5 * (1 - REJECTED)
     spec = SlideSpec(seed=5, n_fields=round(1.3 * cells / new) + 10)
     return replace(spec, views=tuple(jittered(spec, overlap, np.random.default_rng(5))))
 
