@@ -326,6 +326,8 @@ def test_a_running_service_reads_the_slide_and_the_command_waits_for_it(served: 
     assert reading.red_cells >= 60, "up to the target, whatever screening.stop says"
     assert f"found {reading.sickle} of {reading.red_cells}" in said
     assert "in review: the target of 60 red cells was reached" in said
+    for others in (["add", "neg", "--sickle", 0.002], ["list"], ["show", "pos"], ["chart", "pos"], ["retire", "neg"]):
+        assert control(*others)[0] == 0, others
     code, said = control("read", "pos", "--frames", 3)
     assert code == 2
     assert "a service runs" in said
