@@ -63,7 +63,7 @@ def _of_onnx(path: Path, cells: Cells) -> tuple[list[str], Floats]:
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         contract = Contract.model_validate_json(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
-    except (RuntimeError, KeyError, ValueError) as error:
+    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
         raise ModelError(f"{path} is no ONNX classifier with a contract: {error}") from error
     if contract.role != "classifier":
         raise ModelError(f"{path} is a {contract.role}; a classifier is expected")
