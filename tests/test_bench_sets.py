@@ -74,6 +74,18 @@ def test_white_cells_of_two_types_are_left_out(tmp_path: Path) -> None:
     assert [s.label for s in sets.read("wbc_four_types", tmp_path).samples] == ["eosinophil", "monocyte"]
 
 
+def test_a_white_cell_is_cut_out_round_its_nucleus(tmp_path: Path) -> None:
+    for i, (x, y) in enumerate([(60, 40), (250, 180)]):
+        field = np.full((240, 320, 3), 220, np.uint8)
+        cv2.circle(field, (320 - x, 120), 12, (150, 150, 200), -1)  # a red cell, BGR
+        cv2.circle(field, (x, y), 15, (190, 60, 110), -1)
+        (tmp_path / "Original_Images").mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / f"Original_Images/BloodImage_{i:05d}.jpg"), field)
+    (tmp_path / "labels.csv").write_text("Image,Category\n0,EOSINOPHIL\n1,MONOCYTE\n")
+    boxes = [s.box for s in sets.read("wbc_four_types", tmp_path).samples]
+    assert boxes == [pytest.approx((22, 2, 98, 78), abs=2), pytest.approx((212, 142, 288, 218), abs=2)]
+
+
 def test_bccd_boxes_of_pascal_voc(tmp_path: Path) -> None:
     draw(tmp_path / "BCCD/JPEGImages/a.jpg", 1)
     xml = tmp_path / "BCCD/Annotations/a.xml"

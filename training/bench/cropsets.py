@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.bench.layout import all_present, class_folders, folders, home, pictures, wrong
+from training.bench.nucleus import white_cell
 from training.bench.sample import CellSet, Sample
-from training.data import IDB1_UM_PER_PX, DataError, table
+from training.data import IDB1_UM_PER_PX, DataError, read_pixels, table
 
 IDB_CLASSES = ("circular", "elongated", "other")
 IDB_LICENCE = "CC BY-NC-ND 4.0 as reported"
@@ -76,9 +77,10 @@ def xu2017(folder: Path) -> CellSet:
 
 
 def wbc(folder: Path) -> CellSet:
-    """Read `Original_Images` with `labels.csv`: one white cell in most pictures; the group is the picture.
+    """Read `Original_Images` with `labels.csv`: one white cell in most pictures, found by its nucleus.
 
-    Pictures without a type or with two are left out, and the three basophils, too few to be learnt.
+    The group is the picture. Pictures without a type or with two are left out, and the three basophils, too few to
+    be learnt.
     """
     images, labels = folder / "Original_Images", folder / "labels.csv"
     if not images.is_dir() or not labels.is_file():
@@ -90,6 +92,7 @@ def wbc(folder: Path) -> CellSet:
         if len(types) == 1 and types <= set(WBC_TYPES) and path.name != WBC_ABSENT:
             samples.append(Sample(path, types.pop().lower(), WBC_TWINS.get(path.stem, path.stem)))
     all_present((s.path for s in samples), labels)
+    samples = [replace(s, box=white_cell(read_pixels(s.path))) for s in samples]
     return cell_set("wbc_four_types", "MIT as BCCD; none in its repository", samples)
 
 
