@@ -26,7 +26,7 @@ from edge.runtime.base import open_network
 from edge.types import Field, Pixels
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
-from edge.vision.quality import crowding, edges, light
+from edge.vision.quality import crowding, edges, light, stacking
 from edge.vision.scale import ScaleEstimator
 
 QUANTILES = (0, 1, 5, 50, 95, 99, 100)
@@ -82,9 +82,10 @@ def main(count: Annotated[int, typer.Option(help="fields of each set")] = 60) ->
                 for name, spoil in SPOILED.items():
                     for measure, value in measured(replace(field, pixels=spoil(field.pixels))).items():
                         rows[measure, name, dataset].append(value)
-                per_mm2, covered = crowding(field, detect(field))
+                per_mm2, covered = crowding(field, cells := detect(field))
                 rows["cells per mm²", "as it is", dataset].append(per_mm2)
                 rows["covered", "as it is", dataset].append(covered)
+                rows["stacked", "as it is", dataset].append(stacking(cells))
     table = Table("measure", "fields", "set", "n", *(f"{q} %" for q in QUANTILES))
     for (measure, name, dataset), values in sorted(rows.items()):
         quantiles = np.percentile(values, QUANTILES)

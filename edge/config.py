@@ -124,6 +124,7 @@ class QualityConfig(Section):
     motion_max: float = Field(default=0.19, gt=0.0, le=1.0, description="0: sharp in all directions; 1: in one")
     cells_per_mm2_min: float = Field(default=150.0, ge=0.0)
     crowding_max: float = Field(default=0.85, gt=0.0, le=1.0, description="part of the slide under cells")
+    stacked_max: float = Field(default=0.65, gt=0.0, le=1.0, description="part of the red cells that lie on others")
     megapixels_max: float = Field(default=64.0, gt=0.0)
 
 

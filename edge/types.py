@@ -58,6 +58,7 @@ class Reason(str, Enum):
     SCALE_UNKNOWN = "scale_unknown"
     EMPTY = "empty"
     CROWDED = "crowded"
+    STACKED = "stacked"
     UNFAMILIAR = "unfamiliar"
     NOT_PLACED = "not_placed"
 

@@ -155,6 +155,33 @@ def test_a_field_with_no_cells_or_cells_on_cells_is_refused_as_such(boxes: np.nd
     assert 0 <= covered <= 1
 
 
+def rows_of(pitch: float, apart: float = 60.0) -> np.ndarray:
+    """Lay cells of 30 px in rows as in rouleaux, `pitch` px from one to the next."""
+    middle = np.mgrid[30:450:apart, 20:620:pitch].reshape(2, -1).T[:, ::-1]
+    return np.concatenate([middle - 15, middle + 15], axis=1)
+
+
+@pytest.mark.parametrize(("pitch", "stacked"), [(9.0, 1.0), (20.0, 1.0), (22.0, 0.0), (31.0, 0.0)])
+def test_red_cells_in_rouleaux_are_refused_and_cells_that_touch_are_not(pitch: float, stacked: float) -> None:
+    field = Field(np.zeros((480, 640, 3), np.uint8), None, (0.0, 0.0), 1.0)
+    cells = cells_at(np.random.default_rng(0).permutation(rows_of(pitch)))
+    assert quality.stacking(cells) == stacked
+    bad = quality.density(field, cells, LIMITS)
+    assert (bad and bad.reason) == (Reason.STACKED if stacked else None)
+    white = replace(cells, kind=np.ones(len(cells), np.int8))
+    assert quality.density(field, white, LIMITS) is None
+
+
+def test_a_few_stacked_cells_among_many_that_lie_apart_are_read() -> None:
+    field = Field(np.zeros((480, 640, 3), np.uint8), None, (0.0, 0.0), 1.0)
+    apart = packed(40)
+    cells = cells_at(np.concatenate([apart, apart[:60] + 10]))
+    assert quality.stacking(cells) == pytest.approx(120 / (len(apart) + 60), abs=0.02)
+    assert quality.density(field, cells, LIMITS) is None
+    few = cells_at(rows_of(9.0)[: quality.STACKED_CELLS - 1])
+    assert quality.stacking(few) == 0.0
+
+
 def test_what_touches_the_edge_alone_does_not_make_a_field_of_cells() -> None:
     field = Field(np.zeros((480, 640, 3), np.uint8), None, (0.0, 0.0), 1.0)
     cells = cells_at(packed(60))

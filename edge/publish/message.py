@@ -179,6 +179,8 @@ class Rejections(Message):
     rejected_scale_unknown: Count
     rejected_empty: Count
     rejected_crowded: Count
+    rejected_stacked: Count
+    """Most red cells lie on others: rouleaux, clumps, or too thick a part of the smear."""
     rejected_unfamiliar: Count
     """Most cells are unlike any that the classifier was trained on: another stain, specimen or magnification."""
     rejected_not_placed: Count

@@ -27,6 +27,7 @@ REASONS = {
     "scale_unknown": "the size of a pixel could not be estimated from the cells",
     "empty": "too few cells",
     "crowded": "cells too close together",
+    "stacked": "cells lie on each other: rouleaux, clumps, or too thick a part of the smear",
     "unfamiliar": "its cells are unlike those that the model was trained on (stain, specimen or magnification)",
     "not_placed": "it could not be told where on the slide it lies, so its cells might have been counted twice",
 }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import QualityConfig
-from edge.types import Cells, Field, Mask, Pixels, Reason, Rejection
+from edge.types import KINDS, Cells, Field, Mask, Pixels, Reason, Rejection
 
 SIDE_MIN_PX = 32
 """A smaller side than this, in pixels of the given image or in canonical ones, holds no cell to read."""
@@ -31,6 +31,12 @@ EDGES_MIN = 0.35
 
 RIM_PX = 15
 """The rim of the eyepiece's disc is the sharpest edge of the picture, and says nothing of the slide."""
+
+STACKED_OVER = 0.3
+"""Boxes of cells side by side share less than this of the smaller, also where they touch at an angle."""
+
+STACKED_CELLS = 40
+"""Fewer red cells than this do not show how they lie."""
 
 
 def size(shape: tuple[int, ...], limits: QualityConfig) -> Rejection | None:
@@ -132,11 +138,37 @@ def crowding(field: Field, cells: Cells) -> tuple[float, float]:
     return per_mm2, min(1.0, 4 * cv2.countNonZero(covered) / max(slide_px, 1))
 
 
+def stacking(cells: Cells) -> float:
+    """Return the share of red cells that lie on another, 0–1: rouleaux, clumps, or too thick a part of the smear.
+
+    Two lie on each other where their boxes share more than STACKED_OVER of the smaller. 0 for a field with fewer than
+    STACKED_CELLS red cells.
+    """
+    boxes = cells.boxes[cells.kind == KINDS.index("rbc")]
+    if len(boxes) < STACKED_CELLS:
+        return 0.0
+    boxes = boxes[np.argsort(boxes[:, 0])]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    stacked = np.zeros(len(boxes), bool)
+    for step in range(1, len(boxes)):
+        one, other = boxes[:-step], boxes[step:]
+        if (other[:, 0] >= one[:, 2]).all():  # and so it is for all that begin farther to the right
+            break
+        shared = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+        over = shared.clip(0).prod(1) > STACKED_OVER * np.minimum(area[:-step], area[step:])
+        stacked[:-step] |= over
+        stacked[step:] |= over
+    return float(stacked.mean())
+
+
 def density(field: Field, cells: Cells, limits: QualityConfig) -> Rejection | None:
-    """Refuse a field with hardly any cell, and one so full that cells hide each other."""
+    """Refuse a field with hardly any cell, one so full that cells hide each other, and one of stacked cells."""
     per_mm2, covered = crowding(field, cells)
     if per_mm2 < limits.cells_per_mm2_min:
         return Rejection(Reason.EMPTY, per_mm2, limits.cells_per_mm2_min)
     if covered > limits.crowding_max:
         return Rejection(Reason.CROWDED, covered, limits.crowding_max)
+    stacked = stacking(cells)
+    if stacked > limits.stacked_max:
+        return Rejection(Reason.STACKED, stacked, limits.stacked_max)
     return None
