@@ -121,6 +121,21 @@ def test_ensemble_compare_and_evaluate(runs: Path, drawn: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "judged.json").read_text())["accuracy"] == figures(runs / "net")["accuracy"]
 
 
+def test_a_network_is_distilled_from_an_ensemble_of_the_same_folds(runs: Path, drawn: Path, tmp_path: Path) -> None:
+    vote = tmp_path / "vote"
+    assert bench("ensemble", runs / "net", runs / "knn", "--set", drawn, "--out", vote).exit_code == 0
+    words = ["fit", "--net", "compact", *FIT, "--teacher", vote, "--set", drawn]
+    result = bench(*words, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    told, untold = (
+        json.loads((r / "fold0/curve.json").read_text())[0]["loss"] for r in (tmp_path / "run", runs / "net")
+    )
+    assert told != untold
+    result = bench(*words, "--seed", 1, "--out", tmp_path / "other")
+    assert result.exit_code != 0
+    assert "other cells or folds" in " ".join(result.output.split())
+
+
 def test_a_run_is_not_judged_on_cells_that_it_learnt_from(runs: Path, drawn: Path, tmp_path: Path) -> None:
     some = tmp_path / "some"
     for path in drawn.glob("*/slide[0-3]/*.png"):
