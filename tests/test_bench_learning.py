@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,18 +131,6 @@ def test_what_is_no_onnx_classifier_is_told_so(file: str, words: list[str], expe
     result = bench("evaluate", SHIPPED / file, *words, "--set", uneven)
     assert result.exit_code != 0
     assert expected in said(result)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk that does not hold one checkpoint."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root mounts a small disk")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_ends_a_fit_which_goes_on_when_there_is_room(small_disk: Path, uneven: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
-import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -135,17 +133,6 @@ def test_a_damaged_file_is_named_and_left_as_it_is(path: Path, damage: str) -> N
     with pytest.raises(StorageError, match=r"sicklescope.sqlite3: .*damaged, and left as it is. Move it"):
         Database(path)
     assert path.read_bytes() == damaged
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def fill(database: Database) -> None:

@@ -5,23 +5,20 @@ The program installed here is a small stand-in, so that its `doctor` can fail at
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pip
 import pytest
+from install_parts import SYSTEMD, lending_python, small_bundle
 
 from edge.configfile import load, secrets
 
-REPOSITORY = Path(__file__).parent.parent
-SYSTEMD = REPOSITORY / "systemd"
 UNIT = (SYSTEMD / "sicklescope.service").read_text("utf-8")
 HARDWARE = sorted(path.stem for path in (SYSTEMD / "hardware").glob("*.conf"))
 
@@ -35,19 +32,7 @@ def main():
 
 def bundle(folder: Path, version: str, doctor: int = 0) -> Path:
     """Write what `make bundle` writes, with a program whose doctor ends with that code."""
-    (folder / "wheels").mkdir(parents=True)
-    about = f"sicklescope-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"wheels/sicklescope-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("standin.py", PROGRAM.format(version=version, doctor=doctor))
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: sicklescope\nVersion: {version}\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/entry_points.txt", "[console_scripts]\nsicklescope = standin:main\n")
-        wheel.writestr(f"{about}/RECORD", "")
-    shutil.copytree(SYSTEMD, folder / "systemd")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
-    (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")
-    return folder
+    return small_bundle(folder, version, {"standin.py": PROGRAM.format(version=version, doctor=doctor)}, "standin:main")
 
 
 def quick_python(folder: Path) -> Path:
@@ -56,17 +41,7 @@ def quick_python(folder: Path) -> Path:
     if not borrowed.is_symlink():
         borrowed.parent.mkdir()
         borrowed.symlink_to(Path(pip.__file__).parent)
-    python = folder / "python"
-    python.write_text(
-        f"""#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
-{sys.executable} "$@" --without-pip || exit 1
-for environment; do :; done
-echo {borrowed.parent} > "$(echo "$environment"/lib/python*/site-packages)/pip.pth"
-"""
-    )
-    python.chmod(0o755)
-    return python
+    return lending_python(folder, borrowed.parent)
 
 
 def installer(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

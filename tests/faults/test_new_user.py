@@ -6,7 +6,6 @@ environment borrows the packages of this one; in full (SOAK) it is what `make bu
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -26,6 +24,7 @@ from typing import Any
 import cv2
 import psutil
 import pytest
+from install_parts import REPOSITORY, lending_python, small_bundle
 from mosquitto import Listener, Mosquitto, free_port, wait_for
 from openflexure_parts import PART, Microscope
 from parts import scaled, told
@@ -38,7 +37,6 @@ from edge.screening.store import Store
 
 pytestmark = pytest.mark.faults
 
-REPOSITORY = Path(__file__).parent.parent.parent
 PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
@@ -52,22 +50,12 @@ def bundle(folder: Path) -> Path:
         (archive,) = folder.glob("*.tar.gz")
         subprocess.run(["tar", "-C", folder, "-xf", archive], check=True)
         return archive.with_name(archive.name.removesuffix(".tar.gz"))
-    whole = folder / "bundle"
-    (whole / "wheels").mkdir(parents=True)
-    about = "sicklescope-9.9.dist-info"
-    with zipfile.ZipFile(whole / "wheels/sicklescope-9.9-py3-none-any.whl", "w") as wheel:
-        for path in (REPOSITORY / "edge").rglob("*"):
-            if path.is_file() and path.suffix != ".pyc":
-                wheel.write(path, path.relative_to(REPOSITORY))
-        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: sicklescope\nVersion: 9.9\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/entry_points.txt", "[console_scripts]\nsicklescope = edge.__main__:main\n")
-        wheel.writestr(f"{about}/RECORD", "")
-    shutil.copytree(REPOSITORY / "systemd", whole / "systemd")
-    files = sorted(path for path in whole.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(whole)}\n" for path in files]
-    (whole / "SHA256SUMS").write_text("".join(sums), "utf-8")
-    return whole
+    program = {
+        str(path.relative_to(REPOSITORY)): path
+        for path in (REPOSITORY / "edge").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    return small_bundle(folder / "bundle", "9.9", program, "edge.__main__:main")
 
 
 def python(folder: Path) -> Path:
@@ -79,17 +67,7 @@ def python(folder: Path) -> Path:
     for path in PACKAGES.iterdir():
         if "sicklescope" not in path.name:
             (borrowed / path.name).symlink_to(path)
-    made = folder / "python"
-    made.write_text(
-        f"""#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
-{sys.executable} "$@" --without-pip || exit 1
-for environment; do :; done
-echo {borrowed} > "$(echo "$environment"/lib/python*/site-packages)/borrowed.pth"
-"""
-    )
-    made.chmod(0o755)
-    return made
+    return lending_python(folder, borrowed)
 
 
 class Installed:
