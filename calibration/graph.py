@@ -38,7 +38,11 @@ class Graph:
         """Return the tensor that a node answers, behind its ReLU where it has one to itself."""
         name: str = node.output[0]
         users = self.users.get(name, [])
-        return str(users[0].output[0]) if len(users) == 1 and users[0].op_type == "Relu" else name
+        return str(users[0].output[0]) if len(users) == 1 and self.rectifies(users[0]) else name
+
+    def rectifies(self, node: Any) -> bool:
+        """Whether a node is a ReLU, with or without an upper limit."""
+        return node.op_type == "Relu" or (node.op_type == "Clip" and not self.array(node.input[1]).any())
 
 
 def load(path: Path) -> tuple[onnx.ModelProto, Contract]:

@@ -134,8 +134,9 @@ def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the same numbers with uint8 activations: types and zero points rewritten, nothing measured anew.
 
     A ReLU goes behind its quantisation, where it is a clip at the zero point: rounding keeps the order of numbers, so
-    both are the same, and ONNX Runtime then finds convolution and quantisation side by side and joins them. Biases
-    become int32, which its kernel for the pair asks for.
+    both are the same, and ONNX Runtime then finds convolution and quantisation side by side and joins them. Its upper
+    limit, where it has one, is never below what quantisation saturates at. Biases become int32, which the kernel for
+    the pair asks for.
     """
     twin = onnx.ModelProto.FromString(model.SerializeToString())
     graph = Graph(twin)
@@ -144,7 +145,7 @@ def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "QuantizeLinear":
             constant(twin, node.input[2], np.uint8(ZERO))
             relu = graph.maker.get(node.input[0])
-            if relu is not None and relu.op_type == "Relu" and len(graph.users[relu.output[0]]) == 1:
+            if relu is not None and graph.rectifies(relu) and len(graph.users[relu.output[0]]) == 1:
                 answer = node.output[0]
                 node.input[0], node.output[0] = relu.input[0], f"{answer}_unclipped"
                 twin.graph.node.append(

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
 REAL = Path(os.environ.get("SICKLESCOPE_DATA", "../shared/data"))
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real images: set SICKLESCOPE_DATA")
-TINY = ["--steps-fold", "4", "--steps", "4"]
+TINY = ["--steps-fold", "4", "--steps", "4", "--steps-rounded", "4"]
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from edge.types import CLASSES, Pixels
+from training import rounding
 from training.augment import another_microscope, exchanged, turned
 from training.crops import SHARES, STREAMS, Patches, allowed
 from training.networks import CROP_PX, Classifier, ClassifierGraph
@@ -41,6 +43,9 @@ slide."""
 
 OVAL = (1.5, 2.4)
 """Length over width, times what it was, of a cell so drawn out."""
+
+DRIFT = 3.0
+"""Weight, in the loss, of the divergence of the rounded probabilities from the exact ones."""
 
 MINED_EVERY = 25
 """Steps between two drawings of the odds at which hard cells are drawn."""
@@ -95,10 +100,11 @@ def train(
     shares: Mapping[str, int] = SHARES,
     exchange: float = EXCHANGE,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    rounded: bool = False,
 ) -> Classifier:
     """Train on batches that take `shares` of each stream, from `start` on.
 
-    The learning rate ends at nought, so the last weights count.
+    rounded: to bear INT8, see `training.rounding`. The learning rate ends at nought, so the last weights count.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -106,8 +112,6 @@ def train(
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = net.to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
     pools = {name: np.nonzero(data.stream == i)[0] for i, name in enumerate(STREAMS)}
     wrong = np.zeros(len(data.patches), np.float32)
     odds: dict[str, np.ndarray] = {}
@@ -121,8 +125,13 @@ def train(
                 weight = data.weight[pool] * (1 + MINED_BY * wrong[pool])
                 odds[name] = weight / weight.sum()
 
+    mine()
+    if rounded:
+        own = (abs(seed * 1_000_003 - i) for i in range(1, rounding.BATCHES + 1))  # seeds that no step takes
+        rounding.begin(net, (batch_of(data, chosen(), i, exchange)[0] for i in own))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:
-        mine()
         rows = chosen()
         coming = ahead.submit(batch_of, data, rows, seed * 1_000_003, exchange)
         for step in range(steps):
@@ -130,8 +139,15 @@ def train(
             unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
             shown, rows = rows, chosen()
             coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1, exchange)
-            logits = net(x.contiguous(memory_format=torch.channels_last))
+            x = x.contiguous(memory_format=torch.channels_last)
+            features = net.features(x)
+            logits = net.head(net.drop(features))
             value = loss(logits, may, unboxed, believed=start is not None or step > BELIEVED_FROM * steps)
+            if rounded:
+                with rounding.exactly(net):
+                    exact = torch.softmax(net.head(net.features(x)), 1)
+                given = torch.log_softmax(net.head(features), 1)
+                value = value + DRIFT * F.kl_div(given, exact, reduction="batchmean")
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -142,6 +158,8 @@ def train(
             if step % MINED_EVERY == 0:
                 mine()
             progress(step + 1, float(value.detach()))
+    if rounded:
+        rounding.end(net)
     trained: Classifier = net.eval()
     return trained
 

@@ -35,6 +35,7 @@ def detector(
     steps_base: Annotated[int, Steps] = 2000,
     steps_fold: Annotated[int, Steps] = 1000,
     steps: Annotated[int, Steps] = 1000,
+    steps_rounded: Annotated[int, Steps] = 400,
     seed: Seed = 0,
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
@@ -42,7 +43,8 @@ def detector(
         from training.data import data_root
         from training.recipe import DetectorSteps, train_detectors
 
-        train_detectors(RunDir(out_dir), data_root(), DetectorSteps(steps_base, steps_fold, steps), seed, progress)
+        train_detectors(RunDir(out_dir), data_root(), DetectorSteps(steps_base, steps_fold, steps, steps_rounded), seed,
+                        progress)  # fmt: skip
 
 
 @app.command()
@@ -51,6 +53,7 @@ def classifier(
     steps_fold: Annotated[int, Steps] = 2100,
     steps: Annotated[int, Steps] = 2100,
     steps_last: Annotated[int, Steps] = 600,
+    steps_rounded: Annotated[int, Steps] = 400,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""
@@ -58,7 +61,8 @@ def classifier(
         from training.data import data_root
         from training.recipe import ClassifierSteps, train_classifiers
 
-        train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps, steps_last), seed, progress)
+        train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps, steps_last, steps_rounded),
+                          seed, progress)  # fmt: skip
 
 
 @app.command()

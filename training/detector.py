@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from edge.types import KINDS, Floats, Pixels
+from training import rounding
 from training.augment import another_microscope
 from training.fields import TrainingField, centres
 from training.networks import STRIDE, Detector
@@ -26,6 +27,12 @@ SHOWN_MIN = 0.45
 
 ON_SICKLE = 0.75
 """Share of the crops of a positive field that are laid round one of its boxed cells."""
+
+MAY_BE_CELL = 0.05
+"""Score below which it matters little what rounding does."""
+
+DRIFT = 2.0
+"""Weight of `drift` in the loss."""
 
 SMALL = 200
 """A picture smaller than this at the canonical scale shares its crop with three others."""
@@ -131,6 +138,16 @@ def loss(heat: Tensor, sides: Tensor, wanted: tuple[Tensor, Tensor, Tensor, Tens
     return focal + 2.0 * ((1 - giou) * weight).sum() / weight.sum().clamp_min(1)
 
 
+def drift(heat: Tensor, sides: Tensor, exact: tuple[Tensor, Tensor]) -> Tensor:
+    """Return how far rounding moves scores and boxes from the exact ones where there may be a cell."""
+    score = torch.sigmoid(exact[0])
+    likely = score > MAY_BE_CELL
+    moved = ((torch.sigmoid(heat) - score) ** 2)[likely].sum() / likely.sum().clamp_min(1)
+    near = likely.any(1, keepdim=True)
+    resized = ((torch.log(sides) - torch.log(exact[1])).abs() * near).sum() / near.sum().clamp_min(1)
+    return 10 * moved + resized
+
+
 def batch_of(fields: Sequence[Sequence[TrainingField]], seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Make a batch from the given fields; the same seed gives the same batch."""
     rng, g = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -149,8 +166,9 @@ def train(
     start: Detector | None = None,
     learning_rate: float = 2e-3,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    rounded: bool = False,
 ) -> Detector:
-    """Train on batches that take `shares[i]` crops from `sets[i]`.
+    """Train on batches that take `shares[i]` crops from `sets[i]`; rounded: to bear INT8, see `training.rounding`.
 
     The learning rate ends at nought, so the last weights count.
     """
@@ -160,8 +178,6 @@ def train(
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = net.to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
 
     def drawn(fields: Sequence[TrainingField]) -> list[TrainingField]:
         first = fields[int(rng.integers(len(fields)))]
@@ -171,19 +187,31 @@ def train(
     def chosen() -> list[list[TrainingField]]:
         return [drawn(s) for s, share in zip(sets, shares, strict=True) for _ in range(share)]
 
+    if rounded:
+        own = (abs(seed * 1_000_003 - i) for i in range(1, rounding.BATCHES + 1))  # seeds that no step takes
+        rounding.begin(net, (batch_of(chosen(), i)[0] for i in own))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(batch_of, chosen(), seed * 1_000_003)
         for step in range(steps):
             x, wanted = coming.result()
             coming = ahead.submit(batch_of, chosen(), seed * 1_000_003 + step + 1)
-            heat, sides = net(x.contiguous(memory_format=torch.channels_last))
+            x = x.contiguous(memory_format=torch.channels_last)
+            heat, sides = net(x)
             value = loss(heat, sides, wanted)
+            if rounded:
+                with rounding.exactly(net):
+                    exact = net(x)
+                value = value + DRIFT * drift(heat, sides, exact)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             progress(step + 1, float(value.detach()))
+    if rounded:
+        rounding.end(net)
     trained: Detector = net.eval()
     return trained
 

@@ -13,6 +13,33 @@ CROP_PX = 64
 """Side of the classifier's crop: 16 µm, the length of the longest sickle cells."""
 
 
+INT8_MAX = 127
+"""Steps of symmetric INT8 above nought."""
+
+
+class Rectified(nn.Module):
+    """A ReLU with an upper limit, infinite until `training.rounding` measures it.
+
+    While it `rounds`, its answers are whole parts of the limit, as INT8 will round them.
+    """
+
+    high: Tensor
+    rounds = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("high", torch.full((), torch.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, what lies beyond the limits cut off."""
+        high = float(self.high)
+        if high == torch.inf:
+            return F.relu(x)
+        if self.rounds:
+            return torch.fake_quantize_per_tensor_affine(x, high / INT8_MAX, 0, 0, INT8_MAX)
+        return F.hardtanh(x, 0.0, high)
+
+
 class ConvBlock(nn.Sequential):
     """Convolution, batch normalisation, ReLU."""
 
@@ -20,7 +47,7 @@ class ConvBlock(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(),
+            Rectified(),
         )
 
 
@@ -31,10 +58,11 @@ class Residual(nn.Module):
         super().__init__()
         self.body = nn.Sequential(ConvBlock(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False),
                                   nn.BatchNorm2d(width))  # fmt: skip
+        self.sum = Rectified()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return planes of the same shape."""
-        return F.relu(x + self.body(x))
+        return self.sum(x + self.body(x))
 
 
 class Depthwise(nn.Module):
@@ -44,10 +72,11 @@ class Depthwise(nn.Module):
         super().__init__()
         self.body = nn.Sequential(ConvBlock(width, width, 5, groups=width), nn.Conv2d(width, width, 1, bias=False),
                                   nn.BatchNorm2d(width))  # fmt: skip
+        self.sum = Rectified()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return planes of the same shape."""
-        return F.relu(x + self.body(x))
+        return self.sum(x + self.body(x))
 
 
 def normalised(pixels: Tensor) -> Tensor:
@@ -69,8 +98,10 @@ class Detector(nn.Module):
         self.at8 = nn.Sequential(ConvBlock(32, 64, stride=2), Residual(64))
         self.at16 = nn.Sequential(ConvBlock(64, 96, stride=2), Residual(96))
         self.up16 = ConvBlock(96, 64, 1)
+        self.sum8 = Rectified()
         self.fuse8 = ConvBlock(64, 64)
         self.up8 = ConvBlock(64, 32, 1)
+        self.sum4 = Rectified()
         self.fuse4 = ConvBlock(32, 32)
         self.head = ConvBlock(32, 48)
         self.heat = nn.Conv2d(48, kinds, 1)
@@ -83,8 +114,8 @@ class Detector(nn.Module):
         at4 = self.at4(self.stem(x))
         at8 = self.at8(at4)
         at16 = self.at16(at8)
-        at8 = self.fuse8(at8 + F.interpolate(self.up16(at16), scale_factor=2.0, mode="nearest"))
-        at4 = self.fuse4(at4 + F.interpolate(self.up8(at8), scale_factor=2.0, mode="nearest"))
+        at8 = self.fuse8(self.sum8(at8 + F.interpolate(self.up16(at16), scale_factor=2.0, mode="nearest")))
+        at4 = self.fuse4(self.sum4(at4 + F.interpolate(self.up8(at8), scale_factor=2.0, mode="nearest")))
         features = self.head(at4)
         return self.heat(features), torch.exp(self.sides(features).clamp(-2, 4)) * STRIDE
 

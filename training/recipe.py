@@ -15,7 +15,7 @@ from edge.errors import ModelError
 from edge.types import CANONICAL_UM_PER_PX
 from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
-from training import classifier, detector
+from training import classifier, detector, rounding
 from training.classifier import EXCHANGE_LAST
 from training.crops import SHARES_LAST, STREAMS, joined, middles, of_fields, of_slides
 from training.data import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
@@ -38,8 +38,8 @@ SLIDES = 60
 
 DRAWN = STREAMS.index("rendered")
 
-LAST = 100
-"""Added to the seed for the last steps."""
+LAST, ROUNDED = 100, 200
+"""Added to the seed for the last steps, and for those that teach to bear INT8."""
 
 USUAL = 8000
 """Cells by which a classifier learns what cells usually look like."""
@@ -56,20 +56,28 @@ SHARES = (4, 2, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class DetectorSteps:
-    """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one."""
+    """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one.
+
+    rounded: of each but the base, to bear INT8.
+    """
 
     base: int = 2000
     fold: int = 1000
     shipped: int = 1000
+    rounded: int = 400
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSteps:
-    """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one; last, of each."""
+    """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one.
+
+    last, of each; rounded, of each, to bear INT8.
+    """
 
     fold: int = 2100
     shipped: int = 2100
     last: int = 600
+    rounded: int = 400
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
@@ -93,6 +101,8 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
         sets = [txl, *_sets(taught, folds)]
         net = detector.train(sets, SHARES, n, seed + i, detector.restored(run.base), 2e-3,
                              _of(f"detector {name}", n, progress))  # fmt: skip
+        report = _of(f"detector {name} for INT8", steps.rounded, progress)
+        net = detector.train(sets, SHARES, steps.rounded, seed + i + ROUNDED, net, rounding.LEARNING_RATE, report, True)
         detector.save(net, run.detector(name))
 
 
@@ -118,6 +128,9 @@ def train_classifiers(
         net = classifier.train(mine, n, own_seed, progress=report)
         report = _of(f"classifier {name} at last", steps.last, progress)
         net = classifier.train(mine, steps.last, own_seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report)
+        report = _of(f"classifier {name} for INT8", steps.rounded, progress)
+        net = classifier.train(mine, steps.rounded, own_seed + ROUNDED, rounding.LEARNING_RATE, net, SHARES_LAST,
+                               EXCHANGE_LAST, report, True)  # fmt: skip
         usual = np.random.default_rng(own_seed).permutation(np.nonzero(mine.stream != DRAWN)[0])[:USUAL]
         acquaint(net, middles(mine.patches[usual]))
         classifier.save(net, run.classifier(name))
