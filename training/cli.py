@@ -27,6 +27,7 @@ Out = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")]
 Steps = typer.Option(min=4, help="Steps of the optimiser.")
+StepsRounded = typer.Option(min=0, help="Last steps, which teach to bear INT8; 0 leaves them out.")
 
 
 @app.command()
@@ -35,7 +36,7 @@ def detector(
     steps_base: Annotated[int, Steps] = 2000,
     steps_fold: Annotated[int, Steps] = 1000,
     steps: Annotated[int, Steps] = 1000,
-    steps_rounded: Annotated[int, Steps] = 400,
+    steps_rounded: Annotated[int, StepsRounded] = 400,
     seed: Seed = 0,
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
@@ -53,7 +54,7 @@ def classifier(
     steps_fold: Annotated[int, Steps] = 2100,
     steps: Annotated[int, Steps] = 2100,
     steps_last: Annotated[int, Steps] = 600,
-    steps_rounded: Annotated[int, Steps] = 400,
+    steps_rounded: Annotated[int, StepsRounded] = 400,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""

@@ -13,6 +13,9 @@ SHRINKAGE = 0.02
 """Part of the mean variance that is added to each direction: the directions in which cells hardly vary are few cells'
 noise, and rounding to INT8 would fill them."""
 
+EDGE = 0.99
+"""Part of usual cells whose novelty is at most 1, by features and by colours alike."""
+
 BATCH = 256
 
 
@@ -27,6 +30,9 @@ def acquaint(net: Classifier, pictures: Pixels) -> None:
         whiten = _whitening(features - middles[named])
         seen = torch.cat([colours(x) for x in planes])
         whiten_colour = _whitening(seen - seen.mean(0))
+        # Each distance counts by its own spread: of three sets so differently stained colours are far from any middle.
+        whiten /= _edge((features - middles[named]) @ whiten)
+        whiten_colour /= _edge((seen - seen.mean(0)) @ whiten_colour)
     net.whiten.copy_(whiten)
     net.usual.copy_(middles @ whiten)
     net.whiten_colour.copy_(whiten_colour)
@@ -35,6 +41,11 @@ def acquaint(net: Classifier, pictures: Pixels) -> None:
 
 def _middle(features: Tensor, chosen: Tensor) -> Tensor:
     return features[chosen].mean(0) if chosen.any() else features.mean(0)
+
+
+def _edge(apart: Tensor) -> float:
+    """Return the distance that few usual cells exceed."""
+    return float(torch.quantile(apart.square().mean(1).sqrt(), EDGE))
 
 
 def _whitening(apart: Tensor) -> Tensor:

@@ -184,11 +184,11 @@ class Classifier(nn.Module):
         return self.head(self.drop(self.features(x)))
 
     def novelty(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return how far cells are from those trained on, (N,): some 1 for a usual cell.
+        """Return how far cells are from those trained on, (N,): at most 1 for nearly all usual cells.
 
-        The larger of two Mahalanobis distances, root mean square of the dimensions: of the features from the nearest
-        class, with one covariance for all (Lee et al. 2018, arXiv 1807.03888), and of the colours, which training
-        makes the features blind to. Bounded, so that half precision can hold it.
+        The larger of two Mahalanobis distances, root mean square of the dimensions, each by its own spread: of the
+        features from the nearest class, with one covariance for all (Lee et al. 2018, arXiv 1807.03888), and of the
+        colours, which training makes the features blind to. Bounded, so that half precision can hold it.
         """
         apart = (features @ self.whiten)[:, None] - self.usual[None]
         off_colour = colours(x) @ self.whiten_colour - self.usual_colour

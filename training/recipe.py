@@ -58,7 +58,7 @@ SHARES = (4, 2, 1, 1)
 class DetectorSteps:
     """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one.
 
-    rounded: of each but the base, to bear INT8.
+    rounded: of each but the base, to bear INT8; 0 leaves them out.
     """
 
     base: int = 2000
@@ -71,7 +71,7 @@ class DetectorSteps:
 class ClassifierSteps:
     """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one.
 
-    last, of each; rounded, of each, to bear INT8.
+    last, of each; rounded, of each, to bear INT8, 0 leaves them out.
     """
 
     fold: int = 2100
@@ -101,8 +101,10 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
         sets = [txl, *_sets(taught, folds)]
         net = detector.train(sets, SHARES, n, seed + i, detector.restored(run.base), 2e-3,
                              _of(f"detector {name}", n, progress))  # fmt: skip
-        report = _of(f"detector {name} for INT8", steps.rounded, progress)
-        net = detector.train(sets, SHARES, steps.rounded, seed + i + ROUNDED, net, rounding.LEARNING_RATE, report, True)
+        if steps.rounded:
+            report = _of(f"detector {name} for INT8", steps.rounded, progress)
+            net = detector.train(sets, SHARES, steps.rounded, seed + i + ROUNDED, net, rounding.LEARNING_RATE, report,
+                                 rounded=True)  # fmt: skip
         detector.save(net, run.detector(name))
 
 
@@ -128,9 +130,10 @@ def train_classifiers(
         net = classifier.train(mine, n, own_seed, progress=report)
         report = _of(f"classifier {name} at last", steps.last, progress)
         net = classifier.train(mine, steps.last, own_seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report)
-        report = _of(f"classifier {name} for INT8", steps.rounded, progress)
-        net = classifier.train(mine, steps.rounded, own_seed + ROUNDED, rounding.LEARNING_RATE, net, SHARES_LAST,
-                               EXCHANGE_LAST, report, True)  # fmt: skip
+        if steps.rounded:
+            report = _of(f"classifier {name} for INT8", steps.rounded, progress)
+            net = classifier.train(mine, steps.rounded, own_seed + ROUNDED, rounding.LEARNING_RATE, net, SHARES_LAST,
+                                   EXCHANGE_LAST, report, rounded=True)  # fmt: skip
         usual = np.random.default_rng(own_seed).permutation(np.nonzero(mine.stream != DRAWN)[0])[:USUAL]
         acquaint(net, middles(mine.patches[usual]))
         classifier.save(net, run.classifier(name))
