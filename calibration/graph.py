@@ -42,7 +42,10 @@ class Graph:
 
     def rectifies(self, node: Any) -> bool:
         """Whether a node is a ReLU, with or without an upper limit."""
-        return node.op_type == "Relu" or (node.op_type == "Clip" and not self.array(node.input[1]).any())
+        if node.op_type == "Clip":
+            low = node.input[1] if len(node.input) > 1 else ""
+            return low in self.constants and not self.array(low).any()
+        return bool(node.op_type == "Relu")
 
 
 def load(path: Path) -> tuple[onnx.ModelProto, Contract]:

@@ -16,12 +16,14 @@ torch = pytest.importorskip("torch", reason="torch not installed (make test-trai
 from calibration.graph import Graph  # noqa: E402
 from calibration.quantise import planned, signed  # noqa: E402
 from calibration.ranges import found_ranges  # noqa: E402
+from edge.errors import ModelError  # noqa: E402
 from export.graph import fold  # noqa: E402
 from training import classifier, detector  # noqa: E402
 from training.crops import of_fields  # noqa: E402
 from training.data import read_txl  # noqa: E402
 from training.fields import TrainingField, scaled_by_labels  # noqa: E402
 from training.networks import Classifier, ClassifierGraph, Detector, DetectorGraph, Rectified  # noqa: E402
+from training.rundir import write_torch  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
@@ -95,6 +97,13 @@ def test_what_a_device_runs_rounds_nothing_and_stays_within_its_limits(
     assert float((steps - steps.round()).abs().max()) > 0.1, "rounded still"
 
 
+def test_weights_of_a_network_without_limits_are_named_with_what_to_do(made: Made, tmp_path: Path) -> None:
+    weights = made["classifier"][0].state_dict()
+    write_torch({name: value for name, value in weights.items() if not name.endswith(".high")}, tmp_path / "old.pt")
+    with pytest.raises(ModelError, match=r"(?s)old\.pt are not those of today's Classifier: .*--steps-rounded 0"):
+        classifier.restored(tmp_path / "old.pt")
+
+
 def test_the_last_steps_begin_from_the_trained_weights_and_leave_a_file_like_any_other(
     made: Made, tmp_path: Path
 ) -> None:
@@ -103,7 +112,6 @@ def test_the_last_steps_begin_from_the_trained_weights_and_leave_a_file_like_any
         module.save(net, tmp_path / f"{role}.pt")
         again = module.restored(tmp_path / f"{role}.pt")
         assert isinstance(again, restored)
-        assert set(again.state_dict()) == set(net.state_dict())
-        assert all(
-            torch.equal(a, b) for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True)
-        )
+        before, after = net.state_dict(), again.state_dict()
+        assert set(after) == set(before)
+        assert all(torch.equal(after[name], before[name]) for name in before)

@@ -16,7 +16,7 @@ from training import rounding
 from training.augment import another_microscope, exchanged, turned
 from training.crops import SHARES, STREAMS, Patches, allowed
 from training.networks import CROP_PX, Classifier, ClassifierGraph
-from training.rundir import load_weights, save_weights
+from training.rundir import restore, save_weights
 from training.transplant import transplanted
 
 NORMAL, SICKLE, OTHER = (CLASSES.index(name) for name in ("normal", "sickle", "other"))
@@ -127,8 +127,7 @@ def train(
 
     mine()
     if rounded:
-        own = (abs(seed * 1_000_003 - i) for i in range(1, rounding.BATCHES + 1))  # seeds that no step takes
-        rounding.begin(net, (batch_of(data, chosen(), i, exchange)[0] for i in own))
+        rounding.begin(net, lambda own: batch_of(data, chosen(), own, exchange)[0], seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:
@@ -180,6 +179,5 @@ def save(net: Classifier, path: Path) -> None:
 def restored(path: Path) -> Classifier:
     """Read weights written by `save`."""
     net = Classifier()
-    net.load_state_dict(load_weights(path))
-    net.eval()
+    restore(net, path)
     return net

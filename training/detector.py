@@ -17,7 +17,7 @@ from training import rounding
 from training.augment import another_microscope
 from training.fields import TrainingField, centres
 from training.networks import STRIDE, Detector
-from training.rundir import load_weights, save_weights
+from training.rundir import restore, save_weights
 
 CROP = 256
 """Side of a training crop in canonical pixels."""
@@ -188,8 +188,7 @@ def train(
         return [drawn(s) for s, share in zip(sets, shares, strict=True) for _ in range(share)]
 
     if rounded:
-        own = (abs(seed * 1_000_003 - i) for i in range(1, rounding.BATCHES + 1))  # seeds that no step takes
-        rounding.begin(net, (batch_of(chosen(), i)[0] for i in own))
+        rounding.begin(net, lambda own: batch_of(chosen(), own)[0], seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:
@@ -224,6 +223,5 @@ def save(net: Detector, path: Path) -> None:
 def restored(path: Path) -> Detector:
     """Read weights written by `save`."""
     net = Detector()
-    net.load_state_dict(load_weights(path))
-    net.eval()
+    restore(net, path)
     return net

@@ -30,9 +30,6 @@ def acquaint(net: Classifier, pictures: Pixels) -> None:
         whiten = _whitening(features - middles[named])
         seen = torch.cat([colours(x) for x in planes])
         whiten_colour = _whitening(seen - seen.mean(0))
-        # Each distance counts by its own spread: of three sets so differently stained colours are far from any middle.
-        whiten /= _edge((features - middles[named]) @ whiten)
-        whiten_colour /= _edge((seen - seen.mean(0)) @ whiten_colour)
     net.whiten.copy_(whiten)
     net.usual.copy_(middles @ whiten)
     net.whiten_colour.copy_(whiten_colour)
@@ -43,14 +40,14 @@ def _middle(features: Tensor, chosen: Tensor) -> Tensor:
     return features[chosen].mean(0) if chosen.any() else features.mean(0)
 
 
-def _edge(apart: Tensor) -> float:
-    """Return the distance that few usual cells exceed."""
-    return float(torch.quantile(apart.square().mean(1).sqrt(), EDGE))
-
-
 def _whitening(apart: Tensor) -> Tensor:
-    """Return the matrix (d, d) that gives each direction of `apart` (N, d) the variance 1, small ones less."""
+    """Return the matrix (d, d) that gives each direction of `apart` (N, d) the same variance, small ones less.
+
+    The distances come out at most 1 but for few: each kind of them counts by its own spread, for colours of three sets
+    so differently stained are far from any middle.
+    """
     covariance = (apart.double().T @ apart.double()) / len(apart)
     covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
     values, vectors = np.linalg.eigh(covariance.numpy())
-    return torch.from_numpy(vectors / np.sqrt(values)).float()
+    whiten = torch.from_numpy(vectors / np.sqrt(values)).float()
+    return whiten / torch.quantile((apart @ whiten).square().mean(1).sqrt(), EDGE)

@@ -31,7 +31,7 @@ class Rectified(nn.Module):
         self.register_buffer("high", torch.full((), torch.inf))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, what lies beyond the limits cut off."""
+        """Return x, what lies below nought or above the limit cut off."""
         high = float(self.high)
         if high == torch.inf:
             return F.relu(x)

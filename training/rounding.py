@@ -9,7 +9,7 @@ Gradients pass through the rounding as if it were not there (Bengio et al. 2013,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -47,9 +47,12 @@ class OnGrid(nn.Module):
         return torch.fake_quantize_per_channel_affine(weight, step, zero, 0, -WEIGHT_MAX, WEIGHT_MAX)
 
 
-def begin(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Bound a network by planes (N, 3, H, W) such as it is trained on, and let it round until `end`."""
-    _bound(net, batches)
+def begin(net: nn.Module, batch: Callable[[int], Tensor], seed: int) -> None:
+    """Bound a network by what it is trained on, and let it round until `end`.
+
+    batch: makes planes (N, 3, H, W) from a seed; none is asked for that a step of a training by `seed` takes.
+    """
+    _bound(net, (batch(abs(seed * 1_000_003 - i)) for i in range(1, BATCHES + 1)))
     for layer in _layers(net):
         parametrize.register_parametrization(layer, "weight", OnGrid())
     _let(net, rounds=True)
@@ -66,9 +69,11 @@ def end(net: nn.Module) -> None:
 def exactly(net: nn.Module) -> Iterator[None]:
     """Let a network that rounds answer for a while as fp32 will, without gradients."""
     _let(net, rounds=False)
-    with torch.no_grad():
-        yield
-    _let(net, rounds=True)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        _let(net, rounds=True)
 
 
 def _let(net: nn.Module, rounds: bool) -> None:

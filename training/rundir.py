@@ -106,6 +106,19 @@ def load_weights(path: Path) -> dict[str, Any]:
     return weights
 
 
+def restore(net: torch.nn.Module, path: Path) -> None:
+    """Give a network weights written by `save_weights`; raises ModelError, also when they are of another network."""
+    weights = load_weights(path)
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"weights {path} are not those of today's {type(net).__name__}: {error}. Those of 0.3.0 and earlier know "
+            "no limits of a ReLU. Train again, in another folder, with --steps-rounded 0 for networks like those"
+        ) from error
+    net.eval()
+
+
 def digest(path: Path) -> str:
     """Return the sha256 of a file of weights; raises ModelError when it is absent."""
     if not path.is_file():
