@@ -17,6 +17,9 @@ from training.seen import RED, SICKLE, Seen
 THRESHOLD_STEP = 1e-6
 """A threshold is the next multiple of this above a probability."""
 
+FAR = -1e9
+"""Least `nearness` of a cell within a box."""
+
 NEVER = 2.0
 """A threshold at which no cell is called sickle."""
 
@@ -28,11 +31,16 @@ def found_boxes(s: Seen, threshold: float, gate: bool = False) -> tuple[int, int
         return 0, len(wanted)
     called = np.nonzero((s.reading.labels(threshold) == SICKLE) & ~s.reading.border)[0]
     called = called[np.argsort(-s.reading.prob[called, SICKLE], kind="stable")]
-    at = s.reading.centres[called][:, None]
-    inside = ((at > wanted[None, :, :2]) & (at < wanted[None, :, 2:])).all(2)
-    away = np.linalg.norm(at - (wanted[None, :, :2] + wanted[None, :, 2:]) / 2, axis=2)
     # One call credits one box: of several that hold it, the one whose middle it is nearest to.
-    return len(greedy(np.where(inside, -away, -np.inf).astype(np.float32), -1e9)), len(wanted)
+    return len(greedy(nearness(s.reading.centres[called], wanted), FAR)), len(wanted)
+
+
+def nearness(centres: Floats, boxes: Floats) -> Floats:
+    """Return how near (N, M) centres (N, 2) are to the middles of boxes (M, 4) in pixels, negative; −∞ if outside."""
+    at = centres[:, None]
+    inside = ((at > boxes[None, :, :2]) & (at < boxes[None, :, 2:])).all(2)
+    away = np.linalg.norm(at - (boxes[None, :, :2] + boxes[None, :, 2:]) / 2, axis=2)
+    return np.where(inside, -away, -np.inf).astype(np.float32)
 
 
 def recall(seen: Sequence[Seen], thresholds: Thresholds, gate: bool = False) -> Figure:
