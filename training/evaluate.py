@@ -15,11 +15,12 @@ import torch
 from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
-from training import finding, sickling, transfer, unfamiliar
+from training import certainty, finding, insilico, sickling, transfer, unfamiliar
 from training.classifier import restored as restored_classifier
 from training.data import LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
+from training.known import known_cells
 from training.networks import CROP_PX
 from training.readings import read_fields
 from training.recipe import LIKELY_UM_PER_PX
@@ -89,21 +90,43 @@ def evaluate(
     read = read_out_of_fold(run, root, fields_max, progress)
     novelty = {fold: unfamiliar.chosen([s for s in read if s.field.fold != fold]) for fold in (*FOLDS, SHIPPED)}
     seen = [unfamiliar.judged(s, novelty[s.field.fold]) for s in read]
-    uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
     thresholds = chosen_thresholds(seen, target)
-    negative = of(uganda, "uganda_scd", "negative")
-    blank = sickling.limit_of_blank(negative, thresholds)
-    write_release(run, seen, thresholds[SHIPPED], novelty[SHIPPED], blank)
+    blank = insilico.limit_of_blank(of(seen, "uganda_scd", "negative"), thresholds)
+    write_release(run, seen, thresholds[SHIPPED], novelty[SHIPPED], blank.value)
     validation = read_fields(run.shipped(), thinned(read_txl(root, "val"), fields_max), run.readings / "txl-val.jsonl",
                              progress)  # fmt: skip
     validation = [unfamiliar.judged(s, novelty[SHIPPED]) for s in validation]
-    figures = {
+    figures = counted(seen, validation, thresholds, blank)
+    if transferred:
+        uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
+        changed = transfer.Changed(run, novelty, progress)
+        figures["field_score"] = transfer.field_scores(changed, uganda, thresholds)
+        figures["transfer"] = {
+            **transfer.pasted_cells(changed, uganda, thresholds),
+            **transfer.exchanged_looks(changed, uganda, chula, thresholds),
+        }
+    return Evaluation(seen, thresholds, blank.value, figures)
+
+
+def counted(
+    seen: list[Seen], validation: list[Seen], thresholds: Thresholds, blank: Figure
+) -> dict[str, dict[str, Figure]]:
+    """Count the figures of fields as they were taken, by section; blank: the limit of blank of the contract."""
+    uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
+    known = known_cells(seen, thresholds)
+    return {
         "detection": finding.detection(validation, thresholds[SHIPPED]),
         "counts": finding.counts(chula, thresholds),
         "sickle": sickle_figures(uganda, chula, thresholds),
         "mimics": sickling.mimics(chula, thresholds),
         "folds": fold_figures(uganda, chula, thresholds),
         "curve": curve(uganda, chula),
+        "calibration": certainty.calibration(known),
+        "abstention": certainty.abstention(known),
+        "in_silico": {
+            "limit_of_blank_of_single_groups": blank,
+            **insilico.samples(uganda, thresholds, blank.value),
+        },
         "field_score": {"auc_colour": sickling.field_auc(uganda, thresholds)},
         "novelty": {
             "fields_refused": unfamiliar.refused(seen),
@@ -112,14 +135,6 @@ def evaluate(
             "cells_not_named_txl_validation": unfamiliar.unnamed(validation),
         },
     }
-    if transferred:
-        changed = transfer.Changed(run, novelty, progress)
-        figures["field_score"] = transfer.field_scores(changed, uganda, thresholds)
-        figures["transfer"] = {
-            **transfer.pasted_cells(changed, uganda, thresholds),
-            **transfer.exchanged_looks(changed, uganda, chula, thresholds),
-        }
-    return Evaluation(seen, thresholds, blank, figures)
 
 
 def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledField]:

@@ -179,9 +179,3 @@ def field_auc(seen: Sequence[Seen], thresholds: Thresholds, of_score: Callable[[
         lambda rows: auc(values[rows], positive[rows]) if 0 < positive[rows].sum() < len(rows) else float("nan"),
     )
     return Figure(auc(values, positive), low, high, f"{positive.sum()} positive, {(~positive).sum()} negative groups")
-
-
-def limit_of_blank(seen: Sequence[Seen], thresholds: Thresholds) -> float:
-    """Return the rate of sickle calls that 95 % of the groups of fields without sickle cells stay below."""
-    rates = [called / max(1, cells) for called, cells in calls_of_groups(seen, thresholds).values()]
-    return float(np.percentile(rates, 95))
