@@ -6,9 +6,11 @@ import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from edge.errors import StorageError
+from edge.types import Pixels
 from edge.vision.classify import called
 from training.data import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.figures import Figure
@@ -19,7 +21,8 @@ from training.seen import ABSTAIN, SICKLE
 
 HEAD = """# Looks at erythrocytes_idb1
 
-The set judges the shipped pair once everything is frozen. Each look is a line here, whatever it showed.
+The set judges the shipped pair once everything is frozen. Each look is a line here, whatever it showed: first in
+colour, then in grey.
 
 | date (UTC) | commit | threshold | result |
 |---|---|---|---|
@@ -27,28 +30,47 @@ The set judges the shipped pair once everything is frozen. Each look is a line h
 
 
 def look(run: RunDir, root: Path, threshold: float, progress: Progress = quiet) -> dict[str, Figure]:
-    """Read each crop with the shipped pair: elongated cells are sickle, circular and other ones are not.
+    """Read each crop with the shipped pair, in colour and in grey, at one threshold.
 
-    Nobody knows which cells share a slide: the intervals take them as independent, and are too narrow.
+    Elongated cells are sickle, circular and other ones are not.
     """
     cells = read_idb1(root)
     reader = Reader(*run.shipped())
-    sickle = []
+
+    def is_sickle(pixels: Pixels) -> bool:
+        prob = reader.crop(pixels, IDB1_UM_PER_PX)
+        return bool(called(prob[None], threshold, ABSTAIN)[0] == SICKLE)
+
+    said = np.zeros((len(cells), 2), bool)
     for i, cell in enumerate(cells):
-        prob = reader.crop(read_pixels(cell.path), IDB1_UM_PER_PX)
-        sickle.append(bool(called(prob[None], threshold, ABSTAIN)[0] == SICKLE))
+        pixels = read_pixels(cell.path)
+        said[i] = is_sickle(pixels), is_sickle(luminance(pixels))
         progress("erythrocytes_idb1", i + 1, len(cells))
-    said, label = np.array(sickle), np.array([cell.label for cell in cells])
+    label = np.array([cell.label for cell in cells])
+    in_grey = {f"{name}_in_grey": figure for name, figure in judged(said[:, 1], label).items()}
+    return {**judged(said[:, 0], label), **in_grey}
+
+
+def luminance(pixels: Pixels) -> Pixels:
+    """Return a picture, uint8 (H, W, 3) RGB, without colour: the luma of ITU-R BT.601 in all three channels."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+
+
+def judged(said: np.ndarray, label: np.ndarray) -> dict[str, Figure]:
+    """Compare sickle calls, bool (N,), with the labels (N,).
+
+    Nobody knows which cells share a slide: the intervals take them as independent, and are too narrow.
+    """
     true = label == "elongated"
 
     def balanced(rows: np.ndarray) -> float:
         t, s = true[rows], said[rows]
         return float((s[t].mean() + (~s[~t]).mean()) / 2) if t.any() and not t.all() else float("nan")
 
-    everything = np.arange(len(cells))
+    everything = np.arange(len(said))
     low, high = bootstrap([str(i) for i in everything], balanced)
     return {
-        "balanced_accuracy": Figure(balanced(everything), low, high, f"{len(cells)} cells"),
+        "balanced_accuracy": Figure(balanced(everything), low, high, f"{len(said)} cells"),
         "recall_elongated": Figure.proportion(int(said[true].sum()), int(true.sum())),
         **{
             f"sickle_calls_{name}": Figure.proportion(int(said[label == name].sum()), int((label == name).sum()))
