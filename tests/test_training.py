@@ -105,10 +105,21 @@ def test_what_is_measured_is_written_with_its_interval_and_command(finished: Run
     page = finished.path / "accuracy.md"
     assert run(finished.path, "report", finished.path, "--page", page).exit_code == 0
     assert (
-        f"| recall | 0.000 | 0.000 to 0.000 | ≥ 0.90 | {figures['sickle']['recall']['counted']} |" in page.read_text()
+        f"| recall | 0.000 | 0.000 to 0.000 | ≥ 0.92 | {figures['sickle']['recall']['counted']} |" in page.read_text()
     )
     assert "sicklescope-train evaluate" in page.read_text()
-    assert (finished.path / "looks.md").read_text().count("recall elongated") == 1
+    assert "ece_above_0.05" in figures["calibration"]
+    assert "abstention" in figures
+    # One group a fold and label makes no sample of ten; the contract's limit of blank is that of single groups.
+    assert list(figures["in_silico"]) == ["limit_of_blank_of_single_groups"]
+    assert (
+        json.loads((finished.release / "classifier.json").read_text())["limit_of_blank"]
+        == content["limit_of_blank"]
+        == figures["in_silico"]["limit_of_blank_of_single_groups"]["value"]
+    )
+    looks = (finished.path / "looks.md").read_text()
+    assert looks.count("\n| 20") == 1
+    assert looks.count("; recall elongated in grey") == 1
 
 
 def test_a_look_with_a_threshold_that_is_not_the_frozen_one_is_refused(data: Path, tmp_path: Path) -> None:
