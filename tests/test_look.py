@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_parts import lay_out
+from training_parts import write
 
 pytest.importorskip("torch", reason="torch not installed (make test-training)")
 
@@ -16,6 +16,18 @@ from training.rundir import RunDir
 from training.seen import SICKLE
 
 pytestmark = pytest.mark.training
+
+
+def cells(root: Path) -> Path:
+    """Write one stained cell of each label; returns the folder of the sets."""
+    pixels = np.full((80, 80, 3), (230, 220, 210), np.uint8)
+    pixels[20:60, 30:50] = (180, 90, 120)
+    labels = ("circular", "elongated", "other")
+    for label in labels:
+        write(root / f"erythrocytes_idb1/color/{label}.png", pixels)
+    rows = "".join(f"color/{label}.png,{label},0\n" for label in labels)
+    (root / "erythrocytes_idb1/cells.csv").write_text(f"path,label,fold\n{rows}")
+    return root
 
 
 class SeesColour:
@@ -35,7 +47,7 @@ class SeesColour:
 
 def test_a_look_is_made_in_colour_and_in_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "Reader", SeesColour)
-    figures = look.look(RunDir(tmp_path), lay_out(tmp_path / "data"), 0.8)
+    figures = look.look(RunDir(tmp_path), cells(tmp_path), 0.8)
     assert len(SeesColour.asked) == 6  # of three cells
     assert figures["recall_elongated"].counted == "1 of 1"
     assert figures["sickle_calls_circular"].counted == "1 of 1"
@@ -48,7 +60,7 @@ def test_both_are_logged_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(look, "Reader", SeesColour)
     page = tmp_path / "looks.md"
     for _ in range(2):
-        look.log_look(page, 0.8, look.look(RunDir(tmp_path), lay_out(tmp_path / "data"), 0.8))
+        look.log_look(page, 0.8, look.look(RunDir(tmp_path), cells(tmp_path), 0.8))
     lines = [line for line in page.read_text().splitlines() if "0.800000" in line]
     assert len(lines) == 2
     assert "balanced accuracy 0.500 (3 cells)" in lines[0]
