@@ -14,9 +14,12 @@ from edge.camera.slide import SlideSpec, View
 from edge.camera.specimen import Specimen
 from edge.screening.verdict import wilson
 from edge.types import CLASSES, RED_CELLS, Cells, Field, Placement, Reason, Rejection
-from edge.vision.constellation import Motion, matched, search
-from edge.vision.constellation import View as Pattern
-from edge.vision.registration import Registrar
+from edge.vision.constellation import matched
+from edge.vision.fieldmap import FACTORS
+from edge.vision.overlay import search
+from edge.vision.pattern import Motion
+from edge.vision.pattern import View as Pattern
+from edge.vision.registration import DOUBT, Registrar
 
 SPEC = SlideSpec(seed=3)
 EYE = Eye()
@@ -58,7 +61,7 @@ def test_each_cell_counts_once_whatever_the_overlap(overlap: float) -> None:
 
 def of_a_stage(says: str) -> tuple[int, float]:
     """Return how many frames of a path of hardly any overlap are not placed, and what is counted of what was shown."""
-    spec, rng, error = replace(SPEC, n_fields=9), np.random.default_rng(1), np.random.default_rng(2)
+    spec, rng, error = replace(SPEC, n_fields=12), np.random.default_rng(1), np.random.default_rng(2)
     walk, not_placed = Walk(spec), 0
     for view in jittered(spec, 0.05, rng):
         true = complex(view.x_um, view.y_um) + complex(*error.normal(0, 5, 2))
@@ -182,23 +185,67 @@ def test_frames_of_another_slide_are_an_island_and_every_cell_of_theirs_is_new()
     assert (strange.islands, strange.found) == (2, len(strange.ids))
 
 
-def test_the_hand_that_holds_a_telephone_may_turn_and_zoom_it() -> None:
+@pytest.mark.parametrize("turn", [14, 25])
+@pytest.mark.parametrize("first_seen", [True, False])
+def test_the_hand_that_holds_a_telephone_may_turn_and_zoom_it(turn: float, first_seen: bool) -> None:
+    # first_seen: whether the eyepiece was seen in the first picture, or only in the second.
     disc = np.hypot(*np.meshgrid(np.arange(640) - 320, np.arange(480) - 240)) < 235
     field = replace(FIELD, visible=disc)
     one = cells(View(0, 0), 1)
-    turned = cells(View(0, 0, 14), 2)
+    turned = cells(View(0, 0, turn), 2)
     at = (turned.boxes[:, :2] + turned.boxes[:, 2:]) / 2
     inside = np.hypot(*(at - (320, 240)).T) < 225
     here = (one.boxes[:, :2] + one.boxes[:, 2:]) / 2
     first = np.hypot(*(here - (320, 240)).T) < 225
     registrar = Registrar()
-    registrar.place(field, Cells(one.boxes[first], one.score[first], one.border[first], one.kind[first]))
+    before = field if first_seen else FIELD
+    registrar.place(before, Cells(one.boxes[first], one.score[first], one.border[first], one.kind[first]))
     found = registrar.place(
         field, Cells(*(part[inside] for part in (turned.boxes, turned.score, turned.border, turned.kind)))
     )
     assert isinstance(found, Placement)
     assert found.islands == 1
-    assert found.turned_deg == pytest.approx(-14, abs=1)
+    assert found.turned_deg == pytest.approx(-turn, abs=1)
+
+
+def test_narrow_strips_hold_a_path_together() -> None:
+    walk, not_placed = Walk(SPEC), 0
+    rng = np.random.default_rng(1)
+    for view in jittered(replace(SPEC, n_fields=20), 0.07, rng):
+        not_placed += isinstance(walk.read(view, rng), Rejection)
+    assert (walk.counts().islands, not_placed) == (1, 0)
+
+
+def test_fields_that_have_nothing_in_common_show_no_evidence() -> None:
+    disc = np.hypot(*np.meshgrid(np.arange(720) - 360, np.arange(720) - 360)) < 355
+    spec = replace(SPEC, width=720, height=720, cells_per_mm2=9000.0, pair_share=0.4)
+    field = Field(np.broadcast_to(np.uint8(0), (720, 720, 3)), disc, (0.0, 0.0), 1.0)
+    views = []
+    for seed in range(6):
+        crowd = Specimen(replace(spec, seed=seed)).truth(View(0, 0))
+        views.append(Pattern.of(field, looked(crowd, spec, EYE, np.random.default_rng(seed))[1]))
+    found = [
+        matched(two.turned(factor), one, motion)
+        for at, one in enumerate(views)
+        for two in views[:at]
+        for factor in FACTORS
+        for motion in search(two.turned(factor), one, 4)
+    ]
+    assert max((match.evidence for match in found), default=0.0) < DOUBT
+
+
+def test_a_bent_picture_of_a_known_field_shows_no_new_cells() -> None:
+    registrar, one = Registrar(), cells(View(0, 0))
+    first = registrar.place(FIELD, one)
+    middle = (one.boxes[:, :2] + one.boxes[:, 2:]) / 2 - (320, 240)
+    u = (middle[:, 0] + 1j * middle[:, 1]) / 240
+    by = 14 * u**2 + 6 * np.abs(u) ** 2  # as a telephone held aslant shows it: 2 to 9 µm at the edges
+    boxes = one.boxes + np.stack([by.real, by.imag] * 2, 1).astype(np.float32)
+    again = registrar.place(FIELD, Cells(boxes, one.score, one.border, one.kind))
+    assert isinstance(first, Placement)
+    assert isinstance(again, Placement)
+    assert (again.islands, again.found) == (1, 0)
+    assert np.array_equal(again.ids[~one.border], first.ids[~one.border])
 
 
 @settings(max_examples=25)

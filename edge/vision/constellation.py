@@ -1,33 +1,26 @@
-"""How two fields lie to each other, by the pattern of their cells alone: light, stain and dirt do not count.
-
-Places are complex numbers, x + iy in µm, about the middle of a field. A `Motion` carries places to another field's:
-w = turn · z + shift, where turn is near 1 (its argument the rotation, its modulus the zoom of a hand-held camera).
-"""
+"""How two fields lie to each other, by the pattern of their cells alone, and how sure that is."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import CANONICAL_UM_PER_PX, Cells, Field, Floats, Mask
+from edge.vision.bend import Bend, Places
+from edge.vision.pattern import Motion, View, xy
 
-Places: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 Ints: TypeAlias = NDArray[np.intp]
-
-GRID_UM = 2.0
-"""Side of a pixel of the coarse map on which fields are first laid over each other."""
 
 NEAR_UM = (5.0, 3.0, 2.0)
 """How near two cells must lie to be taken for one, fit by fit."""
 
-CHANCE_UM = 2.0
-"""Cells that lie as near to each other after the fit speak for it."""
+CHANCE_UM = (0.5, 1.0)
+"""Cells that lie as near to each other after the fit speak for it, the nearer the more: where two pictures are as sharp
+as they should be, the same cell lies within half a micrometre in both.
+"""
 
 SAME_UM = 3.0
 """Cells that lie as near to each other in a good fit are the same; two cells are hardly ever so near."""
@@ -38,128 +31,14 @@ PRIOR_UM2 = 200.0
 TURN_MAX = 0.13
 """A fit that departs this much from what was thought (7°, or 13 %) is no fit."""
 
+BEND_CELLS_MIN, BENT_UM = 30, 0.5
+"""Two fields that share so many cells, half of which lie farther apart than this, are looked at for a bend."""
+
+BENT_NEAR_UM = (6.0, 5.0, 4.0, 3.0)
+"""How near two cells must lie to be taken for one along a bend, fit by fit."""
+
 SEEN_UM = 1.5
 """A cell of which less than this is in both fields is not expected in both."""
-
-OVERLAP_MIN = 0.05
-"""Part of the smaller field that must be shared for the search; red cells are as wide as a twentieth of a field."""
-
-
-LIKE_MIN = 11.0
-"""Significance of a likeness from which it is looked into. Of 40 pairs of fields that had nothing in common the best
-shift reached 8.9 to 12.6; an overlap of 5 % gave 11.6 to 16.6, of 10 % 14 to 19, of 30 % 25 to 32.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """The similarity w = turn · z + shift."""
-
-    turn: complex
-    shift: complex
-
-    def __call__(self, z: Any) -> Any:
-        """Carry places over."""
-        return self.turn * z + self.shift
-
-    def inverse(self) -> Motion:
-        """Return the way back."""
-        return Motion(1 / self.turn, -self.shift / self.turn)
-
-    def after(self, first: Motion) -> Motion:
-        """Return `first`, then this."""
-        return Motion(self.turn * first.turn, self(first.shift))
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The cells of one field.
-
-    low, high: corners of their boxes, µm; half: the field's far corner; seen: coarse mask of
-    what an eyepiece leaves to be seen; whole: that is all.
-    Equality is identity: two views of one place are two views.
-    """
-
-    low: Places
-    high: Places
-    half: complex
-    seen: Mask
-    whole: bool = True
-
-    @classmethod
-    def of(cls, field: Field, cells: Cells) -> View:
-        """Take the boxes of a field's cells."""
-        h, w = field.pixels.shape[:2]
-        half = complex(w, h) / 2 * CANONICAL_UM_PER_PX
-        corners = cells.boxes * CANONICAL_UM_PER_PX - np.array([half.real, half.imag] * 2, np.float32)
-        low, high = np.ascontiguousarray(corners).view(np.complex64).T  # half the memory of complex128, for thousands
-        shape = max(1, round(2 * half.imag / GRID_UM)), max(1, round(2 * half.real / GRID_UM))
-        if field.visible is None:
-            seen = _all_seen(shape)
-        else:
-            thin = cv2.resize(field.visible.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
-            seen = thin.view(np.bool_)
-        return cls(low.copy(), high.copy(), half, seen, field.visible is None)
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    @property
-    def middle(self) -> Places:
-        """Centres of the cells."""
-        return (self.low + self.high) / 2
-
-    def turned(self, factor: complex) -> View:
-        """Return the same cells with their places turned and zoomed, as if within the same field."""
-        middle, reach = self.middle * factor, (self.high - self.low) / 2 * abs(factor)
-        return View(middle - reach, middle + reach, self.half, self.seen, self.whole)
-
-    def with_more(self, low: Places, high: Places) -> View:
-        """Return the field with further cells."""
-        return View(
-            np.concatenate([self.low, low]), np.concatenate([self.high, high]), self.half, self.seen, self.whole
-        )
-
-    def shows(self, z: Places) -> Mask:
-        """Return bool (N,): whether places lie in the field and are seen."""
-        inside = (np.abs(z.real) < self.half.real) & (np.abs(z.imag) < self.half.imag)
-        if not self.whole:
-            h, w = self.seen.shape
-            at = np.nonzero(inside)[0]
-            row, column = (
-                (part / GRID_UM).astype(int) for part in ((z[at] + self.half).imag, (z[at] + self.half).real)
-            )
-            inside[at] = self.seen[np.minimum(row, h - 1), np.minimum(column, w - 1)]
-        return np.asarray(inside, np.bool_)
-
-    def points(self) -> Places:
-        """Return places spread evenly over what is seen, one for about each 10 µm square."""
-        step = max(1, round(10 / GRID_UM))
-        row, column = np.nonzero(self.seen[step // 2 :: step, step // 2 :: step])
-        at = ((column + 1j * row) * step + (step // 2 + 0.5) * (1 + 1j)) * GRID_UM
-        return np.asarray(at - self.half, np.complex128)
-
-    def occupancy(self) -> Floats:
-        """Return the coarse map, float32: what lies under cells, with its mean taken away and one as its deviation."""
-        painted = np.zeros(self.seen.shape, np.uint8)
-        scale = 16 / GRID_UM  # cv2 draws to a sixteenth of a pixel
-        centre, side = (self.middle + self.half) * scale - 8 * (1 + 1j), (self.high - self.low) * scale / 2
-        for at, reach in zip(centre.tolist(), side.tolist(), strict=True):
-            box = round(at.real), round(at.imag)
-            cv2.ellipse(painted, box, (round(reach.real), round(reach.imag)), 0, 0, 360, 255, -1, cv2.LINE_8, 4)
-        drawn = cv2.GaussianBlur(painted, (0, 0), 0.7).astype(np.float32)
-        inside = drawn[self.seen]
-        if not inside.size or inside.std() == 0:
-            return np.zeros_like(drawn)
-        return np.asarray((drawn - inside.mean()) / inside.std() * self.seen, np.float32)
-
-
-@lru_cache(8)
-def _all_seen(shape: tuple[int, int]) -> Mask:
-    """Return the mask of a field of which all is seen, the same one each time, so that it takes memory once."""
-    seen = np.ones(shape, np.bool_)
-    seen.setflags(write=False)
-    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +46,20 @@ class Match:
     """How a field lies to another.
 
     pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many could be. evidence: the
-    probability that as many coincide by chance is below 10 to the minus this (Chernoff bound).
+    probability that as many coincide by chance is below 10 to the minus this (Chernoff bound). bend: what the pairs
+    show beyond the motion.
     """
 
     motion: Motion
     pairs: Ints
     expected: int
     evidence: float
+    bend: Bend | None = None
+
+    def onto(self, z: Places) -> Places:
+        """Carry places of the first over to the second."""
+        w: Places = self.motion(z)
+        return w if self.bend is None else self.bend(w)
 
     @property
     def share(self) -> float:
@@ -184,123 +70,128 @@ class Match:
 NO_MATCH = Match(Motion(1, 0), np.zeros((0, 2), np.intp), 0, 0.0)
 
 
-def search(a: View, b: View, count: int) -> list[Motion]:
-    """Return up to `count` shifts of a field over another at which they look alike, the likeliest first.
-
-    The correlation of the coarse maps is divided by the root of the overlap's area, and so is its significance: a small
-    overlap must be the more alike. Both come by Fourier transform, as in D. Padfield, IEEE Trans. Image Process. 21
-    (2012) 2670.
-    """
-    rows, columns = (cv2.getOptimalDFTSize(m + n) for m, n in zip(a.seen.shape, b.seen.shape, strict=True))
-    like = _correlated(_spectrum(a, rows, columns), _spectrum(b, rows, columns))
-    shared = _overlap(a, b, rows, columns)
-    enough = shared >= OVERLAP_MIN * min(np.count_nonzero(a.seen), np.count_nonzero(b.seen))
-    score = np.where(enough, like / np.sqrt(np.maximum(shared, 1)), 0)
-    found: list[Motion] = []
-    while len(found) < count:
-        row, column = (int(at) for at in np.unravel_index(int(score.argmax()), score.shape))
-        if score[row, column] < LIKE_MIN:
-            break
-        score[np.ix_(np.arange(row - 3, row + 4) % rows, np.arange(column - 3, column + 4) % columns)] = 0
-        down, right = row - rows * (row > rows // 2), column - columns * (column > columns // 2)
-        found.append(Motion(1, complex(right, down) * GRID_UM + a.half - b.half))
-    return found
-
-
-@lru_cache(64)
-def _spectrum(view: View, rows: int, columns: int) -> Floats:
-    return _transformed(view.occupancy(), rows, columns)
-
-
-def _overlap(a: View, b: View, rows: int, columns: int) -> Floats:
-    """Return the overlap's area, in pixels of the coarse map, at every shift."""
-    if a.whole and b.whole:
-        return _overlap_of_whole(a.seen.shape, b.seen.shape, rows, columns)
-    masks = [_transformed(view.seen.astype(np.float32), rows, columns) for view in (a, b)]
-    return _correlated(*masks)
-
-
-@lru_cache(8)
-def _overlap_of_whole(a: tuple[int, ...], b: tuple[int, ...], rows: int, columns: int) -> Floats:
-    return _correlated(*(_transformed(np.ones(shape, np.float32), rows, columns) for shape in (a, b)))
-
-
-def _transformed(plane: Floats, rows: int, columns: int) -> Floats:
-    h, w = plane.shape
-    grown = cv2.copyMakeBorder(plane, 0, rows - h, 0, columns - w, cv2.BORDER_CONSTANT)
-    return np.asarray(cv2.dft(grown), np.float32)
-
-
-def _correlated(a: Floats, b: Floats) -> Floats:
-    """Return Σ a(z) b(z + d) for every shift d, negative ones at the far end, from two spectra."""
-    spectrum = cv2.mulSpectrums(b, a, 0, conjB=True)
-    return np.asarray(cv2.idft(spectrum, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT), np.float32)
-
-
 def matched(a: View, b: View, motion: Motion) -> Match:
     """Fit the motion that carries `a` over `b`, from one that is right to some µm, and say how well it fits."""
     if not (len(a) and len(b)):
         return NO_MATCH
     thought = motion.turn
     for near in NEAR_UM:
-        i, j, at_a, at_b, _ = _paired(a, b, motion, near)
-        if len(i) < 2:
+        pairs = _paired(a, b, motion, near)
+        if len(pairs.i) < 2:
             return NO_MATCH
-        motion = _fitted(motion.inverse()(at_a), at_b, thought)
+        motion = _fitted(motion.inverse()(pairs.at_a), pairs.at_b, thought)
         if abs(motion.turn - thought) > TURN_MAX:
             return NO_MATCH
-    i, j, at_a, at_b, expected = _paired(a, b, motion, SAME_UM)
-    if not len(i):
+    pairs = _paired(a, b, motion, SAME_UM)
+    if not len(pairs.i):
         return NO_MATCH
-    near_enough = int(np.count_nonzero(np.abs(at_a - at_b) <= CHANCE_UM))
-    return Match(motion, np.stack([i, j], 1), expected, _evidence(a, b, motion, near_enough, expected))
+    return Match(motion, pairs.both, pairs.fewer, _evidence(a, b, motion, pairs))
 
 
-def _paired(a: View, b: View, motion: Motion, near: float) -> tuple[Ints, Ints, Places, Places, int]:
-    """Return the cells that lie nearest to each other, their places in `b`, and how many pairs there could be."""
+def bent(a: View, b: View, match: Match) -> Match:
+    """Pair the cells of two fields that surely overlap once more, where a bent picture laid some of them too far apart.
+
+    The evidence stays that of the similarity, which has less to choose from.
+    """
+    i, j = match.pairs.T
+    at_a, at_b = match.motion(a.middle[i]), b.middle[j]
+    if len(i) < BEND_CELLS_MIN or float(np.median(np.abs(at_a - at_b))) < BENT_UM:
+        return match
+    bend = Bend.fitted(at_a, at_b)
+    for near in BENT_NEAR_UM:
+        pairs = _paired(a, b, match.motion, near, bend)
+        bend = Bend.fitted(match.motion(a.middle[pairs.i]), pairs.at_b)
+    pairs = _paired(a, b, match.motion, SAME_UM, bend)
+    if len(pairs.i) <= len(match.pairs):
+        return match
+    return replace(match, pairs=pairs.both, expected=pairs.fewer, bend=bend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Cells i of one field and j of another that lie nearest to each other, and their places in the second.
+
+    fewer, more: of the cells that both should show, how many the one and the other field has.
+    """
+
+    i: Ints
+    j: Ints
+    at_a: Places
+    at_b: Places
+    fewer: int
+    more: int
+
+    @property
+    def both(self) -> Ints:
+        """The pairs, (M, 2)."""
+        return np.stack([self.i, self.j], 1)
+
+
+def _paired(a: View, b: View, motion: Motion, near: float, bend: Bend | None = None) -> _Pairs:
+    """Pair the cells of two fields that lie within so many µm of each other, and have no nearer one."""
     in_a, at_a = _shared(a, b, motion)
+    if bend is not None:
+        at_a = bend(at_a)
     in_b, at_b = _shared(b, a, motion.inverse())
     at_b = motion(at_b)
-    if not (len(in_a) and len(in_b)):
+    fewer, more = sorted((len(in_a), len(in_b)))
+    if not fewer:
         none = np.zeros(0, np.intp)
-        return none, none, at_a[:0], at_b[:0], 0
-    apart = np.abs(at_a[:, None] - at_b[None])
-    nearest = apart.argmin(1)
-    mutual = apart.argmin(0)[nearest] == np.arange(len(in_a))
-    i = np.nonzero(mutual & (apart[np.arange(len(in_a)), nearest] <= near))[0]
+        return _Pairs(none, none, at_a[:0], at_b[:0], 0, more)
+    apart = np.abs(at_a[:, None] - at_b)
+    nearest, all_a = apart.argmin(1), np.arange(len(in_a))
+    mutual = apart.argmin(0)[nearest] == all_a
+    i = np.nonzero(mutual & (apart[all_a, nearest] <= near))[0]
     j = nearest[i]
-    return in_a[i], in_b[j], at_a[i], at_b[j], min(len(in_a), len(in_b))
+    return _Pairs(in_a[i], in_b[j], at_a[i], at_b[j], fewer, more)
 
 
 def _shared(a: View, b: View, motion: Motion) -> tuple[Ints, Places]:
     """Return the cells of `a` that `b` should show, and their middles in `b`, cut as `b` would cut them."""
-    size = (a.high - a.low) / 2 * abs(motion.turn)
-    at = motion(a.middle)
-    low, high = at - size, at + size
-    low.real, low.imag = np.maximum(low.real, -b.half.real), np.maximum(low.imag, -b.half.imag)
-    high.real, high.imag = np.minimum(high.real, b.half.real), np.minimum(high.imag, b.half.imag)
-    left, middle = high - low, (low + high) / 2
-    slight = np.minimum(SEEN_UM, 1.9 * np.minimum(size.real, size.imag))  # a platelet is no larger
-    shown = np.nonzero((left.real > slight) & (left.imag > slight))[0]
-    shown = shown[b.shows(middle[shown])]
-    return shown, middle[shown]
+    size, edge = a.reach * abs(motion.turn), np.array([b.half.real, b.half.imag], np.float32)
+    centre = motion(a.middle)
+    at = xy(centre)
+    low, high = np.maximum(at - size, -edge), np.minimum(at + size, edge)
+    slight = np.minimum(SEEN_UM, 1.9 * size.min(1))  # a platelet is no larger
+    shown = np.nonzero((high - low).min(1) > slight)[0]
+    middle = ((low[shown] + high[shown]) / 2).view(centre.dtype)[:, 0]
+    if b.whole:
+        return shown, middle
+    seen = b.shows(middle)
+    return shown[seen], middle[seen]
 
 
 def _fitted(z: Places, w: Places, thought: complex) -> Motion:
     """Least squares of w = turn · z + shift, drawn a little to the turn that was thought."""
-    mean_z, mean_w = z.mean(), w.mean()
+    mean_z, mean_w = z.sum() / len(z), w.sum() / len(w)
     dz, dw = z - mean_z, w - mean_w
     turn = complex((np.vdot(dz, dw) + PRIOR_UM2 * thought) / (np.vdot(dz, dz).real + PRIOR_UM2))
     return Motion(turn, complex(mean_w - turn * mean_z))
 
 
-def _evidence(a: View, b: View, motion: Motion, found: int, expected: int) -> float:
-    """Return −log10 of the probability that so many cells, strewn at random, lie so near to others."""
+def _evidence(a: View, b: View, motion: Motion, pairs: _Pairs) -> float:
+    """Return −log10 of the probability that so many cells, strewn at random, lie so near to others.
+
+    The better of two radii is taken, and the choice is paid for (Bonferroni).
+    """
     area = max(1.0, float(b.shows(motion(a.points())).sum())) * 100.0
-    chance = 1 - math.exp(-expected / area * math.pi * CHANCE_UM**2)
-    share = found / expected
-    if share <= chance:
+    apart = np.abs(pairs.at_a - pairs.at_b)
+    best = max(
+        _unlikely(int((apart <= near).sum()), pairs.fewer, pairs.more / area * math.pi * near**2) for near in CHANCE_UM
+    )
+    return max(0.0, best - math.log10(len(CHANCE_UM)))
+
+
+def _unlikely(found: int, expected: int, about: float) -> float:
+    """Return −log10 of the Chernoff bound for so many cells found of those expected.
+
+    about: cells in the circle in which one is found. One cell counts for nothing: the fit lays it where it should be.
+    """
+    chance = 1 - math.exp(-about)
+    found, expected = found - 1, expected - 1
+    if found <= chance * expected:
         return 0.0
+    share = found / expected
     gain = share * math.log(share / chance)
     if share < 1:
         gain += (1 - share) * math.log((1 - share) / (1 - chance))

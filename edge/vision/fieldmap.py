@@ -9,13 +9,17 @@ import cmath
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.types import Mask
-from edge.vision.constellation import Match, Motion, Places, View, matched, search
+from edge.vision.bend import Places
+from edge.vision.constellation import Match, bent, matched
+from edge.vision.overlay import search
+from edge.vision.pattern import Motion, View
 from edge.vision.starmap import StarMap
 
 Ids = NDArray[np.int64]
@@ -35,6 +39,9 @@ SHARE_MIN = 0.45
 UNMOVED = 0.9
 """A frame that shares so many cells with the last one, where that one lay, need not be looked for elsewhere."""
 
+STAYS = 0.7
+"""One that shares so many is laid over others only, and not over the last one again."""
+
 CELLS_MIN = 6
 """A field of fewer cells cannot be told from another."""
 
@@ -49,8 +56,9 @@ GUESS_REACH = 4.0
 GAIN_MIN = 0.04
 """A neighbour must show so much of the frame that fewer than two others show."""
 
-TURNS_DEG = (-16, -12, -8, -4, 4, 8, 12, 16)
+TURNS_DEG = (-4, 4, -8, 8, -12, 12, -16, 16, -20, 20, -24, 24, -28, 28)
 ZOOMS = (0.93, 1.07)
+FACTORS = [*(cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG), *map(complex, ZOOMS)]
 """What else is tried with pictures of a telephone held to an eyepiece, which is turned and zoomed by hand."""
 
 
@@ -136,9 +144,10 @@ class FieldMap:
         if last is None or last.number not in self.fields:
             return [], 0.0
         tried = [Link(last.number, matched(view, self.fields[last.number].view, last.match.motion))]
-        if not (sure(tried[0].match) and tried[0].match.share >= UNMOVED):
+        kept = tried[0].match.share if sure(tried[0].match) else 0.0
+        if kept < UNMOVED:
             for number, motion in self._stars.like(view, RECALLED):
-                if number in self.fields:
+                if number in self.fields and not (number == last.number and kept >= STAYS):
                     tried.append(Link(number, matched(view, self.fields[number].view, motion)))
         if links := _best_of_each(tried):
             return self._with_other_islands(view, links), 0.0
@@ -154,6 +163,10 @@ class FieldMap:
             if links := _best_of_each(there, DRIFTED_SURE):
                 return self._with_other_islands(view, links), 0.0
         return [], max((link.match.evidence for link in tried if link.match.share >= SHARE_MIN), default=0.0)
+
+    def bent(self, view: View, link: Link) -> Link:
+        """Return the link with the cells that only show as the same along the bend between the two pictures."""
+        return Link(link.number, bent(view, self.fields[link.number].view, link.match))
 
     def _expected(self, stage_um: complex | None) -> complex:
         """Return where the next frame is guessed to lie."""
@@ -204,22 +217,23 @@ class FieldMap:
         onto = known.place.inverse().after(place)
         match = matched(view, known.view, onto)
         if sure(match, NEIGHBOUR_SURE):
-            return match
+            return bent(view, known.view, match)
         if match.expected < CELLS_MIN:
             return None
         # A long way round does not end quite where it began.
         near = [one for one in search(view, known.view, SEARCHED) if abs(one(0) - onto(0)) < DRIFT_UM]
         found = [found for found in (matched(view, known.view, one) for one in near) if sure(found, DRIFTED_SURE)]
-        return max(found, key=lambda one: one.evidence, default=None)
+        best = max(found, key=lambda one: one.evidence, default=None)
+        return best and bent(view, known.view, best)
 
     def _searched(self, view: View, number: int) -> list[Link]:
         """Lay the frame over a known field in every way."""
         known = self.fields[number].view
         tried = [Link(number, matched(view, known, motion)) for motion in search(view, known, SEARCHED)]
-        if view.whole or any(sure(link.match) for link in tried):
+        if (view.whole and known.whole) or any(sure(link.match) for link in tried):
             return tried
-        for factor in [cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG] + [complex(zoom) for zoom in ZOOMS]:
-            for motion in search(view.turned(factor), known, 1):
+        for factor in FACTORS:
+            for motion in search(_turned(view, factor), known, 1):
                 tried.append(Link(number, matched(view, known, motion.after(Motion(factor, 0)))))
                 if sure(tried[-1].match):
                     return tried
@@ -250,6 +264,12 @@ class FieldMap:
             self._now = self._expected(stage_um)
         if stage_um is not None:
             self._told = stage_um, self._now
+
+
+@lru_cache(len(FACTORS))
+def _turned(view: View, factor: complex) -> View:
+    """Return a turned frame, the same one for each field that it is laid over, so that its spectrum is made once."""
+    return view.turned(factor)
 
 
 def sure(match: Match, limit: float = SURE) -> bool:

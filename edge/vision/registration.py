@@ -12,8 +12,9 @@ import math
 import numpy as np
 
 from edge.types import CELLS_KEPT, Cells, Field, Mask, Placement, Reason, Rejection
-from edge.vision.constellation import NO_MATCH, Motion, View
+from edge.vision.constellation import NO_MATCH
 from edge.vision.fieldmap import CELLS_MIN, SURE, FieldMap, Ids, Known, Link
+from edge.vision.pattern import Motion, View
 
 DOUBT = 8.0
 """Evidence from which a likeness is too good to be chance: a frame between this and SURE is not counted."""
@@ -44,6 +45,7 @@ class Registrar:
         links, doubt = self._map.linked(view, self._last, stage_um)
         if not links and doubt >= DOUBT:
             return Rejection(Reason.NOT_PLACED, doubt, SURE)
+        links = [self._map.bent(view, link) for link in links]
         before, joined = self._given, Joined()
         if links:
             place, island = self._met(links, joined)
@@ -99,17 +101,13 @@ class Registrar:
 
     def _recognised(self, count: int, links: list[Link], joined: Joined) -> Ids:
         """Return each cell's number, that of the same cell in a linked field, or −1."""
-        ids, used = np.full(count, -1, np.int64), set[int]()
+        ids = np.full(count, -1, np.int64)
         for link in links:
-            theirs = self._map.fields[link.number].ids
-            for i, j in link.match.pairs.tolist():
-                number = self._now(int(theirs[j]))
-                if number in used:
-                    continue
-                if ids[i] >= 0:
-                    number = self._make_one(int(ids[i]), number, joined)
-                ids[i] = number
-                used.add(number)
+            i, j = link.match.pairs.T
+            numbers = self._resolved(self._map.fields[link.number].ids[j])
+            news = ~np.isin(numbers, ids[ids >= 0])
+            for at, number in zip(i[news].tolist(), numbers[news].tolist(), strict=True):
+                ids[at] = number if ids[at] < 0 else self._make_one(int(ids[at]), number, joined)
         return ids
 
     def _make_one(self, one: int, other: int, joined: Joined) -> int:
@@ -146,7 +144,7 @@ class Registrar:
         """
         most = max(range(len(links)), key=lambda i: int(shows[i].sum()), default=None)
         if most is not None and shows[most].mean() >= SAME_VIEW:
-            host, onto = self._map.fields.get(links[most].number), links[most].match.motion
+            host, onto = self._map.fields.get(links[most].number), links[most].match.onto
             if host is not None:
                 added = ~np.isin(known.ids, self._resolved(host.ids))
                 if host.view.shows(onto(known.view.middle[added])).all():

@@ -12,7 +12,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.constellation import Motion, Places, View
+from edge.vision.bend import Places
+from edge.vision.pattern import Motion, View
 
 BIN_UM = 2.5
 """Arrows are rounded to this: several times the error of a cell's place, and a twentieth of a turn's effect at 2°."""
