@@ -41,7 +41,7 @@ def main(
     about = machine()
     print(f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}, Python {about['python']}, ", end="")
     gpu = _gpu()
-    runtimes = [ModelsConfig(runtime="onnxruntime")]
+    runtimes = [ModelsConfig(runtime="onnxruntime", precision=precision) for precision in ("fp32", "int8")]
     if gpu is not None:
         print(f"{gpu.name}, compute capability {gpu.compute_capability}, TensorRT {tensorrt_module().__version__}\n")
         runtimes += [ModelsConfig(runtime="tensorrt", precision=precision) for precision in _shipped()]
@@ -93,7 +93,7 @@ def _measured(role: Role, models: ModelsConfig, folder: str, seconds: float, gpu
     loaded = time.perf_counter()
     memory = f", {before_mb - _free_mb(gpu):.0f} MB of GPU memory" if models.runtime == "tensorrt" else ""
     pictures = golden_pictures(network.contract)
-    reference = open_network(role, ModelsConfig(runtime="onnxruntime"))
+    reference = open_network(role, ModelsConfig(runtime="onnxruntime", precision="fp32"))
     differences = compared(network(pictures), reference(pictures), network.contract.thresholds)
     yield (
         f"{name}: first start {built - begun:.1f} s, later {loaded - built:.2f} s{memory}; from fp32 on the CPU it "

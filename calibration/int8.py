@@ -128,10 +128,10 @@ def int8_model(wish: Wish, progress: Progress) -> Written:
 
 
 def _partner(path: Path | None, contract: Contract) -> Network:
-    """Return the fp32 network of the other role: that of a file, or the one this device would run."""
+    """Return the fp32 network of the other role: that of a file, or the chosen or shipped one of this device."""
     role: Role = "classifier" if contract.role == "detector" else "detector"
     if path is None:
-        return open_network(role, Config().models)
+        return open_network(role, Config().models.model_copy(update={"precision": "fp32"}))
     model, its = load(path)
     if its.role != role:
         raise InputError(f"{path} is a {its.role}; beside a {contract.role} a {role} is needed")

@@ -154,7 +154,7 @@ class ModelsConfig(Section):
     runtime: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
     """auto chooses; a named runtime is never replaced by another."""
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
-    """Of a TensorRT engine. auto: as the model file is typed. A shipped model's file of that precision is used."""
+    """Of the networks. auto: INT8 of the shipped models; your own as they are typed. fp16 is for TensorRT alone."""
     threads: int = Field(default=0, ge=0)
     """0: one for each core."""
     tensorrt: TensorRtConfig = TensorRtConfig()

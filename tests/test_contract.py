@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -48,12 +49,17 @@ def rewritten(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.parametrize("name", sorted(SHIPPED_SHA256))
+def test_the_shipped_files_are_those_that_are_pinned(name: str) -> None:
+    assert sha256(SHIPPED_DIR / f"{name}.onnx") == SHIPPED_SHA256[name]
+
+
+@pytest.mark.parametrize(("precision", "form"), [("auto", ".int8.cpu"), ("int8", ".int8.cpu"), ("fp32", "")])
 @pytest.mark.parametrize("role", ROLES)
-def test_the_shipped_models_are_those_that_are_pinned_and_keep_their_contract(role: str) -> None:
-    path = SHIPPED_DIR / f"{role}.onnx"
-    assert sha256(path) == SHIPPED_SHA256[role]
-    network = open_network(role, ModelsConfig())
-    assert network.sha256 == SHIPPED_SHA256[role]
+def test_the_shipped_models_keep_their_contract(role: str, precision: Any, form: str) -> None:
+    network = open_network(role, ModelsConfig(runtime="onnxruntime", precision=precision))
+    assert network.sha256 == SHIPPED_SHA256[f"{role}{form}"]
+    assert network.contract.precision == ("int8" if form else "fp32")
     assert network.contract.role == role
     assert network.contract.um_per_px == CANONICAL_UM_PER_PX
     assert network.contract.classes == (KINDS if role == "detector" else CLASSES)
@@ -85,14 +91,15 @@ def test_a_shipped_model_that_was_cut_short_or_tampered_with_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contract, "SHIPPED_DIR", tmp_path)
-    whole = (SHIPPED_DIR / "detector.onnx").read_bytes()
+    name = "detector.int8.cpu"
+    whole = (SHIPPED_DIR / f"{name}.onnx").read_bytes()
     middle = len(whole) // 2
     for data in (whole[:-1], b"", whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
-        (tmp_path / "detector.onnx").write_bytes(data)
-        with pytest.raises(ModelError, match=rf"expected {SHIPPED_SHA256['detector']}.*Reinstall"):
+        (tmp_path / f"{name}.onnx").write_bytes(data)
+        with pytest.raises(ModelError, match=rf"expected {SHIPPED_SHA256[name]}.*Reinstall"):
             open_network("detector", ModelsConfig())
-    (tmp_path / "detector.onnx").unlink()
-    with pytest.raises(ModelError, match=r"detector\.onnx not found.*Reinstall"):
+    (tmp_path / f"{name}.onnx").unlink()
+    with pytest.raises(ModelError, match=r"detector\.int8\.cpu\.onnx not found.*Reinstall"):
         open_network("detector", ModelsConfig())
 
 

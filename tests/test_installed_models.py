@@ -85,7 +85,7 @@ def test_a_model_is_installed_chosen_and_rolled_back(tmp_path: Path, own: Callab
         result = install(path)
         assert result.exit_code == 0, result.output
         assert f"sha256 {digest(path)}" in result.stdout
-        assert used(tmp_path) == SHIPPED_SHA256["classifier"]  # not in use until chosen
+        assert used(tmp_path) == SHIPPED_SHA256["classifier.int8.cpu"]  # not in use until chosen
         path.unlink()  # what is installed is a copy
     kept = {path.stem: path for path in (tmp_path / "state/models/classifier").glob("*.onnx")}
     assert all(digest(path) == stem for stem, path in kept.items())
@@ -94,9 +94,9 @@ def test_a_model_is_installed_chosen_and_rolled_back(tmp_path: Path, own: Callab
     for name, expected in (("lab-a", a), ("lab-b 1", b), (a[:8], a), ("lab-b", b)):
         assert model("use", name).exit_code == 0
         assert used(tmp_path) == expected
-        assert used(tmp_path, "detector") == SHIPPED_SHA256["detector"]
+        assert used(tmp_path, "detector") == SHIPPED_SHA256["detector.int8.cpu"]
     # Back through every choice, to the shipped one and no further.
-    for expected in (a, b, a, SHIPPED_SHA256["classifier"]):
+    for expected in (a, b, a, SHIPPED_SHA256["classifier.int8.cpu"]):
         assert model("rollback", "classifier").exit_code == 0
         assert used(tmp_path) == expected
     refused(model("rollback", "classifier"), "the shipped one is in use", 3)
@@ -115,7 +115,7 @@ def test_list_shows_what_is_in_use_and_by_what(tmp_path: Path, own: Callable[...
     assert "gate passed 2026-11-20" in listed
     assert listed.count("*") == 2  # one for each role
     assert model("use", "shipped", "--role", "classifier").exit_code == 0
-    assert used(tmp_path) == SHIPPED_SHA256["classifier"]
+    assert used(tmp_path) == SHIPPED_SHA256["classifier.int8.cpu"]
     assert "* lab-a" not in model("list").stdout
 
 
@@ -149,7 +149,7 @@ def test_the_result_says_which_model_made_it(tmp_path: Path, own: Callable[..., 
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["models"]["classifier"]["name"] == "lab-a"
     assert summary["models"]["classifier"]["sha256"] == digest(tmp_path / "lab-a.onnx")
-    assert summary["models"]["detector"]["sha256"] == SHIPPED_SHA256["detector"]
+    assert summary["models"]["detector"]["sha256"] == SHIPPED_SHA256["detector.int8.cpu"]
     findings = {one.what: one.text for one in examine(Config(device=DeviceConfig(state_dir=tmp_path / "state")))}
     assert "lab-a 1" in findings["model classifier"]
 

@@ -76,6 +76,12 @@ def exact(model: onnx.ModelProto) -> Callable[[Pixels], list[np.ndarray]]:
 # ---- the two encodings
 
 
+def shipped_forms(role: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Return the signed and the unsigned form that are shipped."""
+    one, other = (onnx.load(str(SHIPPED_DIR / f"{role}.{form}.onnx")) for form in ("int8", "int8.cpu"))
+    return one, other
+
+
 @pytest.mark.timeout(300)
 def test_both_encodings_see_the_same_in_real_fields_and_cells(
     real_fields: Callable[[str, int], list[Path]],
@@ -87,7 +93,7 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     assert len(windows) >= 50
     cells = np.concatenate([crops(f.pixels, (c := stages.cells(f)).boxes[whole(c)], 64) for f in fields])
     assert len(cells) >= 2000
-    one, other = forms("detector", [window[None] for window in windows[:8]])
+    one, other = shipped_forms("detector")
     plain, fast = exact(one), Memory(other, shipped("detector")[1])
     found, edges, moved = 0, 0, []
     for picture in windows:
@@ -105,7 +111,7 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     assert found > 500
     assert edges <= 0.002 * found
     assert np.percentile(moved, 99) < 0.01
-    one, other = forms("classifier", [cells[::8]])
+    one, other = shipped_forms("classifier")
     plain, fast = exact(one), Memory(other, shipped("classifier")[1])
     prob = np.concatenate([plain(cells[i : i + 64])[0] for i in range(0, 2048, 64)])
     theirs = np.concatenate([fast(cells[i : i + 64])["prob"] for i in range(0, 2048, 64)])
@@ -124,11 +130,14 @@ def test_the_second_encoding_is_the_first_with_other_zero_points(
     one, other = both[role]
     values = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (one, other)]
     quantised = [n for n in one.graph.node if n.op_type == "QuantizeLinear"]
-    assert len(quantised) >= 19
+    assert len(quantised) >= {"detector": 19, "classifier": 13}[role]
     for node in quantised:
         assert values[0][node.input[1]] == values[1][node.input[1]]
         assert (values[0][node.input[2]].dtype, int(values[0][node.input[2]])) == (np.int8, 0)
         assert (values[1][node.input[2]].dtype, int(values[1][node.input[2]])) == (np.uint8, 128)
+    # Bytes with channels last are not resized: it takes longer than the convolutions beside it.
+    resized = [sum(node.op_type == "Resize" for node in model.graph.node) for model in (one, other)]
+    assert resized == {"detector": [2, 0], "classifier": [0, 0]}[role]
     batch = slides[5][None, :256, :256] if role == "detector" else np.stack([s[:64, :64] for s in slides])
     for first, second in zip(exact(one)(batch), exact(other)(batch), strict=True):
         assert np.array_equal(first, second)
@@ -192,7 +201,7 @@ def test_heads_the_first_layer_and_what_is_named_stay_in_higher_precision(role: 
     model, _ = shipped(role)
     layers = layers_of(model)
     convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
-    kept = {"detector": [convolutions[0], *convolutions[-2:]], "classifier": [convolutions[0]]}[role]
+    kept = {"detector": [convolutions[0], convolutions[-1]], "classifier": [convolutions[0]]}[role]
     assert [name for name in convolutions if name not in layers] == kept
     plan = planned(model, [layers[2]])
     ranges = found_ranges(model, plan.tensors, [slides[0][None, :64, :64]], lambda _: None, ["minmax"])

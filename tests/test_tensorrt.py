@@ -18,7 +18,7 @@ from edge.config import ModelsConfig
 from edge.errors import EngineError, EngineRefusedError, ModelError, RuntimeUnavailableError, StorageError
 from edge.runtime import base, engines, tensorrt
 from edge.runtime.base import Network, open_network
-from edge.runtime.contract import CPU_FORM
+from edge.runtime.contract import CPU_FORM, GPU_FORM
 from edge.runtime.engines import EngineKey, EngineStore
 
 CONFIG = ModelsConfig(runtime="tensorrt", threads=1)
@@ -73,11 +73,11 @@ def test_it_answers_as_onnx_runtime_does_and_gives_everything_back(
 
 @pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 97])
 def test_a_batch_beyond_the_profile_is_split_and_comes_back_in_order(gpu: FakeGpu, count: int, tmp_path: Path) -> None:
-    network = opened(tmp_path)
+    network = opened(tmp_path, config=CONFIG.model_copy(update={"precision": "fp32"}))
     gpu.calls.clear()
     found = network(crops(count))["prob"]
     assert gpu.calls.count("execute") == -(-count // 32)
-    reference = open_network("classifier", ModelsConfig(runtime="onnxruntime", threads=1))
+    reference = open_network("classifier", ModelsConfig(runtime="onnxruntime", precision="fp32", threads=1))
     assert np.allclose(found, reference(crops(count))["prob"], atol=1e-5)
     network.close()
 
@@ -320,7 +320,8 @@ def test_auto_takes_tensorrt_only_where_it_and_a_gpu_are(monkeypatch: pytest.Mon
         ("onnxruntime", "auto", CPU_FORM["detector"]),
         ("onnxruntime", "fp32", ""),
         ("onnxruntime", "int8", "int8.cpu"),
-        ("tensorrt", "auto", ""),
+        ("tensorrt", "auto", GPU_FORM["detector"]),
+        ("tensorrt", "fp32", ""),
         ("tensorrt", "int8", "int8"),
         ("tensorrt", "fp16", "fp16"),
     ):
@@ -330,7 +331,7 @@ def test_auto_takes_tensorrt_only_where_it_and_a_gpu_are(monkeypatch: pytest.Mon
 def test_a_precision_the_file_does_not_have_is_refused(gpu: FakeGpu, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is fp32; models.precision is fp16.*sicklescope-export fp16"):
         opened(tmp_path, config=ModelsConfig(runtime="tensorrt", precision="fp16", threads=1))  # the fake sees fp32
-    with pytest.raises(ModelError, match=r"no file classifier.int8.onnx is shipped"):
+    with pytest.raises(ModelError, match=r"is fp32; models.precision is int8.*sicklescope-calibrate int8"):
         opened(tmp_path, config=ModelsConfig(runtime="tensorrt", precision="int8", threads=1))
 
 

@@ -26,7 +26,7 @@ from training.cli import app  # noqa: E402
 from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
 from training.familiar import acquaint  # noqa: E402
 from training.fields import TrainingField, scaled_by_labels, taught_by_detector  # noqa: E402
-from training.networks import STRIDE, Classifier, ClassifierGraph, Detector  # noqa: E402
+from training.networks import STRIDE, Classifier, ClassifierGraph, Detector, normalised  # noqa: E402
 from training.readings import Picture, Reader, TorchNetwork, as_taken, read_fields  # noqa: E402
 from training.rundir import TRAINED_ON, RunDir, quiet, save_weights  # noqa: E402
 from training.seen import Reading, Seen  # noqa: E402
@@ -273,16 +273,45 @@ def test_a_free_cell_moves_to_another_glass_and_leaves_its_neighbours_behind() -
 
 
 def test_what_was_never_seen_is_novel_and_what_was_is_not(data: Path) -> None:
-    cells = crops.middles(crops.of_fields([scaled_by_labels(f) for f in read_txl(data, "train")], seed=0).patches)
+    found = crops.of_fields([scaled_by_labels(f) for f in read_txl(data, "train")], seed=0)
+    cells = crops.middles(found.patches)
     torch.manual_seed(0)
     net = Classifier()
-    acquaint(net, cells[::2])
+    acquaint(net, cells[::2], found.field[::2], found.field[::2] % 2)
     graph = ClassifierGraph(net, 1.0).eval()
     with torch.inference_mode():
         usual = graph(torch.from_numpy(cells[1::2]))[1].numpy()
         noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3)).astype(np.uint8))
         strange = graph(noise)[1].numpy()
     assert strange.min() > np.percentile(usual, 95)
+
+
+def test_usual_cells_are_some_of_each_field_and_neither_drawn_nor_of_the_ground(data: Path) -> None:
+    fields = [scaled_by_labels(f) for f in read_txl(data, "train")]
+    cells = crops.joined([crops.of_fields(fields, seed=0), crops.of_slides(1, fields=1)])
+    rows = recipe.usual_cells(cells, seed=0)
+    names = np.array(crops.STREAMS)[cells.stream[rows]]
+    assert set(names) == {"txl"}
+    field, count = np.unique(cells.field[rows], return_counts=True)
+    assert len(field) == len(fields)
+    assert count.max() <= recipe.USUAL
+    assert len(set(rows.tolist())) == len(rows)
+
+
+def test_a_measure_counts_by_how_far_fields_lie_apart_not_cells() -> None:
+    """Two slides, each of one colour: within a slide all is alike, and still the other slide is no stranger."""
+    rng = np.random.default_rng(0)
+    colour = np.repeat(rng.integers(90, 170, (40, 1, 1, 3)), 8, axis=0)
+    pictures = np.clip(colour + rng.normal(0, 2, (320, 64, 64, 3)), 0, 255).astype(np.uint8)
+    field = np.repeat(np.arange(40), 8)
+    torch.manual_seed(0)
+    net = Classifier()
+    acquaint(net, pictures, field, field % 4)
+    with torch.inference_mode():
+        measured = net.measured(normalised(torch.from_numpy(pictures)))
+        apart = {name: usual(measured[name]).numpy() for name, usual in net.usual.items()}
+    medians = np.array([np.median(apart["colours"][field == f]) for f in range(40)])
+    assert 0.2 < np.median(medians) < 1 < 1.2 * medians.max()
 
 
 def test_a_fold_left_out_is_left_out(data: Path) -> None:

@@ -15,7 +15,7 @@ from edge.types import CLASSES, Pixels
 from training import rounding
 from training.augment import another_microscope, exchanged, turned
 from training.crops import SHARES, STREAMS, Patches, allowed
-from training.networks import CROP_PX, Classifier, ClassifierGraph
+from training.networks import CROP_PX, GREY, Classifier, ClassifierGraph
 from training.rundir import restore, save_weights
 from training.transplant import transplanted
 
@@ -44,6 +44,9 @@ slide."""
 OVAL = (1.5, 2.4)
 """Length over width, times what it was, of a cell so drawn out."""
 
+TOP = 0.99
+"""Part of a ReLU's answers that rounding leaves as they are."""
+
 DRIFT = 3.0
 """Weight, in the loss, of the divergence of the rounded probabilities from the exact ones."""
 
@@ -65,7 +68,7 @@ def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor
 
 
 def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXCHANGE) -> tuple[Tensor, Tensor]:
-    """Make planes (N, 3, 64, 64) in −1…1 from patches, as another microscope would show them, and their `may`.
+    """Make planes (N, 3, 64, 64) in −128…127 from patches, as another microscope would show them, and their `may`.
 
     exchange: share of the cells that take the colours of another one.
     """
@@ -77,7 +80,7 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)
     may[oval] = torch.from_numpy(allowed("other"))
     x = exchanged(turned(x, CROP_PX, g, squeeze), g, exchange)
-    return another_microscope(x, g, unchanged=0.3) * 2 - 1, may
+    return another_microscope(x, g, unchanged=0.3) * 255 - GREY, may
 
 
 def _moved(data: Patches, chosen: np.ndarray, seed: int) -> Pixels:
@@ -127,7 +130,7 @@ def train(
 
     mine()
     if rounded:
-        rounding.begin(net, lambda own: batch_of(data, chosen(), own, exchange)[0], seed)
+        rounding.begin(net, lambda own: batch_of(data, chosen(), own, exchange)[0], seed, TOP)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:

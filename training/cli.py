@@ -33,10 +33,10 @@ StepsRounded = typer.Option(min=0, help="Last steps, which teach to bear INT8; 0
 @app.command()
 def detector(
     out_dir: Out,
-    steps_base: Annotated[int, Steps] = 2000,
-    steps_fold: Annotated[int, Steps] = 1000,
-    steps: Annotated[int, Steps] = 1000,
-    steps_rounded: Annotated[int, StepsRounded] = 400,
+    steps_base: Annotated[int, Steps] = 4000,
+    steps_fold: Annotated[int, Steps] = 900,
+    steps: Annotated[int, Steps] = 900,
+    steps_rounded: Annotated[int, StepsRounded] = 700,
     seed: Seed = 0,
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
@@ -54,7 +54,7 @@ def classifier(
     steps_fold: Annotated[int, Steps] = 2100,
     steps: Annotated[int, Steps] = 2100,
     steps_last: Annotated[int, Steps] = 600,
-    steps_rounded: Annotated[int, StepsRounded] = 400,
+    steps_rounded: Annotated[int, StepsRounded] = 600,
     seed: Seed = 10,
 ) -> None:
     """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""

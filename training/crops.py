@@ -60,7 +60,7 @@ class Patches:
 
     patches: uint8 (N, 96, 96, 3) at the canonical scale; may: float32 (N, 6) weight of each class it may be; stream:
     int (N,) into STREAMS; weight: float32 (N,) how often it is drawn within its stream; fold: int (N,), -1 where all
-    may use it.
+    may use it; field: int (N,), which picture it is cut from.
     """
 
     patches: Pixels
@@ -68,11 +68,15 @@ class Patches:
     stream: np.ndarray
     weight: Floats
     fold: np.ndarray
+    field: np.ndarray
 
     def within(self, folds: Sequence[int]) -> Patches:
         """Keep what belongs to these folds or to none."""
         keep = np.isin(self.fold, (-1, *folds))
-        return Patches(self.patches[keep], self.may[keep], self.stream[keep], self.weight[keep], self.fold[keep])
+        return Patches(*(getattr(self, name)[keep] for name in NAMES))
+
+
+NAMES = ("patches", "may", "stream", "weight", "fold", "field")
 
 
 def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Patches:
@@ -81,12 +85,12 @@ def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Pat
     most: of a positive field, no more unlabelled red cells than this.
     """
     rng = np.random.default_rng(seed)
-    return joined([_of_field(field, rng, most) for field in fields])
+    return joined([_of_field(field, number, rng, most) for number, field in enumerate(fields)])
 
 
 def of_slides(slides: int, fields: int = 3) -> Patches:
     """Cut the red cells of rendered slides, four in ten of them sickle cells; all folds may use them."""
-    patches, may = [], []
+    patches, may, field = [], [], []
     for seed in range(RENDERED_SEED, RENDERED_SEED + slides):
         slide = Slide(SlideSpec(seed=seed, n_fields=fields, sickle_fraction=0.4))
         for index in range(fields):
@@ -94,9 +98,10 @@ def of_slides(slides: int, fields: int = 3) -> Patches:
             boxes = np.array([c.box for c in cells], np.float32).reshape(-1, 4)
             patches.append(crops(slide.render(index), boxes, PATCH_PX))
             may += [allowed(c.class_name) for c in cells]
+            field += [-1 - seed * fields - index] * len(cells)
     n = len(may)
     stream, weight = np.full(n, STREAMS.index("rendered")), np.ones(n, np.float32)
-    return Patches(np.concatenate(patches), np.stack(may), stream, weight, np.full(n, -1))
+    return Patches(np.concatenate(patches), np.stack(may), stream, weight, np.full(n, -1), np.array(field))
 
 
 def middles(patches: Pixels) -> Pixels:
@@ -107,11 +112,10 @@ def middles(patches: Pixels) -> Pixels:
 
 def joined(parts: Sequence[Patches]) -> Patches:
     """Put patches together."""
-    names = ("patches", "may", "stream", "weight", "fold")
-    return Patches(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Patches(*(np.concatenate([getattr(part, name) for part in parts]) for name in NAMES))
 
 
-def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> Patches:
+def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most: int) -> Patches:
     boxes, may, stream, weight = _labelled(field)
     drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
@@ -120,8 +124,9 @@ def _of_field(field: TrainingField, rng: np.random.Generator, most: int) -> Patc
         n, often = len(more), 1.0 if name == "background" else DOUBTFUL_OFTEN
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
-    patches, fold = crops(field.pixels, boxes, PATCH_PX), np.full(len(boxes), field.source.fold)
-    return Patches(patches, may, stream, weight.astype(np.float32), fold)
+    n, patches = len(boxes), crops(field.pixels, boxes, PATCH_PX)
+    fold, numbers = np.full(n, field.source.fold), np.full(n, number)
+    return Patches(patches, may, stream, weight.astype(np.float32), fold, numbers)
 
 
 def _doubtful(field: TrainingField) -> tuple[str, Floats, Floats]:

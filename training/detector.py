@@ -16,7 +16,7 @@ from edge.types import KINDS, Floats, Pixels
 from training import rounding
 from training.augment import another_microscope
 from training.fields import TrainingField, centres
-from training.networks import STRIDE, Detector
+from training.networks import GREY, STRIDE, Detector
 from training.rundir import restore, save_weights
 
 CROP = 256
@@ -31,7 +31,10 @@ ON_SICKLE = 0.75
 MAY_BE_CELL = 0.05
 """Score below which it matters little what rounding does."""
 
-DRIFT = 2.0
+TOP = 0.999
+"""Part of a ReLU's answers that rounding leaves as they are: platelets, which are dark, give the largest."""
+
+DRIFT = 4.0
 """Weight of `drift` in the loss."""
 
 SMALL = 200
@@ -97,10 +100,11 @@ def targets(boxes: Floats, kinds: np.ndarray, ignore: Floats) -> tuple[np.ndarra
     n = CROP // STRIDE
     heat, certain = np.zeros((len(KINDS), n, n), np.float32), np.ones((n, n), np.float32)
     sides, weight = np.ones((4, n, n), np.float32), np.zeros((n, n), np.float32)
+    owner = np.full((n, n), -1)
     at = np.arange(n, dtype=np.float32)
     for x0, y0, x1, y1 in ignore / STRIDE:
         certain[max(0, int(y0)) : int(y1) + 1, max(0, int(x0)) : int(x1) + 1] = 0
-    for (x0, y0, x1, y1), kind in zip(boxes, kinds, strict=True):
+    for number, ((x0, y0, x1, y1), kind) in enumerate(zip(boxes, kinds, strict=True)):
         cx, cy = (x0 + x1) / 2 / STRIDE - 0.5, (y0 + y1) / 2 / STRIDE - 0.5
         sx, sy = max(0.5, (x1 - x0) / STRIDE / 7), max(0.5, (y1 - y0) / STRIDE / 7)
         blob = np.exp(-0.5 * ((at[None] - cx) / sx) ** 2 - 0.5 * ((at[:, None] - cy) / sy) ** 2)
@@ -113,7 +117,10 @@ def targets(boxes: Floats, kinds: np.ndarray, ignore: Floats) -> tuple[np.ndarra
         ys, xs = np.nonzero(near)
         px, py = (xs + 0.5) * STRIDE, (ys + 0.5) * STRIDE
         sides[:, ys, xs] = np.stack([px - x0, py - y0, x1 - px, y1 - py])
-        weight[near] = blob[near]
+        weight[near], owner[near] = blob[near], number
+    # Each box weighs the same: else platelets, which cover few positions, would hardly count.
+    owned = owner >= 0
+    weight[owned] /= np.bincount(owner[owned], weight[owned])[owner[owned]]
     return heat, certain, sides, weight
 
 
@@ -155,7 +162,7 @@ def batch_of(fields: Sequence[Sequence[TrainingField]], seed: int) -> tuple[Tens
     pixels = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).float() / 255
     drawn = [targets(b, k, i) for _, b, k, i in crops]
     wanted = tuple(torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(4))
-    return another_microscope(pixels, g, unchanged=0.35) * 2 - 1, wanted
+    return another_microscope(pixels, g, unchanged=0.35) * 255 - GREY, wanted
 
 
 def train(
@@ -188,7 +195,7 @@ def train(
         return [drawn(s) for s, share in zip(sets, shares, strict=True) for _ in range(share)]
 
     if rounded:
-        rounding.begin(net, lambda own: batch_of(chosen(), own)[0], seed)
+        rounding.begin(net, lambda own: batch_of(chosen(), own)[0], seed, TOP)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
     with ThreadPoolExecutor(1) as ahead:

@@ -13,6 +13,9 @@ CROP_PX = 64
 """Side of the classifier's crop: 16 µm, the length of the longest sickle cells."""
 
 
+GREY = 128.0
+"""Taken off every pixel value, so that the zeros round a picture are grey."""
+
 INT8_MAX = 127
 """Steps of symmetric INT8 above nought."""
 
@@ -65,23 +68,9 @@ class Residual(nn.Module):
         return self.sum(x + self.body(x))
 
 
-class Depthwise(nn.Module):
-    """A depthwise 5×5 and a pointwise convolution beside the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(ConvBlock(width, width, 5, groups=width), nn.Conv2d(width, width, 1, bias=False),
-                                  nn.BatchNorm2d(width))  # fmt: skip
-        self.sum = Rectified()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return planes of the same shape."""
-        return self.sum(x + self.body(x))
-
-
 def normalised(pixels: Tensor) -> Tensor:
-    """Turn pixels (N, H, W, 3) in 0–255 into planes (N, 3, H, W) in −1…1."""
-    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    """Turn pixels (N, H, W, 3) in 0–255 into planes (N, 3, H, W) in −128…127; normalisation layers scale them."""
+    return pixels.permute(0, 3, 1, 2).float() - GREY
 
 
 class Detector(nn.Module):
@@ -94,9 +83,9 @@ class Detector(nn.Module):
     def __init__(self, kinds: int = 3) -> None:
         super().__init__()
         self.stem = nn.Sequential(ConvBlock(3, 16, stride=2), ConvBlock(16, 32, stride=2))
-        self.at4 = Depthwise(32)
-        self.at8 = nn.Sequential(ConvBlock(32, 64, stride=2), Residual(64))
-        self.at16 = nn.Sequential(ConvBlock(64, 96, stride=2), Residual(96))
+        self.at4 = Residual(32)
+        self.at8 = nn.Sequential(ConvBlock(32, 64, stride=2), Residual(64), Residual(64))
+        self.at16 = nn.Sequential(ConvBlock(64, 96, stride=2), Residual(96), Residual(96))
         self.up16 = ConvBlock(96, 64, 1)
         self.sum8 = Rectified()
         self.fuse8 = ConvBlock(64, 64)
@@ -104,10 +93,10 @@ class Detector(nn.Module):
         self.sum4 = Rectified()
         self.fuse4 = ConvBlock(32, 32)
         self.head = ConvBlock(32, 48)
-        self.heat = nn.Conv2d(48, kinds, 1)
-        self.sides = nn.Conv2d(48, 4, 1)
-        nn.init.constant_(self.heat.bias, -4.0)
-        nn.init.constant_(self.sides.bias, 1.3)
+        self.kinds = kinds
+        self.maps = nn.Conv2d(48, kinds + 4, 1)
+        nn.init.constant_(self.maps.bias[:kinds], -4.0)
+        nn.init.constant_(self.maps.bias[kinds:], 1.3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return heat logits (N, kinds, H/4, W/4) and distances to left, top, right, bottom in pixels (N, 4, …)."""
@@ -116,8 +105,8 @@ class Detector(nn.Module):
         at16 = self.at16(at8)
         at8 = self.fuse8(self.sum8(at8 + F.interpolate(self.up16(at16), scale_factor=2.0, mode="nearest")))
         at4 = self.fuse4(self.sum4(at4 + F.interpolate(self.up8(at8), scale_factor=2.0, mode="nearest")))
-        features = self.head(at4)
-        return self.heat(features), torch.exp(self.sides(features).clamp(-2, 4)) * STRIDE
+        maps = self.maps(self.head(at4))
+        return maps[:, : self.kinds], torch.exp(maps[:, self.kinds :].clamp(-2, 4)) * STRIDE
 
 
 class DetectorGraph(nn.Module):
@@ -141,12 +130,60 @@ def colours(x: Tensor) -> Tensor:
     return torch.cat([mean, (x - mean[:, :, None, None]).abs().mean((2, 3))], dim=1)
 
 
-def _rms(apart: Tensor) -> Tensor:
-    return apart.clamp(-20, 20).square().mean(-1).sqrt()
+DETAIL_SIZES = 4
+
+
+def detail(x: Tensor) -> Tensor:
+    """Return the logarithm of the mean step between neighbours 1, 2, 4 and 8 pixels apart, of (N, 3, H, W): (N, 4)."""
+    grey = x.mean(1, keepdim=True)
+    steps = []
+    for size in range(DETAIL_SIZES):
+        if size:
+            grey = F.avg_pool2d(grey, 2)
+        across = (grey[..., 1:] - grey[..., :-1]).abs().mean((1, 2, 3))
+        down = (grey[..., 1:, :] - grey[..., :-1, :]).abs().mean((1, 2, 3))
+        steps.append(torch.log(across + down + 0.5))
+    return torch.stack(steps, dim=1)
 
 
 FEATURES = 256
 """Numbers that the classifier makes of a cell before it names it."""
+
+MEASURES = {"features": FEATURES, "middle": 64, "colours": 6, "detail": DETAIL_SIZES}
+"""What a cell is compared by with those trained on, and how many numbers each is."""
+
+
+class Usual(nn.Module):
+    """What cells usually are by one measure, which `training.familiar` finds out after training.
+
+    whiten (d, d): gives each direction in which usual cells differ the same weight; middles (M, d): whitened, of each
+    kind of cell.
+    """
+
+    whiten: Tensor
+    middles: Tensor
+
+    def __init__(self, numbers: int, kinds: int) -> None:
+        super().__init__()
+        self.register_buffer("whiten", torch.eye(numbers))
+        self.register_buffer("middles", torch.zeros(kinds, numbers))
+
+    def forward(self, measured: Tensor) -> Tensor:
+        """Return the Mahalanobis distance of (N, d) from the nearest kind, root mean square of its d parts: (N,).
+
+        Each part is bounded, so that half precision can hold it.
+        """
+        apart = (measured @ self.whiten)[:, None] - self.middles[None]
+        return apart.clamp(-20, 20).square().mean(-1).sqrt().amin(1)
+
+
+def _pooled(planes: Tensor) -> Tensor:
+    # The maximum sees a pointed end that the mean would wash out.
+    return torch.cat([planes.mean((2, 3)), planes.amax((2, 3))], dim=1)
+
+
+MIDDLE = 5
+"""Blocks of the classifier before the middle, where a position still sees no more than a part of a cell."""
 
 
 class Classifier(nn.Module):
@@ -157,42 +194,40 @@ class Classifier(nn.Module):
         self.body = nn.Sequential(
             ConvBlock(3, 16, stride=2),
             ConvBlock(16, 32, stride=2),
-            Depthwise(32),
-            Depthwise(32),
+            Residual(32),
             ConvBlock(32, 64, stride=2),
-            Depthwise(64),
-            Depthwise(64),
+            Residual(64),
             ConvBlock(64, 128, stride=2),
-            Depthwise(128),
+            Residual(128),
         )
         self.drop = nn.Dropout(0.2)
         self.head = nn.Linear(FEATURES, classes)
-        # What cells usually look like, which `training.familiar` measures after training.
-        self.register_buffer("whiten", torch.eye(FEATURES))
-        self.register_buffer("usual", torch.zeros(classes, FEATURES))
-        self.register_buffer("whiten_colour", torch.eye(6))
-        self.register_buffer("usual_colour", torch.zeros(1, 6))
+        self.usual = nn.ModuleDict(
+            {name: Usual(numbers, classes if name == "features" else 1) for name, numbers in MEASURES.items()}
+        )
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the head decides by, (N, FEATURES)."""
-        x = self.body(x)
-        # The maximum sees a pointed end that the mean would wash out.
-        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
+        return _pooled(self.body(x))
+
+    def measured(self, x: Tensor) -> dict[str, Tensor]:
+        """Return a cell by each of MEASURES, (N, numbers)."""
+        middle = self.body[:MIDDLE](x)
+        features = _pooled(self.body[MIDDLE:](middle))
+        return {"features": features, "middle": middle.mean((2, 3)), "colours": colours(x), "detail": detail(x)}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes)."""
         return self.head(self.drop(self.features(x)))
 
-    def novelty(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return how far cells are from those trained on, (N,): at most 1 for nearly all usual cells.
+    def novelty(self, measured: dict[str, Tensor]) -> Tensor:
+        """Return how far cells are from those trained on, (N,): the largest of the distances by each measure.
 
-        The larger of two Mahalanobis distances, root mean square of the dimensions, each by its own spread: of the
-        features from the nearest class, with one covariance for all (Lee et al. 2018, arXiv 1807.03888), and of the
-        colours, which training makes the features blind to. Bounded, so that half precision can hold it.
+        Each counts by its own spread, at most 1 in nearly all usual fields. Of the features, and of the means of an
+        earlier layer: the network's own view (Lee et al. 2018, arXiv 1807.03888). Of colours and detail: what training
+        makes the features blind to.
         """
-        apart = (features @ self.whiten)[:, None] - self.usual[None]
-        off_colour = colours(x) @ self.whiten_colour - self.usual_colour
-        return torch.maximum(_rms(apart).amin(1), _rms(off_colour))
+        return torch.stack([usual(measured[name]) for name, usual in self.usual.items()]).amax(0)
 
 
 class ClassifierGraph(nn.Module):
@@ -204,7 +239,6 @@ class ClassifierGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels uint8 (N, 64, 64, 3) → probabilities float32 (N, classes) and novelty (N,)."""
-        x = normalised(pixels)
-        features = self.classifier.features(x)
-        prob = torch.softmax(self.classifier.head(features) / self.temperature, dim=1)
-        return prob, self.classifier.novelty(x, features)
+        measured = self.classifier.measured(normalised(pixels))
+        prob = torch.softmax(self.classifier.head(measured["features"]) / self.temperature, dim=1)
+        return prob, self.classifier.novelty(measured)

@@ -17,9 +17,9 @@ from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
 from training import classifier, detector, rounding
 from training.classifier import EXCHANGE_LAST
-from training.crops import SHARES_LAST, STREAMS, joined, middles, of_fields, of_slides
+from training.crops import SHARES_LAST, STREAMS, Patches, joined, middles, of_fields, of_slides
 from training.data import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
-from training.familiar import acquaint
+from training.familiar import PARTS, acquaint
 from training.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
 from training.readings import TorchNetwork
 from training.rundir import TRAINED_ON, Progress, RunDir, quiet, write_text
@@ -36,13 +36,11 @@ BELIEVED_UM_PER_PX = (0.10, 0.33)
 SLIDES = 60
 """Rendered slides that the classifier is taught with."""
 
-DRAWN = STREAMS.index("rendered")
-
 LAST, ROUNDED = 100, 200
 """Added to the seed for the last steps, and for those that teach to bear INT8."""
 
-USUAL = 8000
-"""Cells by which a classifier learns what cells usually look like."""
+USUAL = 12
+"""Cells of a field by which a classifier learns what cells usually look like."""
 
 WORKERS = 2
 """Fields whose labels are completed at a time."""
@@ -61,10 +59,10 @@ class DetectorSteps:
     rounded: of each but the base, to bear INT8; 0 leaves them out.
     """
 
-    base: int = 2000
-    fold: int = 1000
-    shipped: int = 1000
-    rounded: int = 400
+    base: int = 4000
+    fold: int = 900
+    shipped: int = 900
+    rounded: int = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class ClassifierSteps:
     fold: int = 2100
     shipped: int = 2100
     last: int = 600
-    rounded: int = 400
+    rounded: int = 600
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
@@ -134,9 +132,19 @@ def train_classifiers(
             report = _of(f"classifier {name} for INT8", steps.rounded, progress)
             net = classifier.train(mine, steps.rounded, own_seed + ROUNDED, rounding.LEARNING_RATE, net, SHARES_LAST,
                                    EXCHANGE_LAST, report, rounded=True)  # fmt: skip
-        usual = np.random.default_rng(own_seed).permutation(np.nonzero(mine.stream != DRAWN)[0])[:USUAL]
-        acquaint(net, middles(mine.patches[usual]))
+        usual = usual_cells(mine, own_seed)
+        field, fold = mine.field[usual], mine.fold[usual]
+        acquaint(net, middles(mine.patches[usual]), field, np.where(fold < 0, field % PARTS, fold))
         classifier.save(net, run.classifier(name))
+
+
+def usual_cells(cells: Patches, seed: int) -> np.ndarray:
+    """Return the rows of up to USUAL real cells of each field: what a device would show the classifier."""
+    shown = ~np.isin(cells.stream, [STREAMS.index("rendered"), STREAMS.index("background")])
+    rows = np.random.default_rng(seed).permutation(np.nonzero(shown)[0])
+    rows = rows[np.argsort(cells.field[rows], kind="stable")]
+    _, first, count = np.unique(cells.field[rows], return_index=True, return_counts=True)
+    return rows[np.arange(len(rows)) - np.repeat(first, count) < USUAL]
 
 
 def complete_labels(run: RunDir, root: Path, progress: Progress = quiet) -> None:

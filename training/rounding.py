@@ -19,9 +19,6 @@ from torch.nn.utils import parametrize
 
 from training.networks import Rectified
 
-TOP = 0.99
-"""Part of a ReLU's answers that its limit leaves as they are."""
-
 BATCHES = 16
 """Batches by which the limits are measured."""
 
@@ -31,7 +28,7 @@ SAMPLE = 100_000
 WEIGHT_MAX = 64
 """INT8 weights use seven of their bits (docs/decisions/0018)."""
 
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-3
 
 
 class OnGrid(nn.Module):
@@ -47,12 +44,13 @@ class OnGrid(nn.Module):
         return torch.fake_quantize_per_channel_affine(weight, step, zero, 0, -WEIGHT_MAX, WEIGHT_MAX)
 
 
-def begin(net: nn.Module, batch: Callable[[int], Tensor], seed: int) -> None:
+def begin(net: nn.Module, batch: Callable[[int], Tensor], seed: int, top: float) -> None:
     """Bound a network by what it is trained on, and let it round until `end`.
 
-    batch: makes planes (N, 3, H, W) from a seed; none is asked for that a step of a training by `seed` takes.
+    batch: makes planes (N, 3, H, W) from a seed; none is asked for that a step of a training by `seed` takes. top: part
+    of a ReLU's answers that its limit leaves as they are.
     """
-    _bound(net, (batch(abs(seed * 1_000_003 - i)) for i in range(1, BATCHES + 1)))
+    _bound(net, (batch(abs(seed * 1_000_003 - i)) for i in range(1, BATCHES + 1)), top)
     for layer in _layers(net):
         parametrize.register_parametrization(layer, "weight", OnGrid())
     _let(net, rounds=True)
@@ -82,7 +80,7 @@ def _let(net: nn.Module, rounds: bool) -> None:
             module.rounds = rounds
 
 
-def _bound(net: nn.Module, batches: Iterable[Tensor]) -> None:
+def _bound(net: nn.Module, batches: Iterable[Tensor], top: float) -> None:
     seen: dict[Rectified, list[np.ndarray]] = defaultdict(list)
     rng = np.random.default_rng(0)
 
@@ -100,7 +98,7 @@ def _bound(net: nn.Module, batches: Iterable[Tensor]) -> None:
     for hook in hooks:
         hook.remove()
     for module, parts in seen.items():
-        module.high.fill_(float(np.quantile(np.concatenate(parts), TOP)))
+        module.high.fill_(float(np.quantile(np.concatenate(parts), top)))
 
 
 def _layers(net: nn.Module) -> Iterator[nn.Conv2d]:

@@ -112,9 +112,10 @@ def restore(net: torch.nn.Module, path: Path) -> None:
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
+        missing = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"weights {path} are not those of today's {type(net).__name__}: {error}. Those of 0.3.0 and earlier know "
-            "no limits of a ReLU. Train again, in another folder, with --steps-rounded 0 for networks like those"
+            f"weights {path} are not those of today's {type(net).__name__}: {missing}… Those of an earlier version run "
+            "with that version alone. Train again, in another folder"
         ) from error
     net.eval()
 

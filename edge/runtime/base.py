@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.config import DeviceConfig, ModelsConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.contract import CPU_FORM, ROLES, Contract, Role
+from edge.runtime.contract import CPU_FORM, GPU_FORM, ROLES, Contract, Role
 from edge.runtime.installed import located
 from edge.types import Pixels
 
@@ -111,7 +111,7 @@ def shipped_form(role: Role, runtime: str, precision: str) -> str:
     """Return which of the shipped files a runtime takes for a configured precision; see contract.verified."""
     if runtime == "onnxruntime":
         return {"auto": CPU_FORM[role], "int8": "int8.cpu"}.get(precision, "")
-    return precision if precision in ("fp16", "int8") else ""
+    return {"auto": GPU_FORM[role], "fp32": ""}.get(precision, precision)
 
 
 def gpu_ready() -> bool:

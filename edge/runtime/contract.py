@@ -22,15 +22,22 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "204fd4b90bb6b686c287bd1e5dd7f019e9b321d032a135034bc333c7f30b0adc",
-    "classifier": "3af6d994ba45906f7f50e076110d9a73197cdd69f861ffb8d46a58cf7e39f3e3",
-    "detector.fp16": "0ec590250997a65dc8732c29e6bb56a41b697d0b99cec0adea0bad0f3538760a",
-    "classifier.fp16": "5609c91cda985c69dba20527a6a65c4cda7da1e9037fe2d87fb37569a3d9ed66",
+    "detector": "9e48afb5f11e4ffbb416c5f153aa6eaa5ebb483d0c501fa4910a364ebdaaecd6",
+    "classifier": "1be01d10982c2a2a8f72e49b48fb940155f6d2572ed581240a4785906a36aa2f",
+    "detector.fp16": "f731b647be78fdee4f7da122a49f84bf7c547d587617fabc66c2d6013070e570",
+    "classifier.fp16": "312bbc428eee7600df6b60f1c3b06683029996d6dad7a58fbe12ea6a1525de2c",
+    "detector.int8": "6e89fa42b4a98e31f84137e9aeea7caf13a70b08ee92c7e50eb132a3d069d981",
+    "classifier.int8": "08e5561b08879d0204afd37c26c0d38a91ded6f52f9f47cb162b63da9d953afa",
+    "detector.int8.cpu": "56d21f0f6b1ae34ecf2bb9f1dcce9690ab1125762cbcd8b6b3d2105fe5f17898",
+    "classifier.int8.cpu": "fb6978e7c9ef83d74ee5bd7263b849e3570b6da0b5df88d62e1283719082b5e8",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
-CPU_FORM = {"detector": "", "classifier": ""}
-"""Form of the shipped file that a processor runs unless told: fp32, or the INT8 twin `int8.cpu` (docs/int8.md)."""
+CPU_FORM = {"detector": "int8.cpu", "classifier": "int8.cpu"}
+"""Form of the shipped file that a processor runs unless told: none for fp32, or the INT8 twin (docs/int8.md)."""
+
+GPU_FORM = {"detector": "int8", "classifier": "int8"}
+"""The same for TensorRT."""
 
 
 OUTPUTS = {"detector": ("peaks", "sides"), "classifier": ("prob",)}

@@ -51,8 +51,9 @@ def _pictures(role: str, count: int) -> Any:
 def test_it_agrees_with_onnx_runtime(role: str, count: int, precision: Any, state: Path) -> None:
     network = open_network(role, ModelsConfig(runtime="tensorrt", precision=precision), state)
     pictures = _pictures(role, count)
-    reference = open_network(role, ModelsConfig(runtime="onnxruntime"))
-    differences = compared(network(pictures), reference(pictures), {"score": 0.3})
+    same = "int8" if precision == "int8" else "fp32"
+    reference = open_network(role, ModelsConfig(runtime="onnxruntime", precision=same))
+    differences = compared(network(pictures), reference(pictures), network.contract.thresholds)
     assert all(value <= LIMITS[precision][name] for name, value in differences.items()), differences
     network.close()
 

@@ -55,6 +55,10 @@ def _within_one(pixels: Tensor) -> Tensor:
     return pixels / 127.5 - 1.0
 
 
+def _about_grey(pixels: Tensor) -> Tensor:
+    return pixels - networks.GREY
+
+
 def _application(name: str, module: str) -> tuple[Callable[..., keras.Model], Callable[[Tensor], Tensor]]:
     """Return how keras.applications builds a trunk, and prepares pixels of 0–255 for it."""
     make = getattr(keras.applications, name)
@@ -88,8 +92,8 @@ NETS: dict[str, Architecture] = {
                               _within_one, imagenet=False),
     "capsnet": Architecture(_own(architectures.capsules), "primary", "Sabour et al. 2017, arXiv 1710.09829",
                             _within_one, side=32, least=24, imagenet=False),
-    "compact": Architecture(_own(lambda side: Compact()), "7", "the shipped classifier: training/networks.py",
-                            _within_one, side=networks.CROP_PX, least=16, imagenet=False),
+    "compact": Architecture(_own(lambda side: Compact()), "5", "the shipped classifier: training/networks.py",
+                            _about_grey, side=networks.CROP_PX, least=16, imagenet=False),
 }  # fmt: skip
 """Every network that `--net` can name."""
 
@@ -102,7 +106,7 @@ class Compact(nn.Module):
         self.body = networks.Classifier().body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pixels (N, H, W, 3) in −1…1 → features (N, 256)."""
+        """Pixels (N, H, W, 3) in −128…127 → features (N, 256)."""
         x = self.body(x.permute(0, 3, 1, 2))
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
 
