@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from calibration import int8 as command
-from calibration.agreement import Memory, paired
+from calibration.agreement import Agreement, Memory, paired
 from calibration.choice import candidates, evaluation_list, spread
 from calibration.cli import app
 from calibration.fields import Look, Stages, whole
@@ -27,6 +27,7 @@ from calibration.int8 import GateError, Wish, int8_model
 from calibration.quantise import layers_of, planned, signed, unsigned
 from calibration.ranges import METHODS, found_ranges
 from calibration.reading import Both, Seen
+from calibration.search import Search
 from edge.camera.virtual import VirtualCamera
 from edge.config import CameraConfig
 from edge.errors import InputError, ModelError
@@ -213,6 +214,27 @@ def test_heads_the_first_layer_and_what_is_named_stay_in_higher_precision(role: 
     ]
     with pytest.raises(ModelError, match="no layer /nowhere to keep; layers that can be: "):
         planned(model, ["/nowhere"])
+
+
+@pytest.mark.parametrize(("role", "kept"), [("detector", 3), ("classifier", 1)])
+def test_auto_keeps_the_worst_layers_until_the_gate_should_pass(
+    role: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, contract = shipped(role)
+    names = layers_of(model)
+    alone = {name: 0.001 * (i % 7) for i, name in enumerate(names)}
+
+    def of(self: Search, method: str, keep: list[str] = ()) -> Agreement:  # type: ignore[assignment]
+        if len(keep) == len(names) - 1:
+            return Agreement(alone[next(name for name in names if name not in keep)], 0.0, 1000)
+        return Agreement(0.0125 - 0.0032 * len(keep), 0.0, 1000)
+
+    monkeypatch.setattr(Search, "of", of)
+    search = Search(model, contract, {}, [], lambda *_: None)
+    layers = search.layers("minmax")
+    assert [round(one.changed, 4) for one in layers.values()] == sorted(alone.values(), reverse=True)
+    assert search.kept("minmax", layers, 0.01) == tuple(layers)[:kept]
+    assert len(search.kept("minmax", layers, -1.0)) == len(names) // 3, "more would not be worth having"
 
 
 # ---- which pictures
