@@ -90,6 +90,9 @@ def int8_model(wish: Wish, progress: Progress) -> Written:
     layers = search.layers(method)
     worst = search.kept(method, layers, wish.limits.changed / 100) if AUTO in wish.keep else ()
     kept = tuple(dict.fromkeys((*named, *worst)))
+    if worst:
+        methods = search.methods(kept)  # with them out of the way, other ranges may be the best
+        method = next(iter(methods))
     quantised = signed(model, planned(model, kept), ranges[method])
     int8 = Memory(unsigned(quantised), contract)
     rows = read_both(pictures, fp32, int8, partner, progress)

@@ -195,7 +195,8 @@ def _loaded(role: Role, config: Config) -> str:
     network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
         contract = network.contract
-        text = f"{contract.name} {contract.version}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
+        name = f"{contract.name} {contract.version}, {contract.precision}"
+        text = f"{name}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
         # It is not known then whether the slide is one that the model can judge, and no result can say.
         blind = role == "classifier" and not contract.tells_novelty
         return f"{text}; cannot refuse what is unlike its training" if blind else text

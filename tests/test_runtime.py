@@ -36,7 +36,7 @@ def test_a_named_runtime_that_is_absent_is_never_replaced() -> None:
 
 def test_auto_chooses_one_that_is_there_and_says_which() -> None:
     network = open_network("detector", ModelsConfig(runtime="auto", threads=1))
-    assert network.runtime == f"onnxruntime {ort.__version__} cpu"
+    assert network.runtime == f"onnxruntime {ort.__version__} int8 on the CPU"
     network.close()
 
 

@@ -33,7 +33,7 @@ class OnnxNetwork:
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
         self.sha256 = source.sha256
-        self.runtime = f"onnxruntime {ort.__version__} cpu"
+        self.runtime = f"onnxruntime {ort.__version__} {self.contract.precision} on the CPU"
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
         if missing := set(self.contract.outputs) - set(self._outputs):
