@@ -17,6 +17,9 @@ import numpy as np
 from edge.errors import InputError
 from edge.types import Floats, Pixels
 
+FOLDS = (0, 1, 2, 3)
+"""Into which the sets are divided: never a place or slide in two of them."""
+
 """What the detector tells apart; the classifier names the class."""
 
 CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10

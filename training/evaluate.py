@@ -17,7 +17,7 @@ from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
 from training import certainty, finding, insilico, sickling, transfer, unfamiliar
 from training.classifier import restored as restored_classifier
-from training.data import LabelledField, read_chula, read_pixels, read_txl, read_uganda
+from training.data import FOLDS, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.detector import restored as restored_detector
 from training.figures import Figure, Thresholds
 from training.known import known_cells
@@ -25,7 +25,7 @@ from training.networks import CROP_PX
 from training.readings import read_fields
 from training.recipe import LIKELY_UM_PER_PX
 from training.release import hand_over
-from training.rundir import FOLDS, Progress, RunDir, digest, quiet, write_text
+from training.rundir import Progress, RunDir, digest, quiet, write_text
 from training.seen import ABSTAIN, SCORES, SECOND_LOOK, Seen, of
 
 TARGET = 0.002

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.screening.verdict import wilson
+from training.data import FOLDS
 from training.figures import Figure, Thresholds
 from training.metrics import auc, bootstrap
-from training.rundir import FOLDS
 from training.seen import RED, SICKLE, Seen
 from training.sickling import found_boxes
 

@@ -13,8 +13,7 @@ import torch
 
 from edge.errors import ModelError
 from edge.files import aside, move, storage_errors
-
-FOLDS = (0, 1, 2, 3)
+from training.data import FOLDS
 
 TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold in FOLDS}, "all": FOLDS}
 """Folds that each pair of networks is trained on: four are judged by the fold they lack, `all` is shipped."""

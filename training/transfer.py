@@ -21,11 +21,11 @@ from training.alter import (
     sprite_of,
     with_look,
 )
-from training.data import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, LabelledField, read_pixels
+from training.data import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, FOLDS, LabelledField, read_pixels
 from training.figures import Figure, Thresholds
 from training.readings import Picture, read_fields
 from training.recipe import LIKELY_UM_PER_PX
-from training.rundir import FOLDS, Progress, RunDir, quiet
+from training.rundir import Progress, RunDir, quiet
 from training.seen import Seen, of
 from training.unfamiliar import NoveltyLimits, judged
 
