@@ -20,8 +20,6 @@ from edge.types import Floats, Pixels
 FOLDS = (0, 1, 2, 3)
 """Into which the sets are divided: never a place or slide in two of them."""
 
-"""What the detector tells apart; the classifier names the class."""
-
 CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10
 CHULA_SIZES = (1, 2)
 """Macrocytes and microcytes: an estimated scale cannot see them, so normal and other are both right."""
