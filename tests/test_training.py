@@ -311,7 +311,7 @@ def test_a_measure_counts_by_how_far_fields_lie_apart_not_cells() -> None:
         measured = net.measured(normalised(torch.from_numpy(pictures)))
         apart = {name: usual(measured[name]).numpy() for name, usual in net.usual.items()}
     medians = np.array([np.median(apart["colours"][field == f]) for f in range(40)])
-    assert 0.2 < np.median(medians) < 1 < 1.2 * medians.max()
+    assert 0.6 < np.quantile(medians, 0.98) <= 1, "most slides are usual, the farthest by little"
 
 
 def test_a_fold_left_out_is_left_out(data: Path) -> None:
