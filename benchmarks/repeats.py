@@ -35,6 +35,7 @@ from edge.screening.tally import Tally
 from edge.types import CLASSES, RED_CELLS, Counts, FieldReading, Frame, Mask, Numbers
 from edge.vision.detect import cut_by_edge
 from edge.vision.eyepiece import visible_part
+from training.metrics import iou
 
 ADDED_MAX = 0.1
 """What repeated pictures may add to the count of the best one."""
@@ -129,9 +130,9 @@ def added(frames: list[Frame], alone: list[FieldReading], readings: list[FieldRe
             continue
         absent = ~np.isin(theirs, every) & is_red[theirs] & shown_whole(carried, frames[best])
         free = host.boxes[~np.isin(numbers, now.numbers(other.placement.ids))]
-        over = np.array([(overlaps(box, free) > OVER).any() for box in carried[absent]], np.bool_)
+        over = (iou(carried[absent], free) > OVER).any(1)
         new |= set(theirs[absent].tolist())
-        doubles |= set(theirs[absent][over].tolist()) if absent.any() else set()
+        doubles |= set(theirs[absent][over].tolist())
     more = counts.red_cells - red[best] - named - len(new)
     return Added(red[best], named, len(new), len(doubles), more, counts.islands)
 
@@ -186,13 +187,6 @@ def shown_whole(boxes: NDArray[Any], frame: Frame) -> Mask:
     clipped = boxes.clip(0, [w, h, w, h]).astype(np.float32)
     whole: Mask = ~cut_by_edge(clipped, (h, w), visible_part(frame.pixels))
     return whole
-
-
-def overlaps(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
-    """Return the intersection over union of a box with others."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = (high - low).clip(0).prod(1)
-    return np.asarray(shared / ((boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - shared))
 
 
 def main(

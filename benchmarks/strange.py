@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.quality_limits import blurred
 from benchmarks.realdata import some_fields
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
@@ -156,7 +157,7 @@ CHANGED: dict[str, Change] = {
     "magnified 0.5 times": _magnified(0.5),
     "magnified 2 times": _magnified(2.0),
     "noise of 10 grey levels": lambda pixels, rng: _bytes(pixels + rng.normal(0, 10, pixels.shape)),
-    "blurred by 2 pixels": lambda pixels, _: cv2.GaussianBlur(pixels, (0, 0), 2.0).astype(np.uint8),
+    "blurred by 2 pixels": lambda pixels, _: blurred(pixels, 2),
     "grey": lambda pixels, _: np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None], 3, 2).astype(np.uint8),
     "hue turned by 30 of 180": _hue(30),
     "hue turned by 60 of 180": _hue(60),

@@ -187,14 +187,11 @@ def _repeat_where_resized(model: onnx.ModelProto) -> None:
     """
     graph = Graph(model)
     for node in graph.nodes:
-        if node.op_type != "Resize":
+        times_of = _repeats(graph, node)
+        if times_of is None:
             continue
+        rows, columns = times_of
         before, after = graph.maker[node.input[0]], graph.users[node.output[0]][0]
-        _, _, rows, columns = (int(v) for v in graph.array(node.input[2]))
-        if before.op_type != "DequantizeLinear" or after.op_type != "QuantizeLinear":
-            continue
-        if graph.array(before.input[1]) != graph.array(after.input[1]):
-            continue
         part = f"{node.name}_repeated"
         axes = constant(model, f"{part}_axes", np.array([2, 4]))
         times = constant(model, f"{part}_times", np.array([1, 1, rows, 1, columns, 1]))
@@ -211,3 +208,20 @@ def _repeat_where_resized(model: onnx.ModelProto) -> None:
         ])  # fmt: skip
         model.graph.node.remove(node)
         model.graph.node.remove(after)
+
+
+def _repeats(graph: Graph, node: Any) -> tuple[int, int] | None:
+    """Return how often a node repeats each row and column of bytes between two quantisations; None if it does not."""
+    if node.op_type != "Resize" or len(node.input) != 3 or node.input[2] not in graph.constants:
+        return None
+    how = {a.name: a.s for a in node.attribute}
+    wanted = {"mode": b"nearest", "coordinate_transformation_mode": b"asymmetric", "nearest_mode": b"floor"}
+    before, users = graph.maker.get(node.input[0]), graph.users.get(node.output[0], [])
+    if before is None or before.op_type != "DequantizeLinear" or [u.op_type for u in users] != ["QuantizeLinear"]:
+        return None
+    same = graph.array(before.input[1]) == graph.array(users[0].input[1])
+    times = graph.array(node.input[2])
+    plain = len(times) == 4 and (times == np.rint(times)).all() and (times[:2] == 1).all() and (times >= 1).all()
+    if not (plain and same and all(how.get(name) == value for name, value in wanted.items())):
+        return None
+    return int(times[2]), int(times[3])

@@ -145,6 +145,37 @@ def test_the_second_encoding_is_the_first_with_other_zero_points(
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_the_form_for_processors_that_is_shipped_was_made_of_the_file_beside_it(role: str) -> None:
+    one, other = shipped_forms(role)
+    assert unsigned(one).graph == other.graph
+
+
+@pytest.mark.parametrize("how", ["linear", "half_pixel", "scales 2.5", "sizes"])
+def test_what_does_not_just_repeat_pixels_is_left_as_it_is(how: str) -> None:
+    """A laboratory's network may enlarge otherwise, and its form for processors has to say the same."""
+    model = onnx.load(str(SHIPPED_DIR / "detector.int8.onnx"))
+    for node in [node for node in model.graph.node if node.op_type == "Resize"]:
+        for attribute in node.attribute:
+            if attribute.name == "mode" and how == "linear":
+                attribute.s = b"linear"
+            if attribute.name == "coordinate_transformation_mode" and how in ("linear", "half_pixel"):
+                attribute.s = b"half_pixel"
+        if how == "sizes":
+            node.input[2:] = ["", "some_size"]
+        if how == "scales 2.5":
+            scales = next(t for t in model.graph.initializer if t.name == node.input[2])
+            scales.CopyFrom(onnx.numpy_helper.from_array(np.array([1, 1, 2.5, 2], np.float32), scales.name))
+    if how == "sizes":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 64, 16, 16]), "some_size"))
+    twin = unsigned(model)
+    assert sum(node.op_type == "Resize" for node in twin.graph.node) == 2
+    if how in ("linear", "half_pixel"):
+        batch = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
+        for first, second in zip(exact(model)(batch), exact(twin)(batch), strict=True):
+            assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_what_a_device_loads(
     both: dict[str, tuple[onnx.ModelProto, onnx.ModelProto]], tmp_path: Path, role: str
 ) -> None:

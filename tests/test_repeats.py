@@ -6,7 +6,8 @@ import cmath
 
 import numpy as np
 
-from benchmarks.repeats import Added, carried_over, middles, overlaps
+from benchmarks.repeats import Added, carried_over, middles
+from training.metrics import iou
 
 
 def test_boxes_are_carried_to_another_picture_by_the_cells_in_common() -> None:
@@ -25,7 +26,7 @@ def test_boxes_are_carried_to_another_picture_by_the_cells_in_common() -> None:
 
 def test_overlap_is_intersection_over_union() -> None:
     box, others = np.array([0.0, 0, 10, 10]), np.array([[0.0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]])
-    assert overlaps(box, others).tolist() == [1.0, 1 / 3, 0.0]
+    assert iou(box[None], others).tolist() == [[1.0, float(np.float32(1 / 3)), 0.0]]
 
 
 def test_more_slide_is_no_failure_and_a_field_that_is_not_recognised_is() -> None:

@@ -183,7 +183,8 @@ def _pooled(planes: Tensor) -> Tensor:
 
 
 MIDDLE = 5
-"""Blocks of the classifier before the middle, where a position still sees no more than a part of a cell."""
+"""Blocks of the classifier before the middle, where a position sees 63 pixels, a cell and what lies beside it, and the
+means still tell textures apart."""
 
 
 class Classifier(nn.Module):
