@@ -21,13 +21,13 @@ from rich.table import Table
 from benchmarks.realdata import FIELDS, some_fields
 from edge.camera.images import read_image
 from edge.config import Config
-from edge.pipeline import CELLS_TO_ESTIMATE, bounded, canonical_field
+from edge.pipeline import bounded, canonical_field
 from edge.runtime.base import open_network
 from edge.types import Field, Pixels
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
 from edge.vision.quality import crowding, edges, light, stacking
-from edge.vision.scale import ScaleEstimator
+from edge.vision.scale import CELLS_TO_ESTIMATE, ScaleEstimator
 
 QUANTILES = (0, 1, 5, 50, 95, 99, 100)
 

@@ -11,13 +11,13 @@ import numpy as np
 from edge.camera.base import RejectedInputError
 from edge.camera.images import read_image
 from edge.config import QualityConfig
-from edge.pipeline import CELLS_TO_ESTIMATE, bounded, canonical_field
+from edge.pipeline import bounded, canonical_field
 from edge.runtime.base import Network
 from edge.types import Cells, Field, Mask, Pixels, Scale
 from edge.vision import quality
 from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
-from edge.vision.scale import ScaleEstimator, canonical_shape
+from edge.vision.scale import CELLS_TO_ESTIMATE, ScaleEstimator, canonical_shape
 
 LIMITS = QualityConfig()
 

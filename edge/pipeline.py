@@ -39,13 +39,14 @@ from edge.vision.detect import CellDetector
 from edge.vision.eyepiece import visible_part
 from edge.vision.optics import Optics
 from edge.vision.registration import Registrar
-from edge.vision.scale import ScaleEstimator, canonical_shape, to_canonical
-
-CELLS_TO_ESTIMATE = 2
-"""Fewer whole red cells than this say nothing about the scale."""
-
-CELLS_TO_LOCK = 30
-"""An estimate from this many red cells holds for the rest of the sample."""
+from edge.vision.scale import (
+    CELLS_TO_ESTIMATE,
+    CELLS_TO_LOCK,
+    ScaleCheck,
+    ScaleEstimator,
+    canonical_shape,
+    to_canonical,
+)
 
 
 class Pipeline:
@@ -92,6 +93,7 @@ class Pipeline:
         and a cell that is seen again is known again. Else each frame counts by itself.
         """
         self._locked: Scale | None = None
+        self._check = ScaleCheck(self._estimate)
         self._registrar = Registrar() if each_cell_once else None
         self._census = Census(self._classify.label)
 
@@ -128,6 +130,12 @@ class Pipeline:
         with report.stage("sharpness"):
             bad = quality.sharpness(field, limits)
             if bad and gate:
+                return report.rejected(bad)
+
+        with report.stage("magnification"):  # after sharpness: blurred cells do not have their size
+            set_beforehand = scale.source != "estimated" and scale is not self._locked
+            bad = self._check(slide, scale.um_per_px) if gate and set_beforehand else None
+            if bad:
                 return report.rejected(bad)
 
         with report.stage("detect"):

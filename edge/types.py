@@ -59,6 +59,7 @@ class Reason(str, Enum):
     EMPTY = "empty"
     CROWDED = "crowded"
     STACKED = "stacked"
+    MAGNIFICATION = "magnification"
     UNFAMILIAR = "unfamiliar"
     NOT_PLACED = "not_placed"
 

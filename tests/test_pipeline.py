@@ -17,11 +17,12 @@ from edge.camera.slide import SlideSpec, VirtualCell
 from edge.camera.specimen import serpentine
 from edge.camera.virtual import Slide, VirtualCamera
 from edge.config import Config, ModelsConfig, OpticsConfig, QualityConfig, ScreeningConfig
-from edge.pipeline import CELLS_TO_LOCK, Pipeline
+from edge.pipeline import Pipeline
 from edge.screening.census import LOOKS
 from edge.screening.tally import Tally
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
 from edge.vision.registration import Registrar
+from edge.vision.scale import CELLS_TO_LOCK, CHECK_EVERY
 
 MODELS = ModelsConfig(threads=1)
 
@@ -79,7 +80,7 @@ def test_a_field_is_read_whole_and_every_cell_is_accounted_for(pipeline: Pipelin
     assert reading.rejected is None
     assert reading.area_mm2 == pytest.approx(640 * 480 * (0.25e-3) ** 2)
     assert (reading.width, reading.height, reading.name) == (640, 480, frame.name)
-    stages = ["quality", "optics", "scale", "sharpness", "detect", "familiar", "place", "classify"]
+    stages = ["quality", "optics", "scale", "sharpness", "magnification", "detect", "familiar", "place", "classify"]
     assert list(reading.stage_ms) == stages
     assert reading.border > 0
     assert reading.prob.sum(1) == pytest.approx(1, abs=1e-3)
@@ -239,6 +240,31 @@ def test_the_camera_knows_better_than_the_configuration_and_both_better_than_an_
     assert told is not None
     assert (configured.um_per_px, configured.source, configured.spread) == (0.3, "configured", 0.0)
     assert (told.um_per_px, told.source) == (0.22, "configured")
+
+
+@pytest.mark.parametrize(("um_per_px", "limit"), [(0.1, 1.4), (0.15, 1.4), (0.4, 1 / 1.4)])
+def test_fields_of_another_objective_are_refused_until_the_right_one_is_back(um_per_px: float, limit: float) -> None:
+    pixels = Slide(SlideSpec(seed=12, width=800, height=640)).render(0)  # of 0.25 µm/px
+    with Pipeline(Config(models=MODELS, optics=OpticsConfig(um_per_px=um_per_px))) as pipeline:
+        for index in range(12):  # more than are looked at in search of cells enough
+            rejected = checked(pipeline.read(framed(pixels, None, index))).rejected
+            assert rejected is not None
+            assert (rejected.reason, rejected.limit) == (Reason.MAGNIFICATION, limit)
+            assert rejected.value == pytest.approx(0.25 / um_per_px, rel=0.2)
+        assert checked(pipeline.read(framed(pixels, 0.25, 12))).rejected is None
+    ungated = Config(models=MODELS, optics=OpticsConfig(um_per_px=um_per_px), quality=QualityConfig(gate=False))
+    with Pipeline(ungated) as pipeline:
+        assert pipeline.read(framed(pixels, None)).rejected is None
+
+
+def test_an_objective_that_is_changed_in_mid_sample_is_noticed() -> None:
+    spec = SlideSpec(seed=12, width=640, height=480)
+    right, wrong = Slide(spec).render(0), Slide(replace(spec, um_per_px=0.4)).render(0)
+    with Pipeline(Config(models=MODELS, optics=OpticsConfig(um_per_px=0.25))) as pipeline:
+        assert pipeline.read(framed(right, None)).rejected is None
+        rejected = [pipeline.read(framed(wrong, None, 1 + index)).rejected for index in range(CHECK_EVERY)]
+    assert rejected[-1] is not None
+    assert rejected[-1].reason is Reason.MAGNIFICATION
 
 
 @pytest.mark.parametrize("um_per_px", [0.15, "auto"])

@@ -17,9 +17,10 @@ from benchmarks.repeats import added, groups, read, taken
 from edge.camera.capture import stamped
 from edge.camera.images import read_image
 from edge.config import Config, ModelsConfig
-from edge.pipeline import CELLS_TO_LOCK, Pipeline
+from edge.pipeline import Pipeline
 from edge.types import FieldReading, Pixels, Reason
 from edge.vision.eyepiece import visible_part
+from edge.vision.scale import CELLS_TO_LOCK
 
 SETS = ("uganda_scd", "txl_pbc", "chula_rbc12", "wbc_four_types")
 SAMPLE = 20
@@ -108,6 +109,28 @@ def test_spoiled_copies_of_real_fields_are_refused_for_the_right_reason(
 def resized(pixels: Pixels, ratio: float) -> Pixels:
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, None, fx=ratio, fy=ratio, interpolation=how), np.uint8)
+
+
+@pytest.mark.parametrize("dataset", ["uganda_scd", "chula_rbc12"])
+def test_a_set_scale_is_borne_out_by_real_cells_and_another_objective_is_refused(
+    real_fields: Fields, pipeline: Pipeline, first_reading: Callable[[Path], FieldReading], dataset: str
+) -> None:
+    """Fields of `txl_pbc` are too small: few show cells enough to say."""
+    reasons: dict[float, list[Reason | None]] = {0.5: [], 1.0: [], 2.0: []}
+    for path in real_fields(dataset, 8):
+        good = first_reading(path)
+        if good.rejected is None and good.scale is not None and len(good.boxes) >= CELLS_TO_LOCK:
+            for ratio, found in reasons.items():
+                pipeline.new_sample()
+                um_per_px = good.scale.um_per_px
+                frame = replace(stamped(resized(pixels_of(path), ratio), 1, path.name), um_per_px=um_per_px)
+                rejected = pipeline.read(frame).rejected
+                found.append(rejected and rejected.reason)
+    assert len(reasons[1.0]) >= 5
+    assert set(reasons[1.0]) == {None}
+    assert None not in reasons[0.5] + reasons[2.0]
+    assert reasons[0.5].count(Reason.MAGNIFICATION) >= len(reasons[0.5]) - 1
+    assert reasons[2.0].count(Reason.MAGNIFICATION) >= len(reasons[2.0]) - 1
 
 
 @pytest.mark.parametrize("dataset", SETS)

@@ -181,6 +181,8 @@ class Rejections(Message):
     rejected_crowded: Count
     rejected_stacked: Count
     """Most red cells lie on others: rouleaux, clumps, or too thick a part of the smear."""
+    rejected_magnification: Count = 0  # of a sample that version 0.3 began there is none
+    """The cells are too large or too small for the scale that is set: another objective."""
     rejected_unfamiliar: Count
     """Most cells are unlike any that the classifier was trained on: another stain, specimen or magnification."""
     rejected_not_placed: Count

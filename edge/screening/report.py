@@ -28,6 +28,7 @@ REASONS = {
     "empty": "too few cells",
     "crowded": "cells too close together",
     "stacked": "cells lie on each other: rouleaux, clumps, or too thick a part of the smear",
+    "magnification": "its red cells are too large or too small for the size of a pixel that is set: another objective?",
     "unfamiliar": "its cells are unlike those that the model was trained on (stain, specimen or magnification)",
     "not_placed": "it could not be told where on the slide it lies, so its cells might have been counted twice",
 }

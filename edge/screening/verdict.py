@@ -75,6 +75,7 @@ def assess(
     the caller raises, such as those that the readings carry. withhold: flags for which the counts are not to be used,
     beside `unfamiliar`.
     """
+    strange = sum(counts.rejected.get(reason.value, 0) for reason in (Reason.UNFAMILIAR, Reason.MAGNIFICATION))
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
     insufficient = red < min_red_cells
@@ -82,7 +83,7 @@ def assess(
     above_blank = None if insufficient or limit_of_blank is None or low is None else low > limit_of_blank
     raised = {
         "insufficient": insufficient,
-        "unfamiliar": counts.rejected.get(Reason.UNFAMILIAR.value, 0) > counts.fields_read,
+        "unfamiliar": strange > counts.fields_read,
         "below_target": min_red_cells <= red < target_red_cells,
         "no_limit_of_blank": limit_of_blank is None,
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
