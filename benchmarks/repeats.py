@@ -4,7 +4,8 @@ For each `field_group` of uganda_scd with two pictures or more: how many red cel
 itself, and how many the whole group gives in that part of the slide which this picture shows whole; pictures of one
 field must not add more than a tenth there. What is added falls into cells that the best picture has too, but the mean
 of all looks names otherwise ("named"), and cells that it has not ("new"); of these, doubles are those that lie over a
-cell of the best picture which the other picture has not. "more slide" is what the others show and the best does not, in
+cell of the best picture which the other picture has not. Cells of the best picture that most others do not find are
+taken off under "named". "more slide" is what the others show and the best does not, in
 cells. A group that is not recognised as one field counts as not within the tenth.
 
 Each picture has the scale that was estimated for itself: a telephone is zoomed by hand from one picture to the next,
@@ -53,8 +54,9 @@ RED = [CLASSES.index(name) for name in RED_CELLS]
 class Added:
     """What a group adds to its best picture, where that one shows the slide.
 
-    best: red cells of the best picture by itself; named: how many more of its cells are red by the mean of all looks;
-    new: red cells that it has not; doubles: of these, those that are probably not new; more: red cells elsewhere.
+    best: red cells of the best picture by itself; named: how many more of its cells are red by the mean of all looks,
+    less those that count no longer; new: red cells that it has not; doubles: of these, those that are probably not
+    new; more: red cells elsewhere.
     """
 
     best: int
@@ -139,7 +141,7 @@ def added(frames: list[Frame], alone: list[FieldReading], readings: list[FieldRe
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """What the numbers of a sample stand for at its end: same (N,), the number each goes by; red (N,)."""
+    """What the numbers of a sample stand for at its end: same (N,), the number each goes by; red (N,), and counted."""
 
     same: Numbers
     red: Mask
@@ -159,6 +161,7 @@ def resolved(readings: list[FieldReading]) -> _Now:
         for kept, dropped in reading.placement.joined:
             same[same == dropped] = kept
         red[reading.change.numbers] = np.isin(reading.change.label, RED)
+        red[reading.change.gone] = False
     return _Now(same, red)
 
 

@@ -12,7 +12,7 @@ from edge.camera.slide import SlideSpec, View, VirtualCell
 from edge.camera.specimen import Specimen, serpentine
 from edge.screening.census import Census
 from edge.screening.tally import Tally
-from edge.types import CLASSES, Cells, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
+from edge.types import CLASSES, Cells, Change, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
 from edge.vision.registration import Registrar
 
 
@@ -52,13 +52,17 @@ def jittered(spec: SlideSpec, overlap: float, rng: Generator, turn_deg: float = 
 
 @dataclass
 class Walk:
-    """One sample read along a path. shown: the true cells that were found whole in a frame that was counted."""
+    """One sample read along a path.
+
+    shown: the true cells that were found whole in a frame that was counted; change: what the last such frame changed.
+    """
 
     spec: SlideSpec
     eye: Eye = Eye()
     registrar: Registrar = field(default_factory=Registrar)
     tally: Tally = field(default_factory=Tally)
     shown: dict[tuple[int, ...], str] = field(default_factory=dict)
+    change: Change | None = None
 
     def __post_init__(self) -> None:
         self.census = Census(named)
@@ -82,7 +86,8 @@ class Walk:
         if isinstance(placed, Placement):
             wanted = ~cells.border & ~self.census.known(placed)
             prob = np.array([sure_of(cell) for cell, ask in zip(found, wanted, strict=True) if ask], np.float32)
-            change = self.census.take(placed, wanted, prob.reshape(-1, len(CLASSES)))
+            change = self.census.take(placed, ~cells.border, wanted, prob.reshape(-1, len(CLASSES)))
+            self.change = change
             self.shown |= {cell.identity: cell.class_name for cell in found if cell.fully_visible}
         self.tally.add(
             FieldReading(

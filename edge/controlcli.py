@@ -16,6 +16,7 @@ from edge.environment import person
 from edge.errors import CommandError, ConfigError, EdgeError, InputError, SampleError
 from edge.files import aside, move, storage_errors
 from edge.runtime.base import digests
+from edge.sample import moment
 from edge.screening.chart import Point, levey_jennings
 from edge.screening.control import RULES, Expected, observed
 from edge.terminal import ConfigPath, answering, err, out
@@ -84,7 +85,7 @@ def read(
         with _book(loaded) as book:
             slide = book.slide(name)
             before = len(book.readings(slide))
-        code = f"{CONTROL}-{name}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+        code = f"{CONTROL}-{name}-{moment()}"
         fault = None
         if _served(loaded, frames):
             _have_read(loaded, code)

@@ -168,7 +168,7 @@ class Pipeline:
     def _once(self, looks: Looks, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
         """Classify the whole cells that are not known yet; every cell then has the mean of all looks at it."""
         looked = whole & ~self._census.known(placed)
-        change = self._census.take(placed, looked, looks.prob(looked))
+        change = self._census.take(placed, whole, looked, looks.prob(looked))
         return *self._census.means(placed.ids[whole]), change
 
     def read_crop(self, frame: Frame) -> FieldReading:

@@ -15,9 +15,14 @@ from edge.screening.verdict import FLAGS, assess
 from edge.types import CLASSES, Counts, Exclusion, FieldReading, Frame, Reason, Scale, Verdict
 
 
+def moment() -> str:
+    """Return the time of now in a sample's code, to the millisecond: two programs may begin in one second."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"[:-3]
+
+
 def new_sample_code() -> str:
     """Return a code for a sample that was given none: when it began, and the boot, for the clock may be wrong."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{boot_id()[:8]}"
+    return f"{moment()}-{boot_id()[:8]}"
 
 
 CONTROL_FLAGS = ("control_failed", "control_overdue")

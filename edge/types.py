@@ -158,7 +158,9 @@ class Placement:
     None for the first frame of an island. ids: (N,) one number for each cell of the slide, in the detector's order.
     joined: pairs (kept, dropped) of numbers that proved to be one cell; a cell that is cut by the edge of a frame
     without news has none, but −1. numbered_before, found: numbers given before this frame, and by it. new_share: part
-    of the frame's area that no other showed. islands: how many there are now.
+    of the frame's area that no other showed. islands: how many there are now. absent: (K,) numbers of
+    cells that this frame does not show, though it shows their place; and each new cell as often as earlier frames did
+    not show it.
     """
 
     island: int
@@ -172,6 +174,7 @@ class Placement:
     found: int
     new_share: float
     islands: int
+    absent: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,7 @@ class Change:
     """What a frame changed in its sample's counts, up or down: cells by class and exclusion, cells seen, islands.
 
     numbers: (M,) the cells that it named, or named otherwise; prob float32 (M, 6), label int8 (M,): what they are now.
+    gone: (K,) cells that count no longer, for most frames that show their place do not show them.
     """
 
     counts: dict[str, int]
@@ -187,6 +191,7 @@ class Change:
     numbers: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
     prob: Floats = field(default_factory=lambda: np.zeros((0, len(CLASSES)), np.float32))
     label: Labels = field(default_factory=lambda: np.zeros(0, np.int8))
+    gone: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)

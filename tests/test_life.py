@@ -242,6 +242,18 @@ def test_cells_that_prove_to_be_one_are_one(samples: Samples) -> None:
     assert samples.store.crop(sample.id, 1) is None
 
 
+def test_a_cell_that_counts_no_longer_is_forgotten_with_its_picture_and_may_come_back(samples: Samples) -> None:
+    sample = begun(samples)
+    life = draft(Life(uuid4(), "K-1042"))
+    samples.keep(sample.id, life, [NEWS])
+    samples.keep(sample.id, life, [FieldNews((), (), (), {}, gone=(1, 9))])
+    assert [one.number for one in samples.store.cells(sample.id)] == [0, 2, 3]
+    assert samples.store.crop(sample.id, 1) is None
+    samples.keep(sample.id, life, [FieldNews((), (cell(1, "sickle"),), (), {1: b"again"})])
+    assert [one.number for one in samples.store.cells(sample.id)] == [0, 1, 2, 3]
+    assert samples.store.crop(sample.id, 1) == b"again"
+
+
 def test_an_erased_sample_leaves_a_tombstone_and_no_trace(samples: Samples, database: Database) -> None:
     code = "SECRET-17"
     sample = ended(samples, code=code)
@@ -340,6 +352,11 @@ def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_mem
     assert not pictured(3, 4, "sickle")
     assert not pictured(3, 4, "normal")
     assert pictured(3, 4, "sickle")
+    assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
+    nothing = replace(reading_of(3, 4, 0), change=Change({}, 0, 0, gone=np.array([CELLS_KEPT + 3])))
+    news = gatherer.take(nothing, pixels, 0)
+    assert news is not None
+    assert news.gone == (CELLS_KEPT + 10,)
     assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
 
 

@@ -290,6 +290,65 @@ def test_any_boxes_are_placed_or_rejected_and_numbers_are_given_once(
             assert own.max(initial=-1) < given_so_far
 
 
+class Still:
+    """A view that stands still, whose middle cell is found in some frames only."""
+
+    def __init__(self) -> None:
+        self.walk = Walk(SPEC, Eye(missed=0.0, error_px=0.3))
+        self.found, self.seen = looked(SMEAR.truth(View(0, 0)), SPEC, self.walk.eye, np.random.default_rng(0))
+        middle = (self.seen.boxes[:, :2] + self.seen.boxes[:, 2:]) / 2
+        self.doubtful = int(np.abs(middle - [320, 240]).sum(1).argmin())
+        self.number = -1
+
+    def show(self, with_it: bool) -> int:
+        """Show a frame; returns the cells seen so far."""
+        which = np.ones(len(self.found), np.bool_)
+        which[self.doubtful] = with_it
+        shown = [cell for cell, there in zip(self.found, which, strict=True) if there]
+        seen = Cells(self.seen.boxes[which], self.seen.score[which], self.seen.border[which], self.seen.kind[which])
+        placement = self.walk.count(shown, seen)
+        assert isinstance(placement, Placement)
+        if with_it:
+            self.number = int(placement.ids[self.doubtful])
+        return self.walk.counts().cells_seen
+
+    def told(self, of: str) -> bool:
+        """Whether the last frame told of the cell, among those that are `gone` or named (`numbers`)."""
+        assert self.walk.change is not None
+        return self.number in getattr(self.walk.change, of)
+
+
+@pytest.mark.parametrize(
+    ("found_in", "counts"), [((0,), 0), ((7,), 0), ((1, 2, 3), 0), ((0, 2, 4, 6), 1), ((4, 5, 6, 7), 1)]
+)
+def test_what_most_frames_do_not_find_is_no_cell(found_in: tuple[int, ...], counts: int) -> None:
+    still = Still()
+    seen = [still.show(frame in found_in) for frame in range(8)]
+    assert seen[-1] == len(still.found) - 1 + counts
+
+
+def test_a_cell_goes_when_most_frames_miss_it_and_is_back_when_they_find_it() -> None:
+    still = Still()
+    every = len(still.found)
+    expected = [(True, every), (False, every), (False, every - 1), (False, every - 1), (True, every - 1), (True, every)]
+    for at, (with_it, cells_seen) in enumerate(expected):
+        assert still.show(with_it) == cells_seen
+        assert still.told("gone") == (at == 2)
+        assert still.told("numbers") == (at in (0, 5))
+
+
+def test_where_two_pictures_do_not_lie_on_each_other_nothing_is_missed() -> None:
+    registrar = Registrar()
+    first = placed(registrar, View(0, 0))
+    found = cells(View(0, 0))
+    left = found.boxes[:, 0] < 200
+    apart = found.boxes + np.where(left, 24, 0)[:, None].astype(np.float32)  # as where a picture is bent
+    second = registrar.place(FIELD, Cells(apart, found.score, found.border, found.kind))
+    assert isinstance(second, Placement)
+    missed = np.isin(first.ids, second.absent)
+    assert not missed[found.boxes[:, 0] < 120].any()
+
+
 def test_classes_follow_the_mean_of_all_looks() -> None:
     walk = Walk(SPEC, Eye(missed=0.0, error_px=0.3))
     found, seen = looked(SMEAR.truth(View(0, 0)), SPEC, walk.eye, np.random.default_rng(0))

@@ -14,6 +14,9 @@ LOOKS = 4
 time.
 """
 
+FRAMES_MIN = 3
+"""A cell that most frames do not find where they show its place is none; of fewer frames than this none is believed."""
+
 BORDER, UNKNOWN = -2, -3
 """States beside those of `types.CLASSES` and ABSTAINED: seen only cut by the edge, and no cell (or no longer one)."""
 
@@ -22,7 +25,7 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 
 
 class Census:
-    """Keeps for each cell the sum of its probabilities, how many there are, and its state: 29 bytes.
+    """Keeps for each cell the sum of its looks' probabilities, its state, and how many frames show it: 37 bytes.
 
     name: gives labels int8 (N,) for mean probabilities float32 (N, 6).
     """
@@ -33,6 +36,9 @@ class Census:
         self._sum = np.full((CELLS_KEPT, len(CLASSES)), 0, np.float32)
         self._looks = np.full(CELLS_KEPT, 0, np.int32)
         self._state = np.full(CELLS_KEPT, UNKNOWN, np.int8)
+        # How many frames found it, and how many did not though they showed its place.
+        self._found = np.full(CELLS_KEPT, 0, np.int32)
+        self._missed = np.full(CELLS_KEPT, 0, np.int32)
         self._islands = 0
 
     def known(self, placement: Placement) -> Mask:
@@ -40,49 +46,71 @@ class Census:
         looks: Mask = self._looks[placement.ids % CELLS_KEPT] >= LOOKS
         return looks & (placement.ids >= 0)
 
-    def take(self, placement: Placement, looked: Mask, prob: Floats) -> Change:
-        """Take in a frame: looked (N,), the cells that were looked at, and prob float32 (M, 6), what was seen of those.
+    def take(self, placement: Placement, whole: Mask, looked: Mask, prob: Floats) -> Change:
+        """Take in a frame; prob float32 (M, 6): what was seen of the cells that were looked at.
 
-        Returns what it changes in the counts, which may go down: a cell seen cut before is now whole, and two cells
-        prove to be one when islands meet.
+        whole, looked: bool (N,), the cells that are not cut, and those of them that were looked at.
+        Returns what it changes in the counts, which may go down: a cell seen cut before is now whole, two cells prove
+        to be one when islands meet, and what most frames do not find is none.
         """
         ids = placement.ids
         new = ids[ids >= 0]
         joined = np.array(placement.joined, np.int64).reshape(-1, 2)
-        touched = np.unique(np.concatenate([new, joined.ravel()])) % CELLS_KEPT
+        numbers = np.unique(np.concatenate([new, joined.ravel(), placement.absent]))
+        touched = numbers % CELLS_KEPT
         # Numbers given for the first time may fall on the memory of cells long past.
-        fresh = new[new >= placement.numbered_before] % CELLS_KEPT
-        self._sum[fresh], self._looks[fresh], self._state[fresh] = 0, 0, UNKNOWN
-        before = self._counted(touched)
+        self._forget(new[new >= placement.numbered_before] % CELLS_KEPT)
+        before = self._state[touched]
         for kept, dropped in joined % CELLS_KEPT:
-            self._sum[kept] += self._sum[dropped]
-            self._looks[kept] += self._looks[dropped]
-            self._looks[dropped], self._state[dropped] = 0, UNKNOWN
+            self._unite(kept, dropped)
         seen = looked & (ids >= 0)
         at = ids[seen] % CELLS_KEPT
         self._sum[at] += prob[seen[looked]]
         self._looks[at] += 1
-        gone = joined[:, 1] % CELLS_KEPT
-        alive = touched[~np.isin(touched, gone)]
-        named = alive[self._looks[alive] > 0]
-        self._state[alive] = BORDER
-        self._state[named] = self._name(self._mean(named))
-        after = self._counted(touched)
+        self._found[ids[whole & (ids >= 0)] % CELLS_KEPT] += 1
+        np.add.at(self._missed, placement.absent % CELLS_KEPT, 1)
+        alive = ~np.isin(numbers, joined[:, 1])
+        self._judge(touched[alive])
+        after = self._state[touched]
         islands, self._islands = placement.islands - self._islands, placement.islands
-        change = {name: int(number) for name, number in zip(_NAMES, after - before, strict=True)}
-        otherwise = np.unique(np.concatenate([ids[seen], joined[:, 0]]))
-        otherwise = otherwise[~np.isin(otherwise, joined[:, 1])]
-        otherwise = otherwise[self._looks[otherwise % CELLS_KEPT] > 0]
-        return Change(change, placement.found - len(joined), islands, otherwise, *self.means(otherwise))
+        counted = _counted(after) - _counted(before)
+        change = {name: int(number) for name, number in zip(_NAMES, counted, strict=True)}
+        # Named now: what was looked at, what took another's looks, and what is a cell again after all.
+        renewed = np.isin(numbers, ids[seen]) | np.isin(numbers, joined[:, 0]) | (before == UNKNOWN)
+        named = numbers[alive & renewed & (after > BORDER)]
+        gone = numbers[alive & (after == UNKNOWN) & (before != UNKNOWN)]
+        return Change(change, int(counted.sum()), islands, named, *self.means(named), gone)
+
+    def _forget(self, at: NDArray[np.int64]) -> None:
+        for memory in (self._sum, self._looks, self._found, self._missed):
+            memory[at] = 0
+        self._state[at] = UNKNOWN
+
+    def _unite(self, kept: int, dropped: int) -> None:
+        """Add what is known of a cell to the one that it proved to be; a frame that found either did not miss it."""
+        frames = max(self._found[one] + self._missed[one] for one in (kept, dropped))
+        for memory in (self._sum, self._looks, self._found):
+            memory[kept] += memory[dropped]
+        self._missed[kept] = max(0, frames - self._found[kept])
+        self._forget(np.array([dropped]))
+
+    def _judge(self, at: NDArray[np.int64]) -> None:
+        """Set the states of cells anew."""
+        self._state[at] = BORDER
+        named = at[self._looks[at] > 0]
+        self._state[named] = self._name(self._mean(named))
+        found, missed = self._found[at], self._missed[at]
+        self._state[at[(missed > found) & (found + missed >= FRAMES_MIN)]] = UNKNOWN
 
     def means(self, ids: Numbers) -> tuple[Floats, Labels]:
         """Return probabilities float32 (N, 6) and labels int8 (N,) of cells that were looked at."""
-        at = ids % CELLS_KEPT
-        return self._mean(at), self._state[at]
+        prob = self._mean(ids % CELLS_KEPT)
+        return prob, self._name(prob)
 
     def _mean(self, at: NDArray[np.int64]) -> Floats:
         return np.asarray(self._sum[at] / self._looks[at, None], np.float32)
 
-    def _counted(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
-        states = self._state[at]
-        return np.bincount(states[states != UNKNOWN].astype(int) - BORDER, minlength=len(_NAMES)).astype(np.int64)
+
+def _counted(states: Labels) -> NDArray[np.int64]:
+    """Return how many cells have each state."""
+    return np.bincount(states[states != UNKNOWN].astype(int) - BORDER, minlength=len(_NAMES)).astype(np.int64)

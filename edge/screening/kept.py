@@ -48,13 +48,15 @@ class FieldNews:
     """What a field changed in a sample's cells.
 
     joined: pairs (kept, dropped) of numbers that proved to be one cell; cells: those that the field showed and that are
-    new or named otherwise; renamed: number, class and prob of such that it did not show; crops: JPEG by number.
+    new or named otherwise; renamed: number, class and prob of such that it did not show; gone: numbers of cells that
+    count no longer; crops: JPEG by number.
     """
 
     joined: tuple[tuple[int, int], ...]
     cells: tuple[KeptCell, ...]
     renamed: tuple[tuple[int, str | None, tuple[float, ...]], ...]
     crops: dict[int, bytes]
+    gone: tuple[int, ...] = ()
 
 
 class Gatherer:
@@ -72,10 +74,11 @@ class Gatherer:
         change, placement, ids = reading.change, reading.placement, reading.ids
         if change is None or placement is None or ids is None or reading.scale is None:
             return None
-        if not len(change.numbers) and not placement.joined:
+        if not len(change.numbers) and not placement.joined and not len(change.gone):
             return None
         # A number given for the first time may fall on the memory of a cell long past.
         self._pictured[placement.ids[placement.ids >= placement.numbered_before] % CELLS_KEPT] = False
+        self._pictured[change.gone % CELLS_KEPT] = False
         rows = {number: row for row, number in enumerate(ids.tolist())}
         island = self._first_island + placement.island
         places, scores = _places(reading, placement, reading.scale), _rounded(reading.score, 4)
@@ -96,7 +99,8 @@ class Gatherer:
                 crops[kept] = crop(pixels, reading.boxes[row])
             self._pictured[number % CELLS_KEPT] = wanted
         joined = tuple((self._first_number + one, self._first_number + other) for one, other in placement.joined)
-        return FieldNews(joined, tuple(cells), tuple(renamed), crops)
+        gone = tuple((self._first_number + change.gone).tolist())
+        return FieldNews(joined, tuple(cells), tuple(renamed), crops, gone)
 
 
 def _places(reading: FieldReading, placement: Placement, scale: Scale) -> Any:

@@ -179,6 +179,9 @@ class Store:
             )
             connection.execute("DELETE FROM cells WHERE sample_id = ? AND number = ?", (sample_id, dropped))
         connection.executemany(
+            "DELETE FROM cells WHERE sample_id = ? AND number = ?", [(sample_id, number) for number in news.gone]
+        )
+        connection.executemany(
             "INSERT INTO cells (sample_id, number, island, x_um, y_um, field, score, class, prob) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sample_id, number) DO UPDATE SET "
             "island = excluded.island, x_um = excluded.x_um, y_um = excluded.y_um, field = excluded.field, "

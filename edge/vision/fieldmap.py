@@ -64,11 +64,15 @@ FACTORS = [*(cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG), *map(comp
 
 @dataclass(slots=True)
 class Known:
-    """A field that is kept. ids: the number of each of its cells; place: from the field to its island."""
+    """A field that is kept.
+
+    ids: the number of each of its cells; place: from the field to its island; frames: how many it stands for.
+    """
 
     view: View
     ids: Ids
     place: Motion
+    frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)

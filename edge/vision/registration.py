@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from edge.types import CELLS_KEPT, Cells, Field, Mask, Placement, Reason, Rejection
+from edge.vision.absent import Lying, absent_before, absent_from
 from edge.vision.constellation import NO_MATCH
 from edge.vision.fieldmap import CELLS_MIN, SURE, FieldMap, Ids, Known, Link
 from edge.vision.pattern import Motion, View
@@ -54,12 +55,17 @@ class Registrar:
             place, island, self._islands = Motion(1, 0), self._islands, self._islands + 1
         self._map.moved(links, place, stage_um)
         ids = self._recognised(len(view), links, joined)
+        lying = [self._lying(link) for link in links]
+        absent, earlier = absent_from(view, ids, lying), absent_before(view, ids, ids < 0, lying)
         points = place(view.points())
         shows = [self._map.shows(link.number, points) for link in links]
         self._last = links[0] if links else None
         # Cells cut by the edge are no news: in a view that stands still they flicker.
         if not links or (ids[~cells.border] < 0).any():
             self._last = self._keep(Known(view, self._numbered(ids), place), island, links, shows)
+            absent = np.concatenate([absent, np.repeat(np.arange(before, self._given), earlier)])
+        else:
+            self._seen_again(links, shows)
         return Placement(
             island=island,
             x_um=place.shift.real,
@@ -72,6 +78,7 @@ class Registrar:
             found=self._given - before,
             new_share=1.0 - float(np.any(shows, axis=0).mean()) if shows else 1.0,
             islands=self._map.islands(),
+            absent=absent,
         )
 
     def _met(self, links: list[Link], joined: Joined) -> tuple[Motion, int]:
@@ -137,18 +144,35 @@ class Registrar:
         self._same[ids[new] % CELLS_KEPT] = ids[new]
         return ids
 
+    def _lying(self, link: Link) -> Lying:
+        known = self._map.fields[link.number]
+        return Lying(known, link.match.motion, self._resolved(known.ids))
+
+    def _seen_again(self, links: list[Link], shows: list[Mask]) -> None:
+        """Let a frame without news stand behind the field that shows nearly all of it."""
+        most = _showing_most(shows)
+        if most is not None:
+            self._map.fields[links[most].number].frames += 1
+
     def _keep(self, known: Known, island: int, links: list[Link], shows: list[Mask]) -> Link:
         """Keep a frame that shows something new, by itself or with the field that shows nearly all of it.
 
         Returns how the frame lies on the field in which it is kept.
         """
-        most = max(range(len(links)), key=lambda i: int(shows[i].sum()), default=None)
-        if most is not None and shows[most].mean() >= SAME_VIEW:
+        most = _showing_most(shows)
+        if most is not None:
             host, onto = self._map.fields.get(links[most].number), links[most].match.onto
             if host is not None:
                 added = ~np.isin(known.ids, self._resolved(host.ids))
                 if host.view.shows(onto(known.view.middle[added])).all():
                     host.view = host.view.with_more(onto(known.view.low[added]), onto(known.view.high[added]))
                     host.ids = np.concatenate([host.ids, known.ids[added]])
+                    host.frames += 1
                     return links[most]
         return Link(self._map.add(known, island), NO_MATCH)
+
+
+def _showing_most(shows: list[Mask]) -> int | None:
+    """Return which field shows most of a frame, if it is nearly all."""
+    most = max(range(len(shows)), key=lambda i: int(shows[i].sum()), default=None)
+    return most if most is not None and shows[most].mean() >= SAME_VIEW else None
