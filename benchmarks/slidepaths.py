@@ -65,7 +65,7 @@ class Walk:
     change: Change | None = None
 
     def __post_init__(self) -> None:
-        self.census = Census(named)
+        self.census = Census(told)
         self.specimen = Specimen(self.spec)
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)
@@ -114,7 +114,6 @@ def sure_of(cell: VirtualCell) -> Floats:
     return np.array([0.95 if cell.class_name == name else 0.01 for name in CLASSES], np.float32)
 
 
-def named(prob: Floats) -> Labels:
-    """Return the likeliest class of each cell."""
-    label: Labels = prob.argmax(1).astype(np.int8)
-    return label
+def told(prob: Floats) -> tuple[Floats, Labels]:
+    """Return the probabilities as they are, and the likeliest class of each cell."""
+    return prob, prob.argmax(1).astype(np.int8)

@@ -95,7 +95,7 @@ class Pipeline:
         self._locked: Scale | None = None
         self._check = ScaleCheck(self._estimate)
         self._registrar = Registrar() if each_cell_once else None
-        self._census = Census(self._classify.label)
+        self._census = Census(self._classify.told)
 
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
@@ -159,17 +159,16 @@ class Pipeline:
 
         with report.stage("classify"):
             if placed is None:
-                prob = looks.prob(whole)
-                return report.read(field, cells, whole, prob, self._classify.label(prob), looks.novelty)
+                return report.read(field, cells, whole, *self._classify.told(looks.prob(whole)), looks.novelty)
             report.placement, report.ids = placed, placed.ids[whole]
-            prob, label, report.change = self._once(looks, whole, placed)
-            return report.read(field, cells, whole, prob, label, looks.novelty)
+            chance, label, report.change = self._once(looks, whole, placed)
+            return report.read(field, cells, whole, chance, label, looks.novelty)
 
     def _once(self, looks: Looks, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
-        """Classify the whole cells that are not known yet; every cell then has the mean of all looks at it."""
+        """Classify the whole cells that are not known yet; of every cell is told what all looks at it come to."""
         looked = whole & ~self._census.known(placed)
         change = self._census.take(placed, whole, looked, looks.prob(looked))
-        return *self._census.means(placed.ids[whole]), change
+        return *self._census.told(placed.ids[whole]), change
 
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""
@@ -191,8 +190,7 @@ class Pipeline:
             box, unsaid = np.array([[0, 0, w, h]], np.float32), np.array([UNSAID], np.int8)
             cells = Cells(box, np.ones(1, np.float32), np.zeros(1, bool), unsaid)
             looks, whole = self._classify.looks(field, cells), np.ones(1, bool)
-            prob = looks.prob(whole)
-            return report.read(field, cells, whole, prob, self._classify.label(prob), looks.novelty)
+            return report.read(field, cells, whole, *self._classify.told(looks.prob(whole)), looks.novelty)
 
     def _scale(self, frame: Frame, slide: Pixels) -> tuple[Scale | None, int]:
         given = self.config.optics.um_per_px if frame.um_per_px is None else frame.um_per_px

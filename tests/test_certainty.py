@@ -10,10 +10,14 @@ import pytest
 from test_evaluate import NORMAL, OTHER, SICKLE, WBC, T, field, prob, reading
 
 from edge.types import ABSTAINED, CLASSES
-from training.certainty import BINS, abstention, calibration, ece, mended
+from training.certainty import BINS, abstention, calibration, chosen_log_odds, ece, told
+from training.figures import SHIPPED
 from training.known import Known, known_cells
 from training.seen import Seen
 from training.sickling import found_boxes
+
+AS_IT_IS = dict.fromkeys(range(4), (1.0, 0.0))
+"""What is told is what the networks say."""
 
 GROUPS = np.array([f"g{i % 40}" for i in range(20000)])
 
@@ -83,7 +87,7 @@ def test_the_calibration_error_of_known_bins() -> None:
 
 
 def test_exact_probabilities_have_next_to_no_error_and_overconfident_ones_have_much() -> None:
-    exact, proud = calibration(drawn()), calibration(drawn(distortion=3))
+    exact, proud = calibration(drawn(), AS_IT_IS), calibration(drawn(distortion=3), AS_IT_IS)
     assert exact["ece"].value < 0.01
     assert exact["ece_above_0.05"].value < 0.02
     assert exact["ece_above_0.05_if_exact"].low < exact["ece_above_0.05"].value < exact["ece_above_0.05_if_exact"].high
@@ -101,34 +105,36 @@ def test_a_mean_error_of_nought_within_a_bin_of_equal_mass_is_seen_in_bins_of_eq
     assert ece(p, sickle, GROUPS[:10000]).value == pytest.approx(0.008, abs=1e-4)
 
 
-def test_a_temperature_mends_pride_and_a_shift_what_training_showed_too_often() -> None:
+def test_a_factor_mends_pride_and_a_shift_what_training_showed_too_often() -> None:
     proud, moved = drawn(distortion=2), drawn(shift=1.5)
-    mended_p, said = mended(proud, shifted=False)
-    assert [float(t) for t in said.split(": ")[1].split(", ")] == pytest.approx([2.0] * 4, abs=0.1)
-    assert ece(mended_p, proud.sickle, proud.group).value < 0.01
-    left = ece(mended(moved, shifted=False)[0], moved.sickle, moved.group).value
-    assert ece(mended(moved, shifted=True)[0], moved.sickle, moved.group).value < 0.01 < left
+    for known, factor, shift in ((proud, 0.5, 0.0), (moved, 1.0, -1.5)):
+        chosen = chosen_log_odds(known)
+        assert set(chosen) == {0, 1, 2, 3, SHIPPED}
+        for found in chosen.values():
+            assert found == (pytest.approx(factor, abs=0.05), pytest.approx(shift, abs=0.15))
+        figures = calibration(known, chosen)
+        assert figures["ece"].value < 0.01 < figures["ece_of_the_networks"].value
 
 
-def test_what_mends_a_fold_is_learnt_on_the_others() -> None:
+def test_what_is_told_of_a_fold_is_learnt_on_the_others() -> None:
     known = drawn()
     spoilt = replace(known, sickle=np.where(known.fold == 0, ~known.sickle, known.sickle))
-    mine = known.fold == 0
-    np.testing.assert_array_equal(mended(spoilt, shifted=True)[0][mine], mended(known, shifted=True)[0][mine])
-    assert (mended(spoilt, shifted=True)[0][~mine] != mended(known, shifted=True)[0][~mine]).any()
+    before, after = chosen_log_odds(known), chosen_log_odds(spoilt)
+    assert after[0] == before[0]
+    assert all(after[fold] != before[fold] for fold in (1, 2, 3, SHIPPED))
 
 
-def test_mending_keeps_the_order_of_the_cells() -> None:
+def test_what_is_told_keeps_the_order_of_the_cells() -> None:
     known = drawn(distortion=2, shift=1)
     mine = known.fold == 2
     order = np.argsort(known.p[mine])
-    assert (np.diff(mended(known, shifted=True)[0][mine][order]) >= 0).all()
+    assert (np.diff(told(known, chosen_log_odds(known))[mine][order]) >= 0).all()
 
 
 def test_no_cell_above_the_limit_is_no_error_but_no_number() -> None:
     known = drawn()
     low = known.of(known.p < 0.01)
-    figures = calibration(low)
+    figures = calibration(low, AS_IT_IS)
     assert np.isnan(figures["ece_above_0.05"].value)
     assert figures["ece_above_0.05"].counted == "nothing"
     assert figures["ece"].value < 0.01

@@ -16,7 +16,7 @@ from edge.config import ModelsConfig
 from edge.runtime.base import Network, open_network
 from edge.types import ABSTAINED, CLASSES, UNSAID, Cells, Field, Floats, Pixels
 from edge.vision import classify
-from edge.vision.classify import SICKLE, CellClassifier, agreed, called, crops
+from edge.vision.classify import SICKLE, CellClassifier, agreed, called, chances, crops
 
 NORMAL, OTHER, WBC = (CLASSES.index(name) for name in ("normal", "other", "wbc"))
 
@@ -56,6 +56,47 @@ def test_who_is_called_what(given_prob: Floats, label: int) -> None:
     assert found.dtype == np.int8
 
 
+@given(st.lists(st.lists(st.floats(0, 1), min_size=6, max_size=6), min_size=2, max_size=5), st.floats(0.2, 5),
+       st.floats(-5, 5))  # fmt: skip
+def test_a_chance_keeps_the_order_of_cells_and_the_shares_of_the_other_classes(
+    shares: list[list[float]], factor: float, shift: float
+) -> None:
+    given_prob = np.array(shares, np.float32)
+    given_prob /= np.maximum(given_prob.sum(1, keepdims=True), 1e-3)
+    given_prob[given_prob.sum(1) < 0.99] = 0  # too strange to be named
+    named = given_prob.any(1)
+    told = chances(given_prob, (factor, shift))
+    assert told.dtype == np.float32
+    assert not told[~named].any()
+    assert told[named].sum(1) == pytest.approx(1, abs=1e-4)
+    order = np.argsort(given_prob[named, SICKLE], kind="stable")
+    assert (np.diff(told[named, SICKLE][order]) >= 0).all()
+    others = np.delete(given_prob, SICKLE, 1)
+    assert np.delete(told, SICKLE, 1) * others.sum(1, keepdims=True) == pytest.approx(
+        others * np.delete(told, SICKLE, 1).sum(1, keepdims=True), abs=1e-4
+    )
+
+
+def test_a_chance_is_by_platt() -> None:
+    assert chances(prob(sickle=0.8, normal=0.15, wbc=0.05), (1.0, 0.0)) == pytest.approx(
+        prob(sickle=0.8, normal=0.15, wbc=0.05), abs=1e-6
+    )
+    # Odds of 4, squared, and then a hundredth of it.
+    odds = 16 / 100
+    found = chances(prob(sickle=0.8, normal=0.15, wbc=0.05), (2.0, -float(np.log(100))))
+    p = odds / (1 + odds)
+    assert found == pytest.approx(prob(sickle=p, normal=0.75 * (1 - p), wbc=0.25 * (1 - p)), abs=1e-6)
+
+
+def test_a_chance_is_told_and_the_class_follows_from_what_the_network_says() -> None:
+    network = OneSided(0.3)
+    network.contract.log_odds = (1.2, -3.0)
+    given_prob = np.concatenate([prob(sickle=0.6, normal=0.4), prob(sickle=0.4, normal=0.6)])
+    told, label = CellClassifier(network).told(given_prob)  # type: ignore[arg-type]
+    assert label.tolist() == [SICKLE, NORMAL]
+    assert (told[:, SICKLE] < 0.1).all()
+
+
 def test_a_crop_is_the_picture_round_the_cell_mirrored_where_it_ends() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     boxes = np.array([[20, 10, 40, 30], [0, 0, 4, 4], [66, 46, 70, 50]], np.float32)
@@ -72,7 +113,7 @@ class OneSided:
 
     def __init__(self, second_look: float) -> None:
         thresholds = {"sickle": 0.5, "abstain": 0.3, "second_look": second_look}
-        self.contract = SimpleNamespace(size=16, thresholds=thresholds)
+        self.contract = SimpleNamespace(size=16, thresholds=thresholds, log_odds=(1.0, 0.0))
         self.seen = 0
 
     def __call__(self, batch: Pixels) -> dict[str, np.ndarray]:

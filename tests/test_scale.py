@@ -14,7 +14,15 @@ from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import ModelsConfig
 from edge.runtime.base import open_network
-from edge.vision.scale import ScaleEstimator, canonical_shape, mode_of, to_canonical
+from edge.vision.scale import (
+    CELLS_TO_ESTIMATE,
+    CUT_CELLS_MIN,
+    ScaleEstimator,
+    canonical_shape,
+    mode_of,
+    sizes_along_edge,
+    to_canonical,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +52,25 @@ def test_a_slide_seen_at_another_magnification_has_another_scale(
     assert scale.source == "estimated"
     assert 0 <= scale.spread < 0.4
     assert cells > 10
+
+
+@pytest.mark.parametrize("seed", [4, 9])
+def test_a_picture_that_shows_hardly_a_whole_cell_has_its_scale_from_those_that_one_edge_cuts(
+    estimate: ScaleEstimator, at_canonical: float, seed: int
+) -> None:
+    slide = Slide(SlideSpec(seed=seed, width=560, height=560, um_per_px=0.045, cells_per_mm2=16000))
+    assert sum(cell.fully_visible for cell in slide.truth(0)) < CELLS_TO_ESTIMATE
+    scale, cells = estimate(slide.render(0), CELLS_TO_ESTIMATE)
+    assert scale is not None
+    assert scale.um_per_px / at_canonical == pytest.approx(0.045 / 0.25, rel=0.15)
+    assert cells >= CUT_CELLS_MIN
+
+
+def test_the_size_of_a_cut_cell_is_that_of_the_side_along_the_edge() -> None:
+    boxes = [[0, 40, 12, 70], [30, 80, 58, 100], [40, 40, 60, 85], [0, 90, 10, 100], [88, 0, 100, 20], [0, 0, 100, 30]]
+    kept, sizes = sizes_along_edge(np.array(boxes, np.float32), (100, 100))
+    assert kept.tolist() == [True, True, True, False, False, False]
+    assert sizes[:3] == pytest.approx([30, 28, 30])
 
 
 def picture_of(name: str) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from edge.types import ABSTAINED, Floats, Mask
-from training.figures import Figure
+from edge.vision.classify import LEAST, chances
+from training.data import FOLDS
+from training.figures import SHIPPED, Figure, LogOdds
 from training.known import Known
 from training.metrics import bootstrap
 from training.seen import SICKLE
@@ -19,9 +20,6 @@ BINS = 15
 DOUBTFUL = 0.05
 """Sickle probability above which a cell is hardly a plain one."""
 
-LEAST = 1e-7
-"""Probabilities are kept to so many places, and are taken to lie so far within 0 and 1."""
-
 NEWTON_STEPS = 30
 
 COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9)
@@ -30,8 +28,8 @@ COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9)
 DRAWS = 1000
 
 
-def calibration(known: Known) -> dict[str, Figure]:
-    """Return the expected calibration error (ECE) of the sickle probability, and what two numbers would mend of it.
+def calibration(known: Known, log_odds: LogOdds) -> dict[str, Figure]:
+    """Return the expected calibration error (ECE) of the sickle chance that is told, and of the networks' probability.
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, ICML 2017, arXiv 1706.04599: cells are put in bins of equal width by
     their probability, and ECE is the mean over all cells of how far the part that is sickle lies from the mean
@@ -40,19 +38,16 @@ def calibration(known: Known) -> dict[str, Figure]:
     error in every form: `if_exact` is what probabilities that are exactly right would get from so many cells.
     """
     cells = known.of(known.named)
-    doubtful = cells.of(cells.p > DOUBTFUL)
-    equal_mass = np.quantile(doubtful.p, np.linspace(0, 1, BINS + 1)[1:-1]) if len(doubtful.p) else np.zeros(0)
-    figures = {
-        "ece": ece(cells.p, cells.sickle, cells.group),
-        "ece_above_0.05": ece(doubtful.p, doubtful.sickle, doubtful.group),
-        "ece_above_0.05_if_exact": _if_exact(doubtful.p),
-        "ece_above_0.05_equal_mass": ece(doubtful.p, doubtful.sickle, doubtful.group, equal_mass),
-    }
-    for name, shifted in (("temperature", False), ("temperature_and_shift", True)):
-        p, said = mended(cells, shifted)
+    figures = {}
+    for name, p in (("", told(cells, log_odds)), ("_of_the_networks", cells.p)):
         above = p > DOUBTFUL
-        figures[f"ece_with_{name}"] = replace(ece(p, cells.sickle, cells.group), counted=said)
-        figures[f"ece_above_0.05_with_{name}"] = ece(p[above], cells.sickle[above], cells.group[above])
+        doubtful = p[above], cells.sickle[above], cells.group[above]
+        figures[f"ece{name}"] = ece(p, cells.sickle, cells.group)
+        figures[f"ece_above_0.05{name}"] = ece(*doubtful)
+        if not name:
+            equal_mass = np.quantile(p[above], np.linspace(0, 1, BINS + 1)[1:-1]) if above.any() else np.zeros(0)
+            figures["ece_above_0.05_if_exact"] = _if_exact(p[above])
+            figures["ece_above_0.05_equal_mass"] = ece(*doubtful, equal_mass)
     return figures
 
 
@@ -87,23 +82,29 @@ def _if_exact(p: Floats) -> Figure:
     return Figure(float(np.mean(drawn)), float(low), float(high), f"{DRAWS} drawn sets of labels of {len(p)} cells")
 
 
-def mended(known: Known, shifted: bool) -> tuple[Floats, str]:
-    """Return the sickle probabilities (N,) as the other folds would mend them, and by which numbers.
+def chosen_log_odds(known: Known) -> dict[int, tuple[float, float]]:
+    """Return for each fold, by the cells of the others, what makes log odds those of a chance; for SHIPPED by all.
 
-    The log odds are divided by a temperature (Guo et al.), and with `shifted` moved as well (J. Platt 1999): training
-    shows sickle cells far more often than slides do, which raises the odds of every cell. Both keep the order of cells,
-    so that every threshold has one that makes the same calls. The probabilities kept are means of several looks, with
-    the detector's opinion in them; in a network both numbers would come before that. So this says what they are worth.
+    Factor and shift as in `edge.runtime.contract.Contract`: training shows sickle cells far more often than slides do,
+    which raises the odds of every cell.
     """
-    p = np.clip(known.p.astype(float), LEAST, 1 - LEAST)
-    columns = np.stack([np.log(p / (1 - p)), np.ones(len(p))], 1)[:, : 1 + shifted]
-    said, out = [], known.p.copy()
+    cells = known.of(known.named)
+    p = np.clip(cells.p.astype(float), LEAST, 1 - LEAST)
+    x = np.stack([np.log(p / (1 - p)), np.ones(len(p))], 1)
+    chosen = {}
+    for fold in (*FOLDS, SHIPPED):
+        factor, shift = logistic(x[cells.fold != fold], cells.sickle[cells.fold != fold])
+        chosen[fold] = float(max(factor, LEAST)), float(shift)
+    return chosen
+
+
+def told(known: Known, log_odds: LogOdds) -> Floats:
+    """Return the chances (N,) of being a sickle cell, each with the numbers of its fold."""
+    out: Floats = known.p.copy()
     for fold in np.unique(known.fold):
         mine = known.fold == fold
-        weights = logistic(columns[~mine], known.sickle[~mine])
-        out[mine] = _chance(columns[mine] @ weights)
-        said.append(f"{1 / weights[0]:.2f}" + (f" {weights[1]:+.2f}" if shifted else ""))
-    return out, "by the others of each fold: " + ", ".join(said)
+        out[mine] = chances(known.prob[mine], log_odds[int(fold)])[:, SICKLE]
+    return out
 
 
 def logistic(x: Floats, y: Mask) -> np.ndarray:

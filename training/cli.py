@@ -83,8 +83,9 @@ def evaluate(
         raise typer.BadParameter("a look is for the frozen threshold, which is chosen on all fields; drop --fields")
     with answering():
         from training.data import data_root
-        from training.evaluate import SHIPPED, write_evaluation
         from training.evaluate import evaluate as measure
+        from training.evaluate import write_evaluation
+        from training.figures import SHIPPED
         from training.look import log_look
         from training.look import look as look_at_idb1
         from training.report import markdown

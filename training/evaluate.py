@@ -19,7 +19,7 @@ from training import certainty, finding, insilico, sickling, transfer, unfamilia
 from training.classifier import restored as restored_classifier
 from training.data import FOLDS, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.detector import restored as restored_detector
-from training.figures import Figure, Thresholds
+from training.figures import SHIPPED, Figure, LogOdds, Thresholds
 from training.known import known_cells
 from training.networks import CROP_PX
 from training.readings import read_fields
@@ -37,20 +37,18 @@ CURVE = (0.001, 0.003, 0.005)
 SAMPLE_PX = 256
 """Side of the pictures on which an exported network is compared with the trained one."""
 
-SHIPPED = -1
-"""The fold that stands for "no fold": `txl_pbc` validation, which no network was trained on."""
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Everything measured.
 
-    seen: out-of-fold readings of Uganda and Chula. thresholds: of each fold, and the shipped one at SHIPPED.
-    figures: by section and name.
+    seen: out-of-fold readings of Uganda and Chula. thresholds, log_odds: of each fold, and the shipped pair's at
+    SHIPPED. figures: by section and name.
     """
 
     seen: list[Seen]
     thresholds: dict[int, float]
+    log_odds: LogOdds
     limit_of_blank: float
     figures: dict[str, dict[str, Figure]]
 
@@ -62,6 +60,7 @@ class Evaluation:
             "weights": {path.name: digest(path) for path in weights},
             "target_rate": target,
             "thresholds": {"shipped" if k == SHIPPED else str(k): v for k, v in self.thresholds.items()},
+            "log_odds": {"shipped" if k == SHIPPED else str(k): v for k, v in self.log_odds.items()},
             "limit_of_blank": self.limit_of_blank,
             "figures": {part: {k: _finite(asdict(f)) for k, f in rows.items()} for part, rows in self.figures.items()},
         }
@@ -92,24 +91,25 @@ def evaluate(
     seen = [unfamiliar.judged(s, novelty[s.field.fold]) for s in read]
     thresholds = chosen_thresholds(seen, target)
     blank = insilico.limit_of_blank(of(seen, "uganda_scd", "negative"), thresholds)
-    write_release(run, seen, thresholds[SHIPPED], novelty[SHIPPED], blank.value)
+    log_odds = certainty.chosen_log_odds(known_cells(seen, thresholds))
+    write_release(run, seen, thresholds[SHIPPED], log_odds[SHIPPED], novelty[SHIPPED], blank.value)
     validation = read_fields(run.shipped(), thinned(read_txl(root, "val"), fields_max), run.readings / "txl-val.jsonl",
                              progress)  # fmt: skip
     validation = [unfamiliar.judged(s, novelty[SHIPPED]) for s in validation]
-    figures = counted(seen, validation, thresholds, blank)
+    figures = counted(seen, validation, thresholds, log_odds, blank)
     if transferred:
         uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
         changed = transfer.Changed(run, novelty, progress)
-        figures["field_score"] = transfer.field_scores(changed, uganda, thresholds)
+        figures["field_score"] = transfer.field_scores(changed, uganda, thresholds, log_odds)
         figures["transfer"] = {
             **transfer.pasted_cells(changed, uganda, thresholds),
             **transfer.exchanged_looks(changed, uganda, chula, thresholds),
         }
-    return Evaluation(seen, thresholds, blank.value, figures)
+    return Evaluation(seen, thresholds, log_odds, blank.value, figures)
 
 
 def counted(
-    seen: list[Seen], validation: list[Seen], thresholds: Thresholds, blank: Figure
+    seen: list[Seen], validation: list[Seen], thresholds: Thresholds, log_odds: LogOdds, blank: Figure
 ) -> dict[str, dict[str, Figure]]:
     """Count the figures of fields as they were taken, by section; blank: the limit of blank of the contract."""
     uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
@@ -121,13 +121,13 @@ def counted(
         "mimics": sickling.mimics(chula, thresholds),
         "folds": fold_figures(uganda, chula, thresholds),
         "curve": curve(uganda, chula),
-        "calibration": certainty.calibration(known),
+        "calibration": certainty.calibration(known, log_odds),
         "abstention": certainty.abstention(known),
         "in_silico": {
             "limit_of_blank_of_single_groups": blank,
             **insilico.samples(uganda, thresholds, blank.value),
         },
-        "field_score": {"auc_colour": sickling.field_auc(uganda, thresholds)},
+        "field_score": {"auc_colour": sickling.field_auc(uganda, thresholds, log_odds)},
         "novelty": {
             "fields_refused": unfamiliar.refused(seen),
             "fields_refused_txl_validation": unfamiliar.refused(validation),
@@ -203,7 +203,14 @@ def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
     return figures
 
 
-def write_release(run: RunDir, seen: list[Seen], sickle: float, novelty: unfamiliar.Limits, blank: float) -> None:
+def write_release(
+    run: RunDir,
+    seen: list[Seen],
+    sickle: float,
+    log_odds: tuple[float, float],
+    novelty: unfamiliar.Limits,
+    blank: float,
+) -> None:
     """Hand the shipped pair over to `sicklescope-export onnx`, with real pictures to compare the two on."""
     fields = []
     for s in seen[:: max(1, len(seen) // 4)]:
@@ -218,7 +225,7 @@ def write_release(run: RunDir, seen: list[Seen], sickle: float, novelty: unfamil
     hand_over(restored_detector(detector), run.release, pictures, name, scores)
     thresholds = {"sickle": sickle, "abstain": ABSTAIN, "second_look": SECOND_LOOK, **novelty.as_thresholds()}
     hand_over(restored_classifier(classifier), run.release, tiles.reshape(-1, CROP_PX, CROP_PX, 3), name, thresholds,
-              limit_of_blank=blank)  # fmt: skip
+              limit_of_blank=blank, log_odds=log_odds)  # fmt: skip
 
 
 def middle_of(field: Pixels) -> Floats:

@@ -12,8 +12,14 @@ from edge.types import ABSTAINED, Labels, Mask
 from training.metrics import bootstrap
 from training.seen import RED
 
+SHIPPED = -1
+"""The fold that stands for "no fold": `txl_pbc` validation, which no network was trained on, and the shipped pair."""
+
 Thresholds = Mapping[int, float]
-"""Sickle threshold of each fold; -1 where the shipped one is used."""
+"""Sickle threshold of each fold; at SHIPPED that of the shipped pair."""
+
+LogOdds = Mapping[int, tuple[float, float]]
+"""Of each fold, and of the shipped pair, what makes log odds those of a chance; see `Contract.log_odds`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ NOTES = {
     "nearest to the middle of a box. ECE (Guo et al. 2017) in 15 bins of equal width. Noise counts as error: `if "
     "exact` is what exact probabilities would get from as many cells, with 95 % of the draws; an interval by bootstrap "
     "adds noise once more, and lies high. The cells are a mix of the sets, for unboxed cells of positive fields "
-    "are ignored. Beside it: what a temperature, and a shift of the log odds, chosen on the other folds, would make of "
-    "it (*counted* has those of each fold). The networks have neither: a temperature of 1.",
+    "are ignored. What is told of a cell is a chance: the network's log odds by a factor and a shift, chosen on the "
+    "other folds; beside it what the networks say themselves, which threshold and abstention go by. A chance is for "
+    "cells mixed as these are, 2 % of them sickle.",
     "abstention": "Error: a cell on the wrong side of sickle / not sickle. As shipped: the part of cells that the "
     "device names, the error among those, and the part of the others that would have been on the wrong side.",
     "in_silico": "Terms of CLSI EP17-A2; how it was simulated: `training/insilico.py`. *Limit of detection* and "
@@ -115,7 +117,22 @@ def _thresholds(content: dict[str, Any]) -> list[str]:
         f"Chosen for a rate of false calls of {target:.2g} % on the other folds' negative fields and normal cells. "
         f"Limit of blank of the contract (95th percentile of single negative groups): {blank:.2f} %.",
         "",
+        _log_odds(content),
+        "",
     ]
+
+
+def _log_odds(content: dict[str, Any]) -> str:
+    def said(name: str) -> str:
+        (factor, shift), limit = content["log_odds"][name], content["thresholds"][name]
+        chance = 1 / (1 + math.exp(-factor * math.log(limit / (1 - limit)) - shift))
+        return f"{factor:.3f}, {shift:+.3f}, {chance:.2f}"
+
+    folds = "; ".join(f"{name} {said(name)}" for name in content["log_odds"] if name != "shipped")
+    return (
+        "Factor and shift that make the log odds of the sickle probability those of a chance, and the chance at the "
+        f"threshold: **{said('shipped')}**; of the folds: {folds}."
+    )
 
 
 def _row(section: str, name: str, figure: dict[str, Any]) -> str:

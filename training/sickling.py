@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from edge.screening.tally import field_score
 from edge.types import Floats, Mask
+from edge.vision.classify import chances
 from training.data import CHULA_NAMES, CHULA_NORMAL
-from training.figures import Figure, Thresholds, red
+from training.figures import Figure, LogOdds, Thresholds, red
 from training.finding import matched_points
 from training.metrics import auc, bootstrap, greedy
 from training.seen import RED, SICKLE, Seen
@@ -154,11 +155,11 @@ def _on_classes(s: Seen, threshold: float) -> tuple[np.ndarray, Mask]:
     return classes, np.array([labels[i] == SICKLE for i, _ in pairs], bool)
 
 
-def score(s: Seen, threshold: float) -> float:
+def score(s: Seen, threshold: float, log_odds: tuple[float, float]) -> float:
     """Return the field score as `scan` writes it."""
     whole = ~s.reading.border
     labels = s.reading.labels(threshold)[whole]
-    return field_score(s.reading.prob[whole, SICKLE], int(np.isin(labels, RED).sum()))
+    return field_score(chances(s.reading.prob[whole], log_odds)[:, SICKLE], int(np.isin(labels, RED).sum()))
 
 
 def one_a_group(seen: Sequence[Seen]) -> list[Seen]:
@@ -169,10 +170,10 @@ def one_a_group(seen: Sequence[Seen]) -> list[Seen]:
     return list(first.values())
 
 
-def field_auc(seen: Sequence[Seen], thresholds: Thresholds, of_score: Callable[[Seen], float] | None = None) -> Figure:
+def field_auc(seen: Sequence[Seen], thresholds: Thresholds, log_odds: LogOdds) -> Figure:
     """Return the AUC of the field score between positive and negative fields, one picture a group."""
     chosen = one_a_group(seen)
-    values = np.array([of_score(s) if of_score else score(s, thresholds[s.field.fold]) for s in chosen], np.float32)
+    values = np.array([score(s, thresholds[s.field.fold], log_odds[s.field.fold]) for s in chosen], np.float32)
     positive = np.array([s.field.label == "positive" for s in chosen])
     low, high = bootstrap(
         [s.field.group for s in chosen],

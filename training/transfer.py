@@ -22,7 +22,7 @@ from training.alter import (
     with_look,
 )
 from training.data import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, FOLDS, LabelledField, read_pixels
-from training.figures import Figure, Thresholds
+from training.figures import Figure, LogOdds, Thresholds
 from training.readings import Picture, read_fields
 from training.recipe import LIKELY_UM_PER_PX
 from training.rundir import Progress, RunDir, quiet
@@ -73,7 +73,7 @@ class Changed:
         return seen
 
 
-def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds, log_odds: LogOdds) -> dict[str, Figure]:
     """AUC of the field score in colour, without colour, and without the boxed sickle cells; one picture a group."""
     chosen = sickling.one_a_group(uganda)
     fields = [s.field for s in chosen]
@@ -82,9 +82,11 @@ def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -
     positive = [f for f in fields if f.label == "positive"]
     painted = changed.read("painted", positive, lambda f: painted_over(read_pixels(f.path), f.boxes, _rng(f.path)))
     return {
-        "auc_colour": sickling.field_auc(uganda, thresholds),
-        "auc_grey_matched": sickling.field_auc(grey, thresholds),
-        "auc_sickle_cells_painted_over": sickling.field_auc(painted + of(chosen, "uganda_scd", "negative"), thresholds),
+        "auc_colour": sickling.field_auc(uganda, thresholds, log_odds),
+        "auc_grey_matched": sickling.field_auc(grey, thresholds, log_odds),
+        "auc_sickle_cells_painted_over": sickling.field_auc(
+            painted + of(chosen, "uganda_scd", "negative"), thresholds, log_odds
+        ),
     }
 
 

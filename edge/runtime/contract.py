@@ -62,7 +62,9 @@ class Contract(BaseModel):
     `second_look` (from which a cell is looked at from all sides); and, where it can tell, `novelty_cell` (above it a
     cell is unlike anything it was trained on) and `novelty_field` (the same of the median of a field's cells). size:
     the detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red
-    cells called sickle on smears without any, 95th percentile. precision: of the layers; int8 files hold fp32 heads.
+    cells called sickle on smears without any, 95th percentile. log_odds: factor and shift that make the log odds of the
+    sickle probability, mean of all looks, those of a chance, for training shows sickle cells far more often than slides
+    do; thresholds are of before, what is told of a cell of after. precision: of the layers; int8 files hold fp32 heads.
     graph_sha256: digest of the graph without its metadata.
     """
 
@@ -77,6 +79,7 @@ class Contract(BaseModel):
     size: Annotated[int, Field(gt=0)]
     thresholds: dict[str, float]
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    log_odds: tuple[Annotated[float, Field(gt=0)], float] = (1.0, 0.0)
     limit_of_blank: float | None = None
     training_data: tuple[str, ...] = ()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"

@@ -27,11 +27,11 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 class Census:
     """Keeps for each cell the sum of its looks' probabilities, its state, and how many frames show it: 37 bytes.
 
-    name: gives labels int8 (N,) for mean probabilities float32 (N, 6).
+    told: gives chances float32 (N, 6) and labels int8 (N,) for mean probabilities float32 (N, 6).
     """
 
-    def __init__(self, name: Callable[[Floats], Labels]) -> None:
-        self._name = name
+    def __init__(self, told: Callable[[Floats], tuple[Floats, Labels]]) -> None:
+        self._told = told
         # np.full, unlike np.zeros, takes the memory at once: a sample must not run out of it in its middle.
         self._sum = np.full((CELLS_KEPT, len(CLASSES)), 0, np.float32)
         self._looks = np.full(CELLS_KEPT, 0, np.int32)
@@ -79,7 +79,7 @@ class Census:
         renewed = np.isin(numbers, ids[seen]) | np.isin(numbers, joined[:, 0]) | (before == UNKNOWN)
         named = numbers[alive & renewed & (after > BORDER)]
         gone = numbers[alive & (after == UNKNOWN) & (before != UNKNOWN)]
-        return Change(change, int(counted.sum()), islands, named, *self.means(named), gone)
+        return Change(change, int(counted.sum()), islands, named, *self.told(named), gone)
 
     def _forget(self, at: NDArray[np.int64]) -> None:
         for memory in (self._sum, self._looks, self._found, self._missed):
@@ -98,17 +98,14 @@ class Census:
         """Set the states of cells anew."""
         self._state[at] = BORDER
         named = at[self._looks[at] > 0]
-        self._state[named] = self._name(self._mean(named))
+        self._state[named] = self.told(named)[1]
         found, missed = self._found[at], self._missed[at]
         self._state[at[(missed > found) & (found + missed >= FRAMES_MIN)]] = UNKNOWN
 
-    def means(self, ids: Numbers) -> tuple[Floats, Labels]:
-        """Return probabilities float32 (N, 6) and labels int8 (N,) of cells that were looked at."""
-        prob = self._mean(ids % CELLS_KEPT)
-        return prob, self._name(prob)
-
-    def _mean(self, at: NDArray[np.int64]) -> Floats:
-        return np.asarray(self._sum[at] / self._looks[at, None], np.float32)
+    def told(self, ids: Numbers) -> tuple[Floats, Labels]:
+        """Return chances float32 (N, 6) and labels int8 (N,) of cells that were looked at, by the mean of all looks."""
+        at = ids % CELLS_KEPT
+        return self._told(np.asarray(self._sum[at] / self._looks[at, None], np.float32))
 
 
 def _counted(states: Labels) -> NDArray[np.int64]:

@@ -70,6 +70,25 @@ def agreed(prob: Floats, kind: Labels) -> Floats:
     return share
 
 
+LEAST = 1e-7
+"""Probabilities are taken to lie so far within 0 and 1."""
+
+
+def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
+    """Return probabilities (N, 6) with the log odds of sickle times a factor and moved by a shift, as in a contract.
+
+    The other classes share the rest as before. It keeps the order of cells; a row without any stays 0.
+    J. Platt, Advances in Large Margin Classifiers, 1999.
+    """
+    factor, shift = log_odds
+    p = prob[:, SICKLE].astype(np.float64).clip(LEAST, 1 - LEAST)
+    sickle = 1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift))
+    out = prob * ((1 - sickle) / (1 - p))[:, None]
+    out[:, SICKLE] = sickle
+    out[~prob.any(1)] = 0
+    return np.asarray(out, np.float32)
+
+
 class CellClassifier:
     """The classification stage: a field and its boxes in, probabilities and labels out."""
 
@@ -79,6 +98,7 @@ class CellClassifier:
         thresholds = network.contract.thresholds
         self._sickle, self._abstain = thresholds["sickle"], thresholds["abstain"]
         self._second_look = thresholds["second_look"]
+        self._log_odds = network.contract.log_odds
         # A classifier that cannot tell what it never saw sets no limit, and nothing is asked of it.
         self._novelty_cell, self._novelty_field = thresholds.get("novelty_cell"), thresholds.get("novelty_field")
 
@@ -116,6 +136,10 @@ class CellClassifier:
     def label(self, prob: Floats) -> Labels:
         """Return the labels (N,) that follow from probabilities (N, 6), such as the mean of several looks."""
         return called(prob, self._sickle, self._abstain)
+
+    def told(self, prob: Floats) -> tuple[Floats, Labels]:
+        """Return what is told of cells with probabilities (N, 6): the chances (N, 6), and the labels (N,)."""
+        return chances(prob, self._log_odds), self.label(prob)
 
     def _answers(self, pictures: Pixels) -> tuple[Floats, Floats]:
         prob, novelty = np.zeros((len(pictures), len(CLASSES)), np.float32), np.zeros(len(pictures), np.float32)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from edge.runtime.base import Network
-from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels, Reason, Rejection, Scale
-from edge.vision.detect import at_edge, decoded, padded
+from edge.types import CANONICAL_UM_PER_PX, Floats, Mask, Pixels, Reason, Rejection, Scale
+from edge.vision.detect import BORDER_PX, at_edge, decoded, padded
 
 RED_CELL_UM = 7.5
 """Modal diameter of a red cell on a dried smear."""
@@ -45,6 +45,9 @@ SPREAD_LIKELY = 0.25
 
 CELLS_TO_ESTIMATE = 2
 """Fewer whole red cells than this say nothing about the scale."""
+
+CUT_CELLS_MIN = 4
+"""The same where cells that the picture's edge cuts must do."""
 
 CELLS_TO_LOCK = 30
 """An estimate from this many red cells holds for the rest of the sample."""
@@ -84,9 +87,17 @@ class ScaleEstimator:
         contrast = contrast_of(pixels)
         if contrast < CONTRAST_MIN:
             return None, 0
-        best = max(CANDIDATES, key=lambda um: self._plausibility(pixels, um, contrast))
+        scale, cells = self._estimated(pixels, cells_min, contrast, whole=True)
+        if scale is not None:
+            return scale, cells
+        # A picture no wider than a few cells may show none that is whole.
+        scale, some = self._estimated(pixels, CUT_CELLS_MIN, contrast, whole=False)
+        return (None, cells) if scale is None else (scale, some)
+
+    def _estimated(self, pixels: Pixels, cells_min: int, contrast: float, whole: bool) -> tuple[Scale | None, int]:
+        best = max(CANDIDATES, key=lambda um: self._plausibility(pixels, um, contrast, whole))
         for _ in range(2):
-            sizes = sizes_of(self._red_cells(pixels, best)[0])
+            sizes = self._red_cells(pixels, best, whole)[1]
             if len(sizes) < max(1, cells_min):
                 return None, len(sizes)
             best *= RED_CELL_PX / mode_of(sizes)
@@ -95,24 +106,28 @@ class ScaleEstimator:
         low, high = np.percentile(sizes, [25, 75])
         return Scale(best, "estimated", float((high - low) / np.median(sizes))), len(sizes)
 
-    def _plausibility(self, pixels: Pixels, um_per_px: float, contrast: float) -> float:
+    def _plausibility(self, pixels: Pixels, um_per_px: float, contrast: float, whole: bool) -> float:
         """Return the part of the picture that is red cells of the right size and of the picture's own contrast.
 
         Much enlarged grain can look like cells, but its contrast is a fraction of what cells and glass have.
         """
-        boxes, score, field = self._red_cells(pixels, um_per_px, LOOK_PX)
+        boxes, size, score, field = self._red_cells(pixels, um_per_px, whole, LOOK_PX)
         if not len(boxes):
             return 0.0
         grey = cv2.GaussianBlur(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY), (0, 0), 2)
-        size = sizes_of(boxes)
         off = np.log(size / RED_CELL_PX) / SPREAD_LIKELY
         inner = [grey[y0 : y1 + 1, x0 : x1 + 1].std() for x0, y0, x1, y1 in boxes.astype(int)]
         weight = score**SCORE_POWER * np.exp(-0.5 * off**2) * np.minimum(1, np.array(inner) / contrast)
         usual = np.exp(-0.5 * (math.log(um_per_px / USUAL_UM_PER_PX) / USUAL_SPREAD) ** 2)
         return float((weight * size**2).sum() / (field.shape[0] * field.shape[1]) * usual)
 
-    def _red_cells(self, pixels: Pixels, um_per_px: float, side: int = 3 * LOOK_PX) -> tuple[Floats, Floats, Pixels]:
-        """Return boxes (N, 4) and scores (N,) of whole red cells in the middle of the picture, and that middle."""
+    def _red_cells(
+        self, pixels: Pixels, um_per_px: float, whole: bool, side: int = 3 * LOOK_PX
+    ) -> tuple[Floats, Floats, Floats, Pixels]:
+        """Return boxes (N, 4), sizes and scores (N,) of red cells in the middle of the picture, and that middle.
+
+        whole: of those that are not cut; else of those too that one edge cuts, by the side along that edge.
+        """
         part = round(side * CANONICAL_UM_PER_PX / um_per_px)
         h, w = pixels.shape[:2]
         y, x = max(0, (h - part) // 2), max(0, (w - part) // 2)
@@ -120,8 +135,13 @@ class ScaleEstimator:
         shape = field.shape[0], field.shape[1]
         maps = self._network(padded(field)[None])
         boxes, score, kind = decoded(maps["peaks"][0], maps["sides"][0], shape, self._threshold)
-        whole = (kind == 0) & ~at_edge(boxes, shape)
-        return boxes[whole], score[whole], field
+        red = kind == 0
+        boxes, score = boxes[red], score[red]
+        if whole:
+            kept, sizes = ~at_edge(boxes, shape), sizes_of(boxes)
+        else:
+            kept, sizes = sizes_along_edge(boxes, shape)
+        return boxes[kept], sizes[kept], score[kept], field
 
 
 class ScaleCheck:
@@ -151,6 +171,16 @@ class ScaleCheck:
 def sizes_of(boxes: Floats) -> Floats:
     """Return the diameters (N,) of discs as large as boxes (N, 4)."""
     return np.asarray(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)), np.float32)
+
+
+def sizes_along_edge(boxes: Floats, shape: tuple[int, int]) -> tuple[Mask, Floats]:
+    """Return which boxes (N, 4) no corner of a picture (h, w) cuts, and their diameters (N,) by what is not cut."""
+    far = np.array(shape[::-1], np.float32) - BORDER_PX
+    cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= far)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    along = np.where(cut[:, 0], sides[:, 1], sides[:, 0])
+    sizes = np.where(cut.any(1), along, sizes_of(boxes))
+    return np.asarray(~cut.all(1), np.bool_), np.asarray(sizes, np.float32)
 
 
 def contrast_of(pixels: Pixels) -> float:
