@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from mosquitto import MOSQUITTO, Mosquitto
 
 from benchmarks.realdata import data_folder, some_fields
+
+# Where the data lie now: a test that goes to another folder finds them too.
+os.environ["SICKLESCOPE_DATA"] = str(data_folder().absolute())
 
 # A busy machine is no failure.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,6 +18,7 @@ def page(folder: Path, figures: dict[str, list[str]], value: float | None = 0.01
         "target_rate": 0.002,
         "limit_of_blank": 0.0158,
         "thresholds": {"0": 0.8, "shipped": 0.8},
+        "log_odds": {"0": [1.0, 0.0], "shipped": [1.2, -3.0]},
         "figures": {section: dict.fromkeys(names, figure) for section, names in figures.items()},
     }
     path = folder / "evaluation.json"
@@ -36,6 +37,11 @@ def test_every_bar_stands_beside_its_figure(tmp_path: Path) -> None:
         )
     assert set(names) <= set(TITLES)
     assert {name for section, name in ASKED if section == "mimics"} <= set(CHULA_NAMES)
+
+
+def test_the_page_says_what_makes_a_chance_and_what_it_is_at_the_threshold(tmp_path: Path) -> None:
+    # Odds of 4: 4 ** 1.2 / e³ are 0.263 to 1.
+    assert "**1.200, -3.000, 0.21**; of the folds: 0 1.000, +0.000, 0.80." in page(tmp_path, {})
 
 
 def test_simulated_samples_say_what_they_are_not_and_limits_are_per_cent(tmp_path: Path) -> None:

@@ -206,9 +206,11 @@ def test_the_field_score_is_that_of_scan_and_one_picture_of_a_group_counts() -> 
         Seen(field("uganda_scd", group="a"), replace(well, key="2")),
         Seen(field("uganda_scd", group="b", label="negative"), replace(well, key="3")),
     ]
-    figure = sickling.field_auc(seen, T)
+    figure = sickling.field_auc(seen, T, dict.fromkeys(T, (1.0, 0.0)))
     assert figure.value == 1.0
     assert figure.counted == "1 positive, 1 negative groups"
+    # It is of what is told: where nothing is told to be a sickle cell, no field has a score.
+    assert sickling.score(seen[0], 0.5, (1.0, 0.0)) > 100 * sickling.score(seen[0], 0.5, (1.0, -8.0))
 
 
 def test_a_reading_survives_its_line_of_json() -> None:

@@ -23,13 +23,13 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "9e48afb5f11e4ffbb416c5f153aa6eaa5ebb483d0c501fa4910a364ebdaaecd6",
-    "classifier": "1be01d10982c2a2a8f72e49b48fb940155f6d2572ed581240a4785906a36aa2f",
+    "classifier": "3e2e6651c12f8e90dbcfafe3caab7f935598c74b947e9c2bb74ead9922120646",
     "detector.fp16": "f731b647be78fdee4f7da122a49f84bf7c547d587617fabc66c2d6013070e570",
-    "classifier.fp16": "312bbc428eee7600df6b60f1c3b06683029996d6dad7a58fbe12ea6a1525de2c",
+    "classifier.fp16": "7d0e1d3053b752ab68fcbb44256a7155cd99fc52a0ac20a519db9fa6f1003b02",
     "detector.int8": "6e89fa42b4a98e31f84137e9aeea7caf13a70b08ee92c7e50eb132a3d069d981",
-    "classifier.int8": "08e5561b08879d0204afd37c26c0d38a91ded6f52f9f47cb162b63da9d953afa",
+    "classifier.int8": "dee4c99db5cd32f96d61079b4c110f35982cded04070f9371cd78db33ee54c0a",
     "detector.int8.cpu": "56d21f0f6b1ae34ecf2bb9f1dcce9690ab1125762cbcd8b6b3d2105fe5f17898",
-    "classifier.int8.cpu": "fb6978e7c9ef83d74ee5bd7263b849e3570b6da0b5df88d62e1283719082b5e8",
+    "classifier.int8.cpu": "bb2f5d00d79d5612d485d138449a94aa31a1d5586108ffc804b8ec4c5f28de83",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
