@@ -185,7 +185,7 @@ def test_changed_pictures_hold_what_they_say(data: Path, tmp_path: Path, monkeyp
     changed = transfer.Changed(RunDir(tmp_path), dict.fromkeys(range(4), Limits(2.0, 2.0)))
     uganda, chula = (eyes(None, fields, tmp_path, quiet) for fields in (read_uganda(data), read_chula(data)))
 
-    scores = transfer.field_scores(changed, uganda, thresholds)
+    scores = transfer.field_scores(changed, uganda, thresholds, dict.fromkeys(range(4), (1.0, 0.0)))
     assert scores["auc_colour"].value == 1.0
     assert scores["auc_grey_matched"].value == 1.0
     assert scores["auc_sickle_cells_painted_over"].value < 0.8
