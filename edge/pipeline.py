@@ -68,6 +68,8 @@ class Pipeline:
         self._detect = CellDetector(self.detector)
         self._classify = CellClassifier(self.classifier)
         self._estimate = ScaleEstimator(self.detector)
+        # Their memory is taken once, and holds one sample after the other: taken anew for each, it would scatter.
+        self._registrar, self._census = Registrar(), Census(self._classify.told)
         self.new_sample()
 
     def __enter__(self) -> Pipeline:
@@ -94,8 +96,9 @@ class Pipeline:
         """
         self._locked: Scale | None = None
         self._check = ScaleCheck(self._estimate)
-        self._registrar = Registrar() if each_cell_once else None
-        self._census = Census(self._classify.told)
+        self._each_cell_once = each_cell_once
+        self._registrar.clear()
+        self._census.clear()
 
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
@@ -153,7 +156,9 @@ class Pipeline:
 
         with report.stage("place"):
             stage_um = None if frame.stage_px is None else complex(*frame.stage_px) * scale.um_per_px
-            placed = self._registrar.place(field, replace(cells, border=~whole), stage_um) if self._registrar else None
+            placed = None
+            if self._each_cell_once:
+                placed = self._registrar.place(field, replace(cells, border=~whole), stage_um)
             if isinstance(placed, Rejection):
                 return report.rejected(placed)
 

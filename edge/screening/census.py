@@ -32,13 +32,17 @@ class Census:
 
     def __init__(self, told: Callable[[Floats], tuple[Floats, Labels]]) -> None:
         self._told = told
-        # np.full, unlike np.zeros, takes the memory at once: a sample must not run out of it in its middle.
-        self._sum = np.full((CELLS_KEPT, len(CLASSES)), 0, np.float32)
-        self._looks = np.full(CELLS_KEPT, 0, np.int32)
-        self._state = np.full(CELLS_KEPT, UNKNOWN, np.int8)
+        self._sum = np.empty((CELLS_KEPT, len(CLASSES)), np.float32)
+        self._looks = np.empty(CELLS_KEPT, np.int32)
+        self._state = np.empty(CELLS_KEPT, np.int8)
         # How many frames found it, and how many did not though they showed its place.
-        self._found = np.full(CELLS_KEPT, 0, np.int32)
-        self._missed = np.full(CELLS_KEPT, 0, np.int32)
+        self._found = np.empty(CELLS_KEPT, np.int32)
+        self._missed = np.empty(CELLS_KEPT, np.int32)
+        self.clear()  # which writes to all of it, so that no sample runs out of memory in its middle
+
+    def clear(self) -> None:
+        """Begin a sample."""
+        self._forget(slice(None))
         self._islands = 0
 
     def known(self, placement: Placement) -> Mask:
@@ -81,7 +85,7 @@ class Census:
         gone = numbers[alive & (after == UNKNOWN) & (before != UNKNOWN)]
         return Change(change, int(counted.sum()), islands, named, *self.told(named), gone)
 
-    def _forget(self, at: NDArray[np.int64]) -> None:
+    def _forget(self, at: NDArray[np.int64] | slice) -> None:
         for memory in (self._sum, self._looks, self._found, self._missed):
             memory[at] = 0
         self._state[at] = UNKNOWN

@@ -27,12 +27,17 @@ Joined = list[tuple[int, int]]
 
 
 class Registrar:
-    """Places the frames of one sample."""
+    """Places the frames of one sample after the other."""
 
     def __init__(self) -> None:
+        self._same = np.empty(CELLS_KEPT, np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a sample."""
         self._map = FieldMap()
         self._last: Link | None = None
-        self._same = np.full(CELLS_KEPT, 0, np.int64)
+        self._same[:] = 0
         self._given = self._islands = 0
 
     def place(self, field: Field, cells: Cells, stage_um: complex | None = None) -> Placement | Rejection:
