@@ -204,7 +204,7 @@ class Pipeline:
         known = self.optics.scale_of(frame.pixels) or self._locked
         if known is not None:
             return known, 0
-        scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE)
+        scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE, cut_too=True)
         if scale is not None and cells_seen >= CELLS_TO_LOCK:
             self._locked = Scale(scale.um_per_px, "locked", scale.spread)
         return scale, cells_seen

@@ -233,5 +233,6 @@ def _model(network: Network) -> ModelRecord:
         runtime=network.runtime,
         thresholds=contract.thresholds,
         temperature=contract.temperature,
+        log_odds=contract.log_odds,
         training_data=list(contract.training_data),
     )

@@ -60,6 +60,7 @@ class Reader:
                 "calibration_sha256": hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else None,
                 **self.models.as_fields(),
                 "thresholds": {**self.models.detector.thresholds, **self.models.classifier.thresholds},
+                "log_odds": self.models.classifier.log_odds,
                 **self.config.model_dump(mode="json", include=settings),
             },
             ensure_ascii=False,

@@ -159,8 +159,8 @@ class Placement:
     joined: pairs (kept, dropped) of numbers that proved to be one cell; a cell that is cut by the edge of a frame
     without news has none, but −1. numbered_before, found: numbers given before this frame, and by it. new_share: part
     of the frame's area that no other showed. islands: how many there are now. absent: (K,) numbers of
-    cells that this frame does not show, though it shows their place; and each new cell as often as earlier frames did
-    not show it.
+    cells that this frame does not show, though it shows their place; and each new cell as often as there are linked
+    fields that did not show it.
     """
 
     island: int

@@ -88,6 +88,11 @@ def test_a_chance_is_by_platt() -> None:
     assert found == pytest.approx(prob(sickle=p, normal=0.75 * (1 - p), wbc=0.25 * (1 - p)), abs=1e-6)
 
 
+def test_a_look_that_named_nothing_leaves_chances_that_make_one() -> None:
+    whole = prob(sickle=0.98, normal=0.02)
+    assert chances(whole / 2, (1.2, -3.0)) == pytest.approx(chances(whole, (1.2, -3.0)), abs=1e-6)
+
+
 def test_a_chance_is_told_and_the_class_follows_from_what_the_network_says() -> None:
     network = OneSided(0.3)
     network.contract.log_odds = (1.2, -3.0)

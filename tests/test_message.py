@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from edge.machine import MachineHealth
 from edge.publish.clock import boot_id, clock_synchronised
 from edge.publish.compose import Composer, Health, Life, Period
-from edge.publish.message import MESSAGES, Message, topic
+from edge.publish.message import MESSAGES, Message, Result, topic
 from edge.publish.schemas import json_schemas, main
 from edge.types import CLASSES, Counts, Exclusion, Reason
 
@@ -111,6 +111,13 @@ def test_result_carries_what_was_counted() -> None:
     assert (payload["um_per_px"], payload["scale_source"]) == (SCALE.um_per_px, "locked")
     assert (payload["classifier_sha256"], payload["threshold_sickle"]) == ("b" * 64, 0.8)
     assert (payload["site"], payload["device"], payload["sample"]) == ("mbarara", "scope-1", "K-1042")
+
+
+def test_a_sample_that_an_earlier_version_began_can_go_on() -> None:
+    begun = json.loads(every_message()["result"].to_json())
+    for since in ("rejected_stacked", "rejected_magnification"):  # keys that version 0.3 did not have
+        del begun[since]
+    assert Result.model_validate(begun).rejected_stacked == Result.model_validate(begun).rejected_magnification == 0
 
 
 def test_counts_that_do_not_add_up_never_leave() -> None:

@@ -319,7 +319,7 @@ class Still:
 
 
 @pytest.mark.parametrize(
-    ("found_in", "counts"), [((0,), 0), ((7,), 0), ((1, 2, 3), 0), ((0, 2, 4, 6), 1), ((4, 5, 6, 7), 1)]
+    ("found_in", "counts"), [((0,), 0), ((4,), 0), ((1, 2, 3), 0), ((0, 2, 4, 6), 1), ((4, 5, 6, 7), 1)]
 )
 def test_what_most_frames_do_not_find_is_no_cell(found_in: tuple[int, ...], counts: int) -> None:
     still = Still()
@@ -335,6 +335,31 @@ def test_a_cell_goes_when_most_frames_miss_it_and_is_back_when_they_find_it() ->
         assert still.show(with_it) == cells_seen
         assert still.told("gone") == (at == 2)
         assert still.told("numbers") == (at in (0, 5))
+
+
+@pytest.mark.parametrize("missed", [0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_told_of_each_frame_adds_up_to_the_cells_that_count(missed: float, seed: int) -> None:
+    """As the database follows it: a row moves where two cells prove to be one, and is made by a whole look only."""
+    rng, rows = np.random.default_rng(seed), set[int]()
+    walk = Walk(replace(SPEC, seed=seed), Eye(missed=missed, error_px=1.0))
+    at = np.zeros(2)
+    for _ in range(60):  # it dwells, drifts, jumps to new islands, and comes back between them
+        step = rng.random()
+        at = at + rng.normal(0, 3, 2) if step < 0.6 else rng.uniform(-250, 250, 2) if step < 0.8 else at
+        found, cells = looked(walk.specimen.truth(View(*at)), walk.spec, walk.eye, rng)
+        placed = walk.count(found, cells)
+        if isinstance(placed, Rejection) or walk.change is None:
+            continue
+        for kept, dropped in placed.joined:
+            if dropped in rows:
+                rows.remove(dropped)
+                rows.add(kept)
+        rows -= set(walk.change.gone.tolist())
+        whole = set(placed.ids[~cells.border].tolist())
+        assert set(walk.change.numbers.tolist()) <= rows | whole
+        rows |= set(walk.change.numbers.tolist())
+        assert len(rows) == sum(walk.counts().by_class.values()) + walk.counts().excluded["abstained"]
 
 
 def test_where_two_pictures_do_not_lie_on_each_other_nothing_is_missed() -> None:

@@ -14,9 +14,11 @@ from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
 from edge.config import ModelsConfig
 from edge.runtime.base import open_network
+from edge.types import Scale
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CUT_CELLS_MIN,
+    ScaleCheck,
     ScaleEstimator,
     canonical_shape,
     mode_of,
@@ -60,7 +62,8 @@ def test_a_picture_that_shows_hardly_a_whole_cell_has_its_scale_from_those_that_
 ) -> None:
     slide = Slide(SlideSpec(seed=seed, width=560, height=560, um_per_px=0.045, cells_per_mm2=16000))
     assert sum(cell.fully_visible for cell in slide.truth(0)) < CELLS_TO_ESTIMATE
-    scale, cells = estimate(slide.render(0), CELLS_TO_ESTIMATE)
+    assert estimate(slide.render(0), CELLS_TO_ESTIMATE)[0] is None
+    scale, cells = estimate(slide.render(0), CELLS_TO_ESTIMATE, cut_too=True)
     assert scale is not None
     assert scale.um_per_px / at_canonical == pytest.approx(0.045 / 0.25, rel=0.15)
     assert cells >= CUT_CELLS_MIN
@@ -86,7 +89,7 @@ def picture_of(name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["plain", "noise", "slope", "bare glass"])
 def test_where_there_are_no_cells_there_is_no_scale(estimate: ScaleEstimator, name: str) -> None:
-    assert estimate(picture_of(name), 2) == (None, 0)
+    assert estimate(picture_of(name), 2) == estimate(picture_of(name), 2, cut_too=True) == (None, 0)
 
 
 @given(st.integers(20, 3000), st.integers(20, 3000), st.floats(0.05, 0.6))
@@ -120,3 +123,33 @@ def test_the_mode_is_the_common_size_whatever_the_rare_ones_are() -> None:
     common = np.random.default_rng(0).normal(30, 1, 60)
     rare = np.concatenate([np.full(20, 9), np.full(15, 55)])
     assert mode_of(np.concatenate([common, rare]).astype(np.float32)) == pytest.approx(30, abs=1)
+
+
+def checked(fields: list[tuple[float, int]], um_per_px: float = 0.25) -> list[bool]:
+    """Return which fields are refused at a scale that is set; fields: the scale that each shows, on so many cells."""
+    coming = iter(fields)
+    asked: list[tuple[float, int]] = []
+
+    def estimate(pixels: np.ndarray, cells_min: int) -> tuple[Scale | None, int]:
+        um, cells = asked[-1]
+        return (Scale(um, "estimated"), cells) if cells >= cells_min else (None, cells)
+
+    check = ScaleCheck(estimate)  # type: ignore[arg-type]
+    refused = []
+    for field in coming:
+        asked.append(field)
+        refused.append(check(np.zeros((1, 1, 3), np.uint8), um_per_px) is not None)
+    return refused
+
+
+def test_few_cells_of_several_fields_bear_a_scale_out_or_refuse_it() -> None:
+    right, wrong = (0.25, 13), (0.1, 13)
+    assert checked([right] * 9) == [False] * 9
+    assert checked([wrong] * 6) == [False, False, True, True, True, True]
+    assert checked([wrong] * 3 + [right] * 6) == [False, False, True, True, True, False, False, False, False]
+    assert checked([(0.1, 1)] * 12) == [False] * 12  # one cell says nothing
+
+
+def test_another_objective_is_noticed_in_mid_sample_though_the_next_field_that_is_looked_at_is_empty() -> None:
+    fields = [(0.25, 60)] * 50 + [(0.25, 0)] + [(0.1, 60)] * 5
+    assert checked(fields) == [False] * 51 + [True] * 5

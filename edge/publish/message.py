@@ -179,9 +179,9 @@ class Rejections(Message):
     rejected_scale_unknown: Count
     rejected_empty: Count
     rejected_crowded: Count
-    rejected_stacked: Count
+    rejected_stacked: Count = 0  # a sample that version 0.3 began has none
     """Most red cells lie on others: rouleaux, clumps, or too thick a part of the smear."""
-    rejected_magnification: Count = 0  # of a sample that version 0.3 began there is none
+    rejected_magnification: Count = 0  # as above
     """The cells are too large or too small for the scale that is set: another objective."""
     rejected_unfamiliar: Count
     """Most cells are unlike any that the classifier was trained on: another stain, specimen or magnification."""

@@ -48,7 +48,8 @@ class Census:
     def known(self, placement: Placement) -> Mask:
         """Return bool (N,): the cells of a frame that need no further look."""
         looks: Mask = self._looks[placement.ids % CELLS_KEPT] >= LOOKS
-        return looks & (placement.ids >= 0)
+        oldest = placement.numbered_before + placement.found - CELLS_KEPT
+        return looks & (placement.ids >= max(0, oldest)) & (placement.ids < placement.numbered_before)
 
     def take(self, placement: Placement, whole: Mask, looked: Mask, prob: Floats) -> Change:
         """Take in a frame; prob float32 (M, 6): what was seen of the cells that were looked at.
@@ -57,33 +58,46 @@ class Census:
         Returns what it changes in the counts, which may go down: a cell seen cut before is now whole, two cells prove
         to be one when islands meet, and what most frames do not find is none.
         """
-        ids = placement.ids
-        new = ids[ids >= 0]
+        # The memory of cells long past holds newer ones.
+        oldest = placement.numbered_before + placement.found - CELLS_KEPT
+        ids = np.where(placement.ids >= oldest, placement.ids, -1)
         joined = np.array(placement.joined, np.int64).reshape(-1, 2)
-        numbers = np.unique(np.concatenate([new, joined.ravel(), placement.absent]))
+        joined = joined[(joined >= oldest).all(1)]
+        absent = placement.absent[placement.absent >= oldest]
+        numbers = np.unique(np.concatenate([ids[ids >= 0], joined.ravel(), absent]))
         touched = numbers % CELLS_KEPT
-        # Numbers given for the first time may fall on the memory of cells long past.
-        self._forget(new[new >= placement.numbered_before] % CELLS_KEPT)
+        fresh = numbers >= placement.numbered_before
+        self._forget(touched[fresh])
         before = self._state[touched]
-        for kept, dropped in joined % CELLS_KEPT:
-            self._unite(kept, dropped)
+        kept, dropped = (np.searchsorted(numbers, column) for column in joined.T)
+        # A cell that has a class has a row in the database; of two that prove to be one, the one that goes on takes it.
+        has_row = before > BORDER
+        for one, other in zip(kept.tolist(), dropped.tolist(), strict=True):
+            has_row[one] |= has_row[other]
+            self._unite(touched[one], touched[other])
         seen = looked & (ids >= 0)
         at = ids[seen] % CELLS_KEPT
         self._sum[at] += prob[seen[looked]]
         self._looks[at] += 1
         self._found[ids[whole & (ids >= 0)] % CELLS_KEPT] += 1
-        np.add.at(self._missed, placement.absent % CELLS_KEPT, 1)
-        alive = ~np.isin(numbers, joined[:, 1])
-        self._judge(touched[alive])
+        np.add.at(self._missed, absent % CELLS_KEPT, 1)
+        alive = np.ones(len(numbers), np.bool_)
+        alive[dropped] = False
+        # One without a row is named when a frame shows it whole, and not before.
+        nameless = ~has_row & ~np.isin(numbers, ids[whole])
+        self._judge(touched[alive], nameless[alive])
         after = self._state[touched]
         islands, self._islands = placement.islands - self._islands, placement.islands
         counted = _counted(after) - _counted(before)
         change = {name: int(number) for name, number in zip(_NAMES, counted, strict=True)}
+        # Counted by itself, as a check: cells have numbers, and of these some count for nothing.
+        idle = int((alive & (after == UNKNOWN)).sum() - (~fresh & (before == UNKNOWN)).sum())
         # Named now: what was looked at, what took another's looks, and what is a cell again after all.
         renewed = np.isin(numbers, ids[seen]) | np.isin(numbers, joined[:, 0]) | (before == UNKNOWN)
         named = numbers[alive & renewed & (after > BORDER)]
-        gone = numbers[alive & (after == UNKNOWN) & (before != UNKNOWN)]
-        return Change(change, int(counted.sum()), islands, named, *self.told(named), gone)
+        gone = numbers[alive & (after == UNKNOWN) & has_row]
+        cells_seen = placement.found - len(joined) - idle
+        return Change(change, cells_seen, islands, named, *self.told(named), gone)
 
     def _forget(self, at: NDArray[np.int64] | slice) -> None:
         for memory in (self._sum, self._looks, self._found, self._missed):
@@ -91,20 +105,22 @@ class Census:
         self._state[at] = UNKNOWN
 
     def _unite(self, kept: int, dropped: int) -> None:
-        """Add what is known of a cell to the one that it proved to be; a frame that found either did not miss it."""
-        frames = max(self._found[one] + self._missed[one] for one in (kept, dropped))
+        """Add what is known of a cell to the one that it proved to be; missed is what both were, at least."""
         for memory in (self._sum, self._looks, self._found):
             memory[kept] += memory[dropped]
-        self._missed[kept] = max(0, frames - self._found[kept])
+        self._missed[kept] = min(self._missed[kept], self._missed[dropped])
         self._forget(np.array([dropped]))
 
-    def _judge(self, at: NDArray[np.int64]) -> None:
-        """Set the states of cells anew."""
-        self._state[at] = BORDER
-        named = at[self._looks[at] > 0]
-        self._state[named] = self.told(named)[1]
+    def _judge(self, at: NDArray[np.int64], nameless: Mask) -> None:
+        """Set the states of cells anew; nameless: those that keep the one they have where they would get a class."""
+        had = self._state[at]
         found, missed = self._found[at], self._missed[at]
-        self._state[at[(missed > found) & (found + missed >= FRAMES_MIN)]] = UNKNOWN
+        counts = (missed <= found) | (found + missed < FRAMES_MIN)
+        state = np.full(len(at), BORDER, np.int8)
+        named = self._looks[at] > 0
+        state[named] = self.told(at[named])[1]
+        state[~counts] = UNKNOWN
+        self._state[at] = np.where(nameless & (state > BORDER), had, state)
 
     def told(self, ids: Numbers) -> tuple[Floats, Labels]:
         """Return chances float32 (N, 6) and labels int8 (N,) of cells that were looked at, by the mean of all looks."""

@@ -83,7 +83,7 @@ class CellRecord(Record):
     class_: Annotated[ClassName | None, Field(alias="class")]
     """null when the classifier abstained."""
     prob: Annotated[dict[str, Fraction], Keyed(CLASSES)]
-    """Probability of each class."""
+    """Chance of being a sickle cell, and what the other classes share of the rest."""
 
 
 class FieldRecord(Record):
@@ -125,6 +125,8 @@ class ModelRecord(Record):
     """Backend, version and precision."""
     thresholds: dict[str, float]
     temperature: float
+    log_odds: tuple[float, float]
+    """Factor and shift that make the log odds of its sickle probability, by which thresholds go, those of a chance."""
     training_data: list[str]
 
 

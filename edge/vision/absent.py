@@ -39,12 +39,12 @@ def absent_from(view: View, ids: Numbers, lying: list[Lying]) -> Numbers:
 
 
 def absent_before(view: View, ids: Numbers, new: Mask, lying: list[Lying]) -> Numbers:
-    """Return of a frame's new cells, bool (N,), how many earlier frames should have shown each: (K,) for K new ones."""
+    """Return of a frame's new cells, bool (N,), how many linked fields should have shown each: (K,) for K new ones."""
     times = np.zeros(len(ids), np.int64)
     for one in lying:
         at = one.motion(view.middle)
         whole = _shown_whole(view, one.known.view, at)
-        times[_missed(at, whole, np.isin(ids, one.ids)) & new] += one.known.frames
+        times[_missed(at, whole, np.isin(ids, one.ids)) & new] += 1
     return times[new]
 
 

@@ -81,9 +81,11 @@ def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
     J. Platt, Advances in Large Margin Classifiers, 1999.
     """
     factor, shift = log_odds
-    p = prob[:, SICKLE].astype(np.float64).clip(LEAST, 1 - LEAST)
+    together = prob.sum(1, dtype=np.float64)  # less than 1 where one of several looks named nothing
+    share = prob / np.maximum(together, LEAST)[:, None]
+    p = share[:, SICKLE].clip(LEAST, 1 - LEAST)
     sickle = 1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift))
-    out = prob * ((1 - sickle) / (1 - p))[:, None]
+    out = share * ((1 - sickle) / (1 - p))[:, None]
     out[:, SICKLE] = sickle
     out[~prob.any(1)] = 0
     return np.asarray(out, np.float32)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.types import Mask
+from edge.vision import overlay
 from edge.vision.bend import Places
 from edge.vision.constellation import Match, bent, matched
-from edge.vision.overlay import search
 from edge.vision.pattern import Motion, View
 from edge.vision.starmap import StarMap
 
@@ -64,15 +64,11 @@ FACTORS = [*(cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG), *map(comp
 
 @dataclass(slots=True)
 class Known:
-    """A field that is kept.
-
-    ids: the number of each of its cells; place: from the field to its island; frames: how many it stands for.
-    """
+    """A field that is kept. ids: the number of each of its cells; place: from the field to its island."""
 
     view: View
     ids: Ids
     place: Motion
-    frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +83,8 @@ class FieldMap:
     """The known fields, numbered from 0 as they came; a number is never used again."""
 
     def __init__(self) -> None:
+        overlay.forget()
+        _turned.cache_clear()
         self.fields: dict[int, Known] = {}
         self.count = 0
         self._stars = StarMap()
@@ -225,7 +223,7 @@ class FieldMap:
         if match.expected < CELLS_MIN:
             return None
         # A long way round does not end quite where it began.
-        near = [one for one in search(view, known.view, SEARCHED) if abs(one(0) - onto(0)) < DRIFT_UM]
+        near = [one for one in overlay.search(view, known.view, SEARCHED) if abs(one(0) - onto(0)) < DRIFT_UM]
         found = [found for found in (matched(view, known.view, one) for one in near) if sure(found, DRIFTED_SURE)]
         best = max(found, key=lambda one: one.evidence, default=None)
         return best and bent(view, known.view, best)
@@ -233,11 +231,11 @@ class FieldMap:
     def _searched(self, view: View, number: int) -> list[Link]:
         """Lay the frame over a known field in every way."""
         known = self.fields[number].view
-        tried = [Link(number, matched(view, known, motion)) for motion in search(view, known, SEARCHED)]
+        tried = [Link(number, matched(view, known, motion)) for motion in overlay.search(view, known, SEARCHED)]
         if (view.whole and known.whole) or any(sure(link.match) for link in tried):
             return tried
         for factor in FACTORS:
-            for motion in search(_turned(view, factor), known, 1):
+            for motion in overlay.search(_turned(view, factor), known, 1):
                 tried.append(Link(number, matched(view, known, motion.after(Motion(factor, 0)))))
                 if sure(tried[-1].match):
                     return tried

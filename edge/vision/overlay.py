@@ -40,6 +40,11 @@ def search(a: View, b: View, count: int) -> list[Motion]:
     return found
 
 
+def forget() -> None:
+    """Let go of the spectra: the fields of a sample that is over are not met again."""
+    _spectrum.cache_clear()
+
+
 @lru_cache(64)
 def _spectrum(view: View, rows: int, columns: int) -> Floats:
     return _transformed(view.occupancy(), rows, columns)

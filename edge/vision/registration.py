@@ -69,8 +69,6 @@ class Registrar:
         if not links or (ids[~cells.border] < 0).any():
             self._last = self._keep(Known(view, self._numbered(ids), place), island, links, shows)
             absent = np.concatenate([absent, np.repeat(np.arange(before, self._given), earlier)])
-        else:
-            self._seen_again(links, shows)
         return Placement(
             island=island,
             x_um=place.shift.real,
@@ -153,31 +151,18 @@ class Registrar:
         known = self._map.fields[link.number]
         return Lying(known, link.match.motion, self._resolved(known.ids))
 
-    def _seen_again(self, links: list[Link], shows: list[Mask]) -> None:
-        """Let a frame without news stand behind the field that shows nearly all of it."""
-        most = _showing_most(shows)
-        if most is not None:
-            self._map.fields[links[most].number].frames += 1
-
     def _keep(self, known: Known, island: int, links: list[Link], shows: list[Mask]) -> Link:
         """Keep a frame that shows something new, by itself or with the field that shows nearly all of it.
 
         Returns how the frame lies on the field in which it is kept.
         """
-        most = _showing_most(shows)
-        if most is not None:
+        most = max(range(len(links)), key=lambda i: int(shows[i].sum()), default=None)
+        if most is not None and shows[most].mean() >= SAME_VIEW:
             host, onto = self._map.fields.get(links[most].number), links[most].match.onto
             if host is not None:
                 added = ~np.isin(known.ids, self._resolved(host.ids))
                 if host.view.shows(onto(known.view.middle[added])).all():
                     host.view = host.view.with_more(onto(known.view.low[added]), onto(known.view.high[added]))
                     host.ids = np.concatenate([host.ids, known.ids[added]])
-                    host.frames += 1
                     return links[most]
         return Link(self._map.add(known, island), NO_MATCH)
-
-
-def _showing_most(shows: list[Mask]) -> int | None:
-    """Return which field shows most of a frame, if it is nearly all."""
-    most = max(range(len(shows)), key=lambda i: int(shows[i].sum()), default=None)
-    return most if most is not None and shows[most].mean() >= SAME_VIEW else None

@@ -82,13 +82,16 @@ class ScaleEstimator:
         self._network = network
         self._threshold = max(SURE, network.contract.thresholds["score"])
 
-    def __call__(self, pixels: Pixels, cells_min: int) -> tuple[Scale | None, int]:
-        """Estimate the scale of uint8 (H, W, 3); returns None where too few red cells are seen, and their number."""
+    def __call__(self, pixels: Pixels, cells_min: int, cut_too: bool = False) -> tuple[Scale | None, int]:
+        """Estimate the scale of uint8 (H, W, 3); returns None where too few red cells are seen, and their number.
+
+        cut_too: where too few are whole, CUT_CELLS_MIN will do that at most one edge cuts.
+        """
         contrast = contrast_of(pixels)
         if contrast < CONTRAST_MIN:
             return None, 0
         scale, cells = self._estimated(pixels, cells_min, contrast, whole=True)
-        if scale is not None:
+        if not cut_too or cells >= cells_min:
             return scale, cells
         # A picture no wider than a few cells may show none that is whole.
         scale, some = self._estimated(pixels, CUT_CELLS_MIN, contrast, whole=False)
@@ -150,22 +153,37 @@ class ScaleCheck:
     def __init__(self, estimate: ScaleEstimator) -> None:
         self._estimate = estimate
         self._fields = 0
-        self._off: float | None = None
+        self._settled = False
+        self._wrong: Rejection | None = None
+        self._looks: list[tuple[float, int]] = []
 
     def __call__(self, pixels: Pixels, um_per_px: float) -> Rejection | None:
-        """Look at uint8 (H, W, 3), if it is time to, and refuse it where its cells show another scale.
+        """Look at uint8 (H, W, 3), if it is time to, and refuse it where the cells show another scale.
 
-        Once a field has shown another scale, all are refused until one with enough cells shows the one that is set.
+        Fields are looked at until they have shown CELLS_TO_LOCK cells. Where these show another scale, fields are
+        refused, and looked at, until as many show the one that is set.
         """
         turn, self._fields = self._fields % CHECK_EVERY, self._fields + 1
-        wrong = self._off is not None and not 1 / OFF_MAX <= self._off <= OFF_MAX
-        if turn == 0 or wrong or (self._off is None and turn < CHECK_TRIES):
+        if turn == 0:
+            self._settled = False
+            self._looks.clear()
+        if self._wrong is not None or (not self._settled and turn < CHECK_TRIES):
             scale, cells = self._estimate(pixels, CELLS_TO_ESTIMATE)
-            if scale is not None and cells >= CELLS_TO_LOCK:
-                self._off = scale.um_per_px / um_per_px
-        if self._off is None or 1 / OFF_MAX <= self._off <= OFF_MAX:
-            return None
-        return Rejection(Reason.MAGNIFICATION, self._off, OFF_MAX if self._off > 1 else 1 / OFF_MAX)
+            if scale is not None:
+                self._settle(math.log(scale.um_per_px / um_per_px), cells)
+        return self._wrong
+
+    def _settle(self, off: float, cells: int) -> None:
+        """Take in how far off, as a natural logarithm, so many cells say that the scale is."""
+        self._looks.append((off, cells))
+        offs, weights = np.array(self._looks).T
+        if weights.sum() < CELLS_TO_LOCK:
+            return
+        off = math.exp(np.average(offs, weights=weights))
+        self._looks.clear()
+        self._settled, self._wrong = True, None
+        if not 1 / OFF_MAX <= off <= OFF_MAX:
+            self._wrong = Rejection(Reason.MAGNIFICATION, off, OFF_MAX if off > 1 else 1 / OFF_MAX)
 
 
 def sizes_of(boxes: Floats) -> Floats:
