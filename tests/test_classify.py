@@ -70,7 +70,7 @@ def test_a_chance_keeps_the_order_of_cells_and_the_shares_of_the_other_classes(
     assert not told[~named].any()
     assert told[named].sum(1) == pytest.approx(1, abs=1e-4)
     order = np.argsort(given_prob[named, SICKLE], kind="stable")
-    assert (np.diff(told[named, SICKLE][order]) >= 0).all()
+    assert (np.diff(told[named, SICKLE][order]) >= -1e-6).all()  # but for rounding
     others = np.delete(given_prob, SICKLE, 1)
     assert np.delete(told, SICKLE, 1) * others.sum(1, keepdims=True) == pytest.approx(
         others * np.delete(told, SICKLE, 1).sum(1, keepdims=True), abs=1e-4

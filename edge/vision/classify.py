@@ -84,8 +84,12 @@ def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
     together = prob.sum(1, dtype=np.float64)  # less than 1 where one of several looks named nothing
     share = prob / np.maximum(together, LEAST)[:, None]
     p = share[:, SICKLE].clip(LEAST, 1 - LEAST)
-    sickle = 1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift))
-    out = share * ((1 - sickle) / (1 - p))[:, None]
+    out = share.copy()
+    out[:, SICKLE] = 0
+    rest = out.sum(1)
+    # Where no other class has any share there is none to give back.
+    sickle = np.where(rest > 0, 1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift)), 1)
+    out *= ((1 - sickle) / np.where(rest > 0, rest, 1))[:, None]
     out[:, SICKLE] = sickle
     out[~prob.any(1)] = 0
     return np.asarray(out, np.float32)
