@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.errors import ModelError
+from edge.vision.classify import chance
 
 HEAD = """# How accurate the shipped models are
 
@@ -125,8 +127,7 @@ def _thresholds(content: dict[str, Any]) -> list[str]:
 def _log_odds(content: dict[str, Any]) -> str:
     def said(name: str) -> str:
         (factor, shift), limit = content["log_odds"][name], content["thresholds"][name]
-        chance = 1 / (1 + math.exp(-factor * math.log(limit / (1 - limit)) - shift))
-        return f"{factor:.3f}, {shift:+.3f}, {chance:.2f}"
+        return f"{factor:.3f}, {shift:+.3f}, {float(chance(np.array(limit), (factor, shift))):.2f}"
 
     folds = "; ".join(f"{name} {said(name)}" for name in content["log_odds"] if name != "shipped")
     return (

@@ -8,7 +8,6 @@ import numpy as np
 
 from edge.types import Mask, Numbers
 from edge.vision.bend import Places
-from edge.vision.fieldmap import Known
 from edge.vision.pattern import Motion, View
 
 AROUND_UM = 25.0
@@ -20,9 +19,9 @@ BORNE_OUT, BORNE_OUT_MIN = 0.5, 3
 
 @dataclass(frozen=True, slots=True)
 class Lying:
-    """A frame on a known field, to which motion carries; ids (M,): the numbers that the field's cells go by now."""
+    """How a frame lies on a known field, to which motion carries; ids (M,): the numbers of the field's cells now."""
 
-    known: Known
+    view: View
     motion: Motion
     ids: Numbers
 
@@ -31,8 +30,8 @@ def absent_from(view: View, ids: Numbers, lying: list[Lying]) -> Numbers:
     """Return the numbers of cells that the linked fields have, and that a frame with cells `ids` (N,) should show."""
     found = [np.zeros(0, np.int64)]
     for one in lying:
-        at = one.motion.inverse()(one.known.view.middle)
-        whole = _shown_whole(one.known.view, view, at)
+        at = one.motion.inverse()(one.view.middle)
+        whole = _shown_whole(one.view, view, at)
         hit = np.isin(one.ids, ids)
         found.append(one.ids[_missed(at, whole, hit)])
     return np.unique(np.concatenate(found))
@@ -43,7 +42,7 @@ def absent_before(view: View, ids: Numbers, new: Mask, lying: list[Lying]) -> Nu
     times = np.zeros(len(ids), np.int64)
     for one in lying:
         at = one.motion(view.middle)
-        whole = _shown_whole(view, one.known.view, at)
+        whole = _shown_whole(view, one.view, at)
         times[_missed(at, whole, np.isin(ids, one.ids)) & new] += 1
     return times[new]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.runtime.base import Network
 from edge.runtime.contract import NOVELTY
@@ -74,21 +75,28 @@ LEAST = 1e-7
 """Probabilities are taken to lie so far within 0 and 1."""
 
 
-def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
-    """Return probabilities (N, 6) with the log odds of sickle times a factor and moved by a shift, as in a contract.
+def chance(p: NDArray[np.float64], log_odds: tuple[float, float]) -> NDArray[np.float64]:
+    """Return what probabilities become when their log odds are multiplied and moved; log_odds: as in a contract.
 
-    The other classes share the rest as before. It keeps the order of cells; a row without any stays 0.
     J. Platt, Advances in Large Margin Classifiers, 1999.
     """
     factor, shift = log_odds
+    p = p.clip(LEAST, 1 - LEAST)
+    return np.asarray(1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift)))
+
+
+def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
+    """Return probabilities (N, 6) with that of sickle made a chance; the other classes share the rest as before.
+
+    It keeps the order of cells; a row without any stays 0.
+    """
     together = prob.sum(1, dtype=np.float64)  # less than 1 where one of several looks named nothing
     share = prob / np.maximum(together, LEAST)[:, None]
-    p = share[:, SICKLE].clip(LEAST, 1 - LEAST)
     out = share.copy()
     out[:, SICKLE] = 0
     rest = out.sum(1)
     # Where no other class has any share there is none to give back.
-    sickle = np.where(rest > 0, 1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift)), 1)
+    sickle = np.where(rest > 0, chance(share[:, SICKLE], log_odds), 1)
     out *= ((1 - sickle) / np.where(rest > 0, rest, 1))[:, None]
     out[:, SICKLE] = sickle
     out[~prob.any(1)] = 0

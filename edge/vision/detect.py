@@ -120,10 +120,15 @@ def _spans(length: int) -> list[tuple[int, int, int, int]]:
     return [(max(0, a - MARGIN_PX), min(length, b + MARGIN_PX), a, b) for a, b in pairwise(seams)]
 
 
+def edges_met(boxes: Floats, shape: tuple[int, int]) -> Mask:
+    """Return bool (N, 2): whether a box touches an edge at a side, and above or below, of a picture (height, width)."""
+    far = np.array([shape[1], shape[0]], np.float32) - BORDER_PX
+    return np.asarray((boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= far), np.bool_)
+
+
 def at_edge(boxes: Floats, shape: tuple[int, int]) -> Mask:
     """Return bool (N,): True where a box touches the edge of a picture of (height, width)."""
-    far = np.array([shape[1], shape[0]], np.float32) - BORDER_PX
-    return np.asarray((boxes[:, :2] <= BORDER_PX).any(1) | (boxes[:, 2:] >= far).any(1))
+    return np.asarray(edges_met(boxes, shape).any(1), np.bool_)
 
 
 def cut_by_edge(boxes: Floats, shape: tuple[int, int], visible: Mask | None) -> Mask:

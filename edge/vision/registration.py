@@ -149,7 +149,7 @@ class Registrar:
 
     def _lying(self, link: Link) -> Lying:
         known = self._map.fields[link.number]
-        return Lying(known, link.match.motion, self._resolved(known.ids))
+        return Lying(known.view, link.match.motion, self._resolved(known.ids))
 
     def _keep(self, known: Known, island: int, links: list[Link], shows: list[Mask]) -> Link:
         """Keep a frame that shows something new, by itself or with the field that shows nearly all of it.

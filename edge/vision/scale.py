@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.runtime.base import Network
 from edge.types import CANONICAL_UM_PER_PX, Floats, Mask, Pixels, Reason, Rejection, Scale
-from edge.vision.detect import BORDER_PX, at_edge, decoded, padded
+from edge.vision.detect import at_edge, decoded, edges_met, padded
 
 RED_CELL_UM = 7.5
 """Modal diameter of a red cell on a dried smear."""
@@ -193,8 +193,7 @@ def sizes_of(boxes: Floats) -> Floats:
 
 def sizes_along_edge(boxes: Floats, shape: tuple[int, int]) -> tuple[Mask, Floats]:
     """Return which boxes (N, 4) no corner of a picture (h, w) cuts, and their diameters (N,) by what is not cut."""
-    far = np.array(shape[::-1], np.float32) - BORDER_PX
-    cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= far)
+    cut = edges_met(boxes, shape)
     sides = boxes[:, 2:] - boxes[:, :2]
     along = np.where(cut[:, 0], sides[:, 1], sides[:, 0])
     sizes = np.where(cut.any(1), along, sizes_of(boxes))
