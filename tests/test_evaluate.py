@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -258,6 +259,17 @@ def test_a_cell_that_is_cut_out_and_put_back_is_the_same_cell() -> None:
     assert (put[:50] == bare[:50]).all()
     assert put[60 : 60 + h, 50 : 50 + w, 1].min() < look.glass[1] * 0.9
     assert alter.sized(free[0], 0.1).shape[0] == pytest.approx(2 * h, abs=1)
+
+
+def test_specks_at_a_cell_too_pale_to_be_told_from_the_glass_are_no_cell() -> None:
+    pixels = np.full((120, 120, 3), 220, np.uint8)
+    cv2.ellipse(pixels, (60, 60), (20, 8), 0, 0, 360, (212, 212, 212), -1)
+    for corner in ((42, 53), (78, 67)):
+        cv2.circle(pixels, corner, 2, (40, 40, 90), -1)
+    box = np.array([38, 48, 82, 72], np.float32)
+    assert alter.sprite_of(pixels, box, alter.look_of(pixels, 0.2)) is None
+    painted = alter.painted_over(pixels, box[None], np.random.default_rng(0))
+    assert painted[52:68, 44:76].mean() > 218
 
 
 def test_the_look_of_another_field_is_taken_on() -> None:

@@ -32,10 +32,6 @@ from training.unfamiliar import NoveltyLimits, judged
 PASTED_A_FIELD = 3
 """Sickle cells that are put into a field without any."""
 
-CUT_MIN = 0.5
-"""What is cut out of a box must be so long, as a part of the box: less is a speck beside a cell too pale to be cut out,
-and such were a third of what earlier versions of this test pasted."""
-
 TRIES = 200
 """Places that are tried for a pasted cell, and cells that are tried for a field."""
 
@@ -185,7 +181,7 @@ def _planned(
         if source.field.path not in looks:
             looks[source.field.path] = look_of(pixels, _scale(source))
         sprite = sprite_of(pixels, box, looks[source.field.path])
-        if sprite is None or max(sprite.absorbance.shape) < CUT_MIN * float((box[2:] - box[:2]).max()):
+        if sprite is None:
             continue
         absorbance = sized(sprite, um_per_px)
         place = _place(absorbance.shape[:2], (h, w), taken, rng)
