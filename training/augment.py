@@ -116,3 +116,12 @@ def exchanged(x: Tensor, g: torch.Generator, share: float = 0.35) -> Tensor:
     mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) + 1e-3
     moved = (x - mean) / std * std[partner] + mean[partner]
     return torch.where(_chance(len(x), share, g)[:, None, None, None], moved, x).clamp(0, 1)
+
+
+def mirrored_near(x: Tensor, g: torch.Generator, share: float, least_px: int = 4, most_px: int = 12) -> Tensor:
+    """Show a share of the cells as a picture of one cell alone is shown: round it lies its mirror image."""
+    shown = x.clone()
+    for i in torch.nonzero(_chance(len(x), share, g)).flatten().tolist():
+        edge = int(torch.randint(least_px, most_px + 1, (1,), generator=g))
+        shown[i] = F.pad(x[i : i + 1, :, edge:-edge, edge:-edge], (edge,) * 4, mode="reflect")[0]
+    return shown

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from edge.types import CLASSES, Pixels
 from training import rounding
-from training.augment import another_microscope, exchanged, turned
+from training.augment import another_microscope, exchanged, mirrored_near, turned
 from training.crops import SHARES, STREAMS, Patches, allowed
 from training.networks import CROP_PX, GREY, Classifier, ClassifierGraph
 from training.rundir import restore, save_weights
@@ -36,6 +36,9 @@ networks still took the colours of `chula_rbc12`, which has no sickle cells, for
 TRANSPLANTED = 0.35
 """Share of the red cells that are moved to the glass of another field. Without it cells around, and the glass between
 them, told positive from negative fields: of cells pasted into negative fields 43 % were found, of 88 % at home."""
+
+MIRRORED = 0.1
+"""Share of the cells whose surroundings are their own mirror image, as those of a picture of one cell alone are."""
 
 OVAL_SHARE = 0.08
 """Share of the round cells that are drawn out to smooth ovals, which are not sickle cells: of real ones there is one
@@ -79,7 +82,7 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     oval = red & (torch.rand(len(x), generator=g) < OVAL_SHARE)
     squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)
     may[oval] = torch.from_numpy(allowed("other"))
-    x = exchanged(turned(x, CROP_PX, g, squeeze), g, exchange)
+    x = mirrored_near(exchanged(turned(x, CROP_PX, g, squeeze), g, exchange), g, MIRRORED)
     return another_microscope(x, g, unchanged=0.3) * 255 - GREY, may
 
 

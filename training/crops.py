@@ -25,7 +25,7 @@ STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background", "rende
 SHARES = {"sickle": 46, "negative": 48, "unboxed": 22, "chula": 40, "txl": 18, "background": 10, "rendered": 8}
 """Cells of each stream in a batch."""
 
-SHARES_LAST = {"sickle": 46, "negative": 46, "unboxed": 22, "chula": 38, "txl": 16, "background": 8, "rendered": 16}
+SHARES_LAST = {"sickle": 46, "negative": 45, "unboxed": 30, "chula": 36, "txl": 13, "background": 8, "rendered": 14}
 """The same for the last steps: drawn cells have the shapes of sickle cells, and of others, in any colour."""
 
 ROOM_PX = 14
@@ -37,6 +37,10 @@ RENDERED_SEED = 10_000
 
 DOUBTFUL_OFTEN = 3.0
 """How many times as often as a cell what was barely taken for one is drawn."""
+
+UNBOXED_SICKLE = 0.1
+"""Weight of `sickle` for a cell that nobody boxed in a positive field, against 1 of any other class: some sickle cells
+have no box there, but no clump or smear has one, and while all classes were as likely, those were called sickle."""
 
 HEALTHY_OTHER = 0.3
 """Weight of `other` against `normal` for a cell known only not to be sickle: most such cells are healthy discs."""
@@ -51,6 +55,13 @@ def not_sickle() -> Floats:
     """Return float32 (6,): normal, or, less likely, another abnormal red cell."""
     weight = allowed("normal", "other")
     weight[CLASSES.index("other")] = HEALTHY_OTHER
+    return weight
+
+
+def perhaps_sickle(*names: str) -> Floats:
+    """Return float32 (6,): 1 for each of these classes, and what is left for sickle where nobody boxed a cell."""
+    weight = allowed(*names)
+    weight[CLASSES.index("sickle")] = UNBOXED_SICKLE
     return weight
 
 
@@ -121,7 +132,7 @@ def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most:
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
     parts = [(boxes[keep], may[keep], stream[keep], weight[keep])]
     for name, more, classes in (_doubtful(field), ("background", _spots(field, rng, 8), allowed("artefact"))):
-        n, often = len(more), 1.0 if name == "background" else DOUBTFUL_OFTEN
+        n, often = len(more), DOUBTFUL_OFTEN if name in ("negative", "chula") else 1.0
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
     n, patches = len(boxes), crops(field.pixels, boxes, PATCH_PX)
@@ -133,12 +144,15 @@ def _doubtful(field: TrainingField) -> tuple[str, Floats, Floats]:
     """Return what a detector barely took for a cell, its stream, and what it may be.
 
     Clumps, rests and dirt, which the device's low score threshold lets through, are most of all false calls. In a
-    negative field they are anything but sickle; in a well labelled one of `chula_rbc12`, where no label lies in them,
-    no red cell.
+    negative field they are anything but sickle, and most likely so in a positive one where no box holds them; in a well
+    labelled one of `chula_rbc12`, where no label lies in them, no red cell.
     """
     source = field.source
     if source.dataset == "uganda_scd" and source.label == "negative":
         return "negative", field.ignore, 1 - allowed("sickle")
+    if source.dataset == "uganda_scd":
+        inside = holds(source.boxes / field.zoom, centres(field.ignore)).any(0)
+        return "unboxed", field.ignore[~inside], perhaps_sickle(*(name for name in CLASSES if name != "sickle"))
     if source.dataset == "chula_rbc12" and source.fraction_unlabelled < LABELLED_ENOUGH:
         points = source.points[:, :2] / field.zoom
         empty = ~holds(field.ignore, points).any(1)
@@ -164,12 +178,13 @@ def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.
     if source.label == "negative":
         may[red] = not_sickle()
         return field.boxes, may, np.full(n, STREAMS.index("negative")), weight
-    boxed = np.zeros(n, bool)
-    if len(source.boxes):
-        boxed = red & holds(source.boxes / field.zoom, centres(field.boxes)).any(0)
-        cut = source.boxes[source.partial] / field.zoom
-        if len(cut):
-            boxed &= ~holds(cut, centres(field.boxes)).any(0)
+    may[red] = perhaps_sickle("normal", "other")
+    boxed, cut = (
+        red & holds(source.boxes[which] / field.zoom, centres(field.boxes)).any(0)
+        for which in (~source.partial, source.partial)
+    )
+    boxed &= ~cut
+    may[cut] = allowed("normal", "sickle", "other")
     may[boxed] = allowed("sickle")
     return field.boxes, may, np.where(boxed, STREAMS.index("sickle"), STREAMS.index("unboxed")), weight
 

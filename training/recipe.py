@@ -59,10 +59,10 @@ class DetectorSteps:
     rounded: of each but the base, to bear INT8; 0 leaves them out.
     """
 
-    base: int = 4000
-    fold: int = 900
-    shipped: int = 900
-    rounded: int = 700
+    base: int
+    fold: int
+    shipped: int
+    rounded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class ClassifierSteps:
     last, of each; rounded, of each, to bear INT8, 0 leaves them out.
     """
 
-    fold: int = 2100
-    shipped: int = 2100
-    last: int = 600
-    rounded: int = 600
+    fold: int
+    shipped: int
+    last: int
+    rounded: int
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
