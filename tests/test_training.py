@@ -21,7 +21,7 @@ from edge.types import CLASSES, RED_CELLS  # noqa: E402
 from edge.vision.detect import decoded  # noqa: E402
 from training import classifier, crops, detector, recipe, transfer  # noqa: E402
 from training.alter import foreground  # noqa: E402
-from training.augment import stain, turned  # noqa: E402
+from training.augment import mirrored_near, stain, turned  # noqa: E402
 from training.cli import app  # noqa: E402
 from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
 from training.familiar import acquaint  # noqa: E402
@@ -328,7 +328,7 @@ def test_only_boxed_cells_teach_sickle_and_no_cell_of_a_negative_field_does(data
     assert cells.may[names == "sickle", sickle].all()
     assert not cells.may[names == "negative", sickle].any()
     red = cells.may[:, CLASSES.index("normal")] > 0
-    assert cells.may[(names == "unboxed") & red, sickle].all()
+    assert set(cells.may[(names == "unboxed") & red, sickle].tolist()) == {np.float32(crops.UNBOXED_SICKLE)}
     other = cells.may[(names == "negative") & red, CLASSES.index("other")]
     assert set(other.tolist()) == {np.float32(crops.HEALTHY_OTHER)}
 
@@ -340,6 +340,7 @@ def test_drawn_cells_teach_what_they_were_drawn_as_and_most_in_the_last_steps() 
     assert 0.2 < counted["sickle"] / len(cells.may) < 0.6
     assert set(cells.fold.tolist()) == {-1}
     assert 0 < crops.SHARES["rendered"] < crops.SHARES_LAST["rendered"]
+    assert sum(crops.SHARES.values()) == sum(crops.SHARES_LAST.values())
     first = classifier.train(cells, 4, 0, shares=crops.SHARES_LAST, exchange=classifier.EXCHANGE_LAST)
     went_on = classifier.train(cells, 4, 1, 1e-9, first, crops.SHARES_LAST)
     anew = classifier.train(cells, 4, 1, 1e-9, None, crops.SHARES_LAST)
@@ -355,15 +356,38 @@ def test_what_was_barely_taken_for_a_cell_is_no_sickle_cell_where_there_is_none(
     for field in fields:
         cells = crops.of_fields([field], seed=0)
         taught = cells.may[cells.stream != crops.STREAMS.index("background")]
-        assert not taught[:, sickle].any()
+        assert (taught[:, sickle] <= crops.UNBOXED_SICKLE).all()
+        assert (taught.max(1) == 1).all()
         if field.source.label == "negative":
             assert len(taught) == 1
+            assert not taught[:, sickle].any()
         elif field.source.dataset == "chula_rbc12":
             labelled = crops.holds(doubtful, field.source.points[:, :2] / field.zoom).any()
             assert len(taught) == (0 if labelled else 1)
             assert not taught[:, red].any()
         else:
-            assert not len(taught)
+            boxed = crops.holds(field.source.boxes / field.zoom, crops.centres(doubtful)).any()
+            assert len(taught) == (0 if boxed else 1)
+
+
+def test_a_cell_in_a_box_that_is_cut_may_be_anything(data: Path) -> None:
+    sickle = CLASSES.index("sickle")
+    positive = next(f for f in read_uganda(data) if len(f.boxes))
+    whole = _complete(replace(positive, partial=np.zeros(len(positive.boxes), bool)))
+    cut = replace(whole, source=replace(positive, partial=np.ones(len(positive.boxes), bool)))
+    names = [crops.STREAMS[i] for i in crops.of_fields([whole], seed=0).stream]
+    assert names.count("sickle") > 0
+    cells = crops.of_fields([cut], seed=0)
+    assert "sickle" not in [crops.STREAMS[i] for i in cells.stream]
+    assert (cells.may[:, sickle] == 1).sum() == names.count("sickle")
+
+
+def test_a_cell_shown_alone_is_mirrored_round_itself_and_the_others_stay() -> None:
+    x = torch.arange(4 * 3 * 64 * 64, dtype=torch.float32).reshape(4, 3, 64, 64)
+    assert torch.equal(mirrored_near(x, torch.Generator().manual_seed(0), share=0.0), x)
+    shown = mirrored_near(x, torch.Generator().manual_seed(0), share=1.0, least_px=10, most_px=10)
+    assert torch.equal(shown[:, :, 10:-10, 10:-10], x[:, :, 10:-10, 10:-10])
+    assert torch.equal(shown[:, :, 10:-10, :10], x[:, :, 10:-10, 11:21].flip(3))
 
 
 def test_ovals_are_drawn_from_cells_that_are_not_sickle_and_teach_other(
