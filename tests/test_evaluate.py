@@ -102,6 +102,15 @@ def test_the_rate_is_of_red_cells_abstained_ones_with_them_and_nothing_else() ->
     assert sickling.calls(Seen(field("uganda_scd"), read), 0.5) == (1, 3)
 
 
+def test_calls_in_no_box_are_counted_against_all_whole_red_cells() -> None:
+    cells = [(100, 100, SICKLE), (200, 100, SICKLE), (300, 100, SICKLE), (400, 100, SICKLE), (500, 100, NORMAL)]
+    boxes = [[80, 80, 120, 120], [180, 80, 220, 120]]
+    labelled = field("uganda_scd", boxes, partial=np.array([False, True]))
+    figure = sickling.unboxed_calls([Seen(labelled, reading(cells, border=np.arange(5) == 3))], T)
+    assert figure.counted == "1 of 4"
+    assert sickling.unboxed_calls([Seen(field("uganda_scd"), reading(cells))], T).counted == "4 of 5"
+
+
 def test_pooled_and_worst_tenth_of_the_groups() -> None:
     seen = []
     for i in range(20):

@@ -179,6 +179,7 @@ def sickle_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds
         "false_calls_negative_fields": rates["pooled"],
         "false_calls_worst_tenth": rates["worst_tenth"],
         "false_calls_chula_normal": sickling.normal_calls(chula, thresholds),
+        "calls_in_no_box_of_positive_fields": sickling.unboxed_calls(positive, thresholds),
     }
 
 

@@ -23,7 +23,7 @@ measured; nothing here is typed by hand. For Research Use Only. Not for use in d
   the fold, short of a nested run; its own cells have no part in the choice.
 - Intervals are 95 %, by bootstrap over groups of fields of one place (pictures for `txl_pbc`), or Wilson's where it
   says so. A field or a group is not a patient, and no figure here is a sensitivity or specificity for the disease.
-- Two figures rest on labels that are not whole, and were looked at by eye: `checks-by-eye.md`.
+- Three figures rest on labels that are not whole, and were looked at by eye: `checks-by-eye.md`.
 - All elliptocytes of `chula_rbc12` lie on one slide, which is one patient.
 """
 
@@ -54,6 +54,8 @@ TITLES = {
 """Sections in their order, with what is counted and from which files of the run."""
 
 NOTES = {
+    "sickle": "Calls in no box of positive fields are a part of their red cells. Not every sickle cell has a box: "
+    "how many of these calls are sickle cells was looked at by eye (`checks-by-eye.md`).",
     "calibration": "Not sickle: red cells of negative fields and labelled cells of `chula_rbc12`. Sickle: the cell "
     "nearest to the middle of a box. ECE (Guo et al. 2017) in 15 bins of equal width. Noise counts as error: `if "
     "exact` is what exact probabilities would get from as many cells, with 95 % of the draws; an interval by bootstrap "

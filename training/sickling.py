@@ -90,6 +90,19 @@ def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figur
     }
 
 
+def unboxed_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
+    """Return the part of the whole red cells of positive fields that is called sickle and lies in no box.
+
+    Not every sickle cell has a box, so nobody knows how many of these are false: fewer at the same recall is better.
+    """
+    rows = []
+    for s in seen:
+        labels = s.reading.labels(thresholds[s.field.fold])
+        outside = ~np.isfinite(nearness(s.reading.centres, s.field.boxes)).any(1) & ~s.reading.border
+        rows.append((int((outside & (labels == SICKLE)).sum()), int(red(labels[~s.reading.border]).sum())))
+    return Figure.ratio([r[0] for r in rows], [r[1] for r in rows], [s.field.group for s in seen])
+
+
 def normal_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
     """Return the rate of sickle calls on the cells of `chula_rbc12` that are labelled normal."""
     return class_calls(seen, thresholds, [CHULA_NORMAL])
