@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,15 @@ from training import classifier, crops, detector, recipe, transfer  # noqa: E402
 from training.alter import foreground  # noqa: E402
 from training.augment import mirrored_near, stain, turned  # noqa: E402
 from training.cli import app  # noqa: E402
-from training.data import DataError, LabelledField, read_chula, read_txl, read_uganda  # noqa: E402
+from training.data import (  # noqa: E402
+    UNBOXED,
+    DataError,
+    LabelledField,
+    read_chula,
+    read_txl,
+    read_uganda,
+    uganda_fields,
+)
 from training.familiar import acquaint  # noqa: E402
 from training.fields import TrainingField, scaled_by_labels, taught_by_detector  # noqa: E402
 from training.networks import STRIDE, Classifier, ClassifierGraph, Detector, normalised  # noqa: E402
@@ -368,6 +377,34 @@ def test_what_was_barely_taken_for_a_cell_is_no_sickle_cell_where_there_is_none(
         else:
             boxed = crops.holds(field.source.boxes / field.zoom, crops.centres(doubtful)).any()
             assert len(taught) == (0 if boxed else 1)
+
+
+def test_a_cell_in_no_box_teaches_what_was_seen_of_it_by_eye(data: Path) -> None:
+    sickle = CLASSES.index("sickle")
+    positive = next(f for f in read_uganda(data) if len(f.boxes))
+    bare = replace(positive, boxes=positive.boxes[:0], kinds=positive.kinds[:0], partial=positive.partial[:0])
+    taught = _complete(bare)
+    (x0, y0), (x1, y1) = (crops.centres(taught.boxes) * taught.zoom)[:2]
+    doubtful = taught.boxes[2:3]
+    (x2, y2) = crops.centres(doubtful)[0] * taught.zoom
+    looked_at = np.array([[x0, y0, 0], [x1, y1, 1], [x2, y2, 0]], np.float32)
+    seen = replace(taught, source=replace(bare, unboxed=looked_at), boxes=taught.boxes[:2], kinds=taught.kinds[:2],
+                   ignore=doubtful)  # fmt: skip
+    cells = crops.of_fields([seen], seed=0)
+    cells_of = {name: cells.may[cells.stream == i, sickle].tolist() for i, name in enumerate(crops.STREAMS)}
+    assert cells_of["negative"] == [0, 0]
+    assert cells_of["unboxed"] == [1]
+
+
+def test_what_was_seen_by_eye_lies_in_positive_fields_and_in_no_box(
+    real_fields: Callable[[str, int], list[Path]],
+) -> None:
+    """A cell with a box would teach against its label, and one of a picture that is not there would teach nothing."""
+    fields = uganda_fields(real_fields("uganda_scd", 1)[0].parents[1])
+    assert sum(len(f.unboxed) for f in fields) == len(UNBOXED.read_text(encoding="utf-8").splitlines()) - 1
+    for f in fields:
+        assert f.label == "positive" or not len(f.unboxed)
+        assert not crops.holds(f.boxes, f.unboxed[:, :2]).any()
 
 
 def test_a_cell_in_a_box_that_is_cut_may_be_anything(data: Path) -> None:

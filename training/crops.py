@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.camera.slide import SlideSpec
 from edge.camera.virtual import Slide
-from edge.types import CLASSES, RED_CELLS, Floats, Pixels
+from edge.types import CLASSES, RED_CELLS, Floats, Mask, Pixels
 from edge.vision.classify import crops
 from training.data import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
 from training.fields import TrainingField, centres, holds
@@ -131,7 +131,7 @@ def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most:
     drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
     parts = [(boxes[keep], may[keep], stream[keep], weight[keep])]
-    for name, more, classes in (_doubtful(field), ("background", _spots(field, rng, 8), allowed("artefact"))):
+    for name, more, classes in (*_doubtful(field), ("background", _spots(field, rng, 8), allowed("artefact"))):
         n, often = len(more), DOUBTFUL_OFTEN if name in ("negative", "chula") else 1.0
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
@@ -140,24 +140,33 @@ def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most:
     return Patches(patches, may, stream, weight.astype(np.float32), fold, numbers)
 
 
-def _doubtful(field: TrainingField) -> tuple[str, Floats, Floats]:
-    """Return what a detector barely took for a cell, its stream, and what it may be.
+def _doubtful(field: TrainingField) -> list[tuple[str, Floats, Floats]]:
+    """Return what a detector barely took for a cell: streams, boxes, and what those may be.
 
     Clumps, rests and dirt, which the device's low score threshold lets through, are most of all false calls. In a
     negative field they are anything but sickle, and most likely so in a positive one where no box holds them; in a well
     labelled one of `chula_rbc12`, where no label lies in them, no red cell.
     """
-    source = field.source
+    source, boxes = field.source, field.ignore
     if source.dataset == "uganda_scd" and source.label == "negative":
-        return "negative", field.ignore, 1 - allowed("sickle")
+        return [("negative", boxes, 1 - allowed("sickle"))]
     if source.dataset == "uganda_scd":
-        inside = holds(source.boxes / field.zoom, centres(field.ignore)).any(0)
-        return "unboxed", field.ignore[~inside], perhaps_sickle(*(name for name in CLASSES if name != "sickle"))
+        boxes = boxes[~holds(source.boxes / field.zoom, centres(boxes)).any(0)]
+        no, perhaps = _looked_at(field, boxes)
+        return [("negative", boxes[no], 1 - allowed("sickle")),
+                ("unboxed", boxes[~no & ~perhaps], perhaps_sickle(*(c for c in CLASSES if c != "sickle")))]  # fmt: skip
     if source.dataset == "chula_rbc12" and source.fraction_unlabelled < LABELLED_ENOUGH:
         points = source.points[:, :2] / field.zoom
-        empty = ~holds(field.ignore, points).any(1)
-        return "chula", field.ignore[empty], allowed("wbc", "platelet", "artefact")
-    return "background", field.ignore[:0], allowed("artefact")
+        return [("chula", boxes[~holds(boxes, points).any(1)], allowed("wbc", "platelet", "artefact"))]
+    return []
+
+
+def _looked_at(field: TrainingField, boxes: Floats) -> tuple[Mask, Mask]:
+    """Return which boxes (N, 4) hold a cell that by eye is no sickle cell, and which one that may be."""
+    points = field.source.unboxed
+    held = holds(boxes, points[:, :2] / field.zoom)
+    perhaps = np.asarray(held[:, points[:, 2] == 1].any(1))
+    return np.asarray(held.any(1) & ~perhaps), perhaps
 
 
 def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
@@ -184,9 +193,11 @@ def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.
         for which in (~source.partial, source.partial)
     )
     boxed &= ~cut
-    may[cut] = allowed("normal", "sickle", "other")
-    may[boxed] = allowed("sickle")
-    return field.boxes, may, np.where(boxed, STREAMS.index("sickle"), STREAMS.index("unboxed")), weight
+    no, perhaps = (seen & red & ~boxed for seen in _looked_at(field, field.boxes))
+    may[cut | perhaps] = allowed("normal", "sickle", "other")
+    may[boxed], may[no] = allowed("sickle"), 1 - allowed("sickle")
+    stream = np.select([boxed, no], [STREAMS.index("sickle"), STREAMS.index("negative")], STREAMS.index("unboxed"))
+    return field.boxes, may, stream, np.where(no, DOUBTFUL_OFTEN, 1.0)
 
 
 def _name_points(field: TrainingField, source: LabelledField, may: np.ndarray, weight: np.ndarray) -> None:

@@ -6,9 +6,10 @@ The folder that holds the sets is named by the environment variable SICKLESCOPE_
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,12 @@ CHULA_NAMES = (
 IDB1_UM_PER_PX = 0.15
 
 
+UNBOXED = Path(__file__).parent / "unboxed.csv"
+"""840 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a founder saw by
+eye: `no` sickle cell (391: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by its
+sha256, for x and y are pixels of this very file."""
+
+
 class DataError(InputError):
     """A data set is not where it should be, or not what it should be."""
 
@@ -43,7 +50,8 @@ class LabelledField:
 
     boxes: float32 (N, 4) x0, y0, x1, y1 in pixels, for `txl_pbc` every cell, for `uganda_scd` the boxed sickle cells.
     kinds: int (N,) into KINDS; partial: bool (N,), boxes that are cut. points: float32 (M, 3) x, y, class for
-    `chula_rbc12`. fold is -1 where the set has none; group is what must never be split.
+    `chula_rbc12`. unboxed: float32 (K, 3) x, y and 1 or 0 for cells of `uganda_scd` that have no box and were looked at
+    by eye: may it be a sickle cell after all? fold is -1 where the set has none; group is what must never be split.
     """
 
     dataset: str
@@ -56,6 +64,7 @@ class LabelledField:
     partial: np.ndarray
     points: Floats
     fraction_unlabelled: float = 0.0
+    unboxed: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +189,16 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
     boxes: dict[str, list[list[float]]] = {}
     for row in table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
+    unboxed: dict[str, list[list[float]]] = {}
+    for row in table(UNBOXED, ("picture", "x", "y", "sickle")):
+        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), row["sickle"] == "perhaps"])
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
-        fields.append(_field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
-                             boxes=found[:, :4], kinds=np.zeros(len(found), np.int64),
-                             partial=found[:, 4] > 0))  # fmt: skip
+        made = _field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
+                      boxes=found[:, :4], kinds=np.zeros(len(found), np.int64), partial=found[:, 4] > 0)  # fmt: skip
+        picture = hashlib.sha256(made.path.read_bytes()).hexdigest()[:16]
+        fields.append(replace(made, unboxed=np.array(unboxed.get(picture, []), np.float32).reshape(-1, 3)))
     return fields
 
 
