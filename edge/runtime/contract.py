@@ -23,13 +23,13 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "9e48afb5f11e4ffbb416c5f153aa6eaa5ebb483d0c501fa4910a364ebdaaecd6",
-    "classifier": "3e2e6651c12f8e90dbcfafe3caab7f935598c74b947e9c2bb74ead9922120646",
+    "classifier": "efa6ddf8896f673bf7fb2d631433e0d6e6c69cc904a257b8dff12d530be9cec3",
     "detector.fp16": "f731b647be78fdee4f7da122a49f84bf7c547d587617fabc66c2d6013070e570",
-    "classifier.fp16": "7d0e1d3053b752ab68fcbb44256a7155cd99fc52a0ac20a519db9fa6f1003b02",
-    "detector.int8": "6e89fa42b4a98e31f84137e9aeea7caf13a70b08ee92c7e50eb132a3d069d981",
-    "classifier.int8": "dee4c99db5cd32f96d61079b4c110f35982cded04070f9371cd78db33ee54c0a",
-    "detector.int8.cpu": "56d21f0f6b1ae34ecf2bb9f1dcce9690ab1125762cbcd8b6b3d2105fe5f17898",
-    "classifier.int8.cpu": "bb2f5d00d79d5612d485d138449a94aa31a1d5586108ffc804b8ec4c5f28de83",
+    "classifier.fp16": "405911de6471ecbcdf0849b95b6c12ea8a495dbafc76899b6fb2d744fb79032a",
+    "detector.int8": "dba769cd6e4af6b426ad918c419bf14e989bddb7df00d7d9b417cdf5517492f7",
+    "classifier.int8": "1504769bcf4a21ea3c999e1e9c82d392946e966c65ba683e6a1512b5e043e0b1",
+    "detector.int8.cpu": "dd9a476145f38deff8ed37700d8f9ade7c31109f5e5b93640a6cc6a1e3ad9582",
+    "classifier.int8.cpu": "4d879c2bdcb6e3c7c73d67978f2df4cee367c7819d8daa12b9efffc1dbfd191c",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
