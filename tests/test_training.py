@@ -25,7 +25,6 @@ from training.alter import foreground  # noqa: E402
 from training.augment import mirrored_near, stain, turned  # noqa: E402
 from training.cli import app  # noqa: E402
 from training.data import (  # noqa: E402
-    UNBOXED,
     DataError,
     LabelledField,
     read_chula,
@@ -382,18 +381,22 @@ def test_what_was_barely_taken_for_a_cell_is_no_sickle_cell_where_there_is_none(
 def test_a_cell_in_no_box_teaches_what_was_seen_of_it_by_eye(data: Path) -> None:
     sickle = CLASSES.index("sickle")
     positive = next(f for f in read_uganda(data) if len(f.boxes))
-    bare = replace(positive, boxes=positive.boxes[:0], kinds=positive.kinds[:0], partial=positive.partial[:0])
-    taught = _complete(bare)
-    (x0, y0), (x1, y1) = (crops.centres(taught.boxes) * taught.zoom)[:2]
-    doubtful = taught.boxes[2:3]
-    (x2, y2) = crops.centres(doubtful)[0] * taught.zoom
-    looked_at = np.array([[x0, y0, 0], [x1, y1, 1], [x2, y2, 0]], np.float32)
-    seen = replace(taught, source=replace(bare, unboxed=looked_at), boxes=taught.boxes[:2], kinds=taught.kinds[:2],
-                   ignore=doubtful)  # fmt: skip
-    cells = crops.of_fields([seen], seed=0)
-    cells_of = {name: cells.may[cells.stream == i, sickle].tolist() for i, name in enumerate(crops.STREAMS)}
-    assert cells_of["negative"] == [0, 0]
-    assert cells_of["unboxed"] == [1]
+    near, far = [100, 100, 120, 120], [104, 104, 140, 140]  # the point lies in both, and in the middle of the first
+    boxes = np.array([near, far, [200, 100, 220, 120], [300, 100, 320, 120]], np.float32)
+    doubtful = np.array([[100, 200, 120, 220], [200, 200, 220, 220], [300, 200, 320, 220]], np.float32)
+    zoom = 0.5  # pixels of the file for one of those that the boxes are in
+    looked_at = np.array([[110, 110, 0], [210, 110, 1], [310, 110, 0], [110, 210, 0], [210, 210, 1]], np.float32)
+    whole = np.array([[295, 95, 325, 125]], np.float32)  # has a box after all
+    source = replace(positive, boxes=whole * zoom, kinds=np.zeros(1, int), partial=np.zeros(1, bool),
+                     unboxed=looked_at * [zoom, zoom, 1])  # fmt: skip
+    field = replace(_complete(positive), source=source, zoom=zoom, boxes=boxes, kinds=np.zeros(4, int),
+                    ignore=doubtful, pixels=np.full((240, 340, 3), 200, np.uint8))  # fmt: skip
+    cells = crops.of_fields([field], seed=0)
+    may = {name: cells.may[cells.stream == i, sickle].tolist() for i, name in enumerate(crops.STREAMS)}
+    assert may["sickle"] == [1]
+    assert may["negative"] == [0, 0]
+    assert may["unboxed"] == [np.float32(crops.UNBOXED_SICKLE), 1, np.float32(crops.UNBOXED_SICKLE)]
+    assert (cells.weight[cells.stream == crops.STREAMS.index("negative")] == crops.DOUBTFUL_OFTEN).all()
 
 
 def test_what_was_seen_by_eye_lies_in_positive_fields_and_in_no_box(
@@ -401,7 +404,8 @@ def test_what_was_seen_by_eye_lies_in_positive_fields_and_in_no_box(
 ) -> None:
     """A cell with a box would teach against its label, and one of a picture that is not there would teach nothing."""
     fields = uganda_fields(real_fields("uganda_scd", 1)[0].parents[1])
-    assert sum(len(f.unboxed) for f in fields) == len(UNBOXED.read_text(encoding="utf-8").splitlines()) - 1
+    answers = np.concatenate([f.unboxed[:, 2] for f in fields])
+    assert ((answers == 0).sum(), (answers == 1).sum()) == (391, 449)
     for f in fields:
         assert f.label == "positive" or not len(f.unboxed)
         assert not crops.holds(f.boxes, f.unboxed[:, :2]).any()
@@ -425,6 +429,16 @@ def test_a_cell_shown_alone_is_mirrored_round_itself_and_the_others_stay() -> No
     shown = mirrored_near(x, torch.Generator().manual_seed(0), share=1.0, least_px=10, most_px=10)
     assert torch.equal(shown[:, :, 10:-10, 10:-10], x[:, :, 10:-10, 10:-10])
     assert torch.equal(shown[:, :, 10:-10, :10], x[:, :, 10:-10, 11:21].flip(3))
+
+
+def test_some_cells_are_taught_as_if_they_were_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = crops.of_fields([_complete(f) for f in read_uganda(data)], seed=0)
+    rows = np.arange(64) % len(cells.patches)
+    planes = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(classifier, "MIRRORED", share)
+        planes[share] = classifier.batch_of(cells, rows, seed=0)[0]
+    assert not torch.equal(planes[0.0], planes[1.0])
 
 
 def test_ovals_are_drawn_from_cells_that_are_not_sickle_and_teach_other(

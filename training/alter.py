@@ -147,7 +147,7 @@ FEATHER_PX = 1.5
 
 CUT_MIN = 0.5
 """The cell of a box has been found if one part of what was is so long, as a part of the box: of a cell too pale for its
-surroundings only specks beside it are, and one in four pasted by earlier versions of the test were such."""
+surroundings only specks beside it are. A look at what 0.4.0 was asked to find, 270 cells, showed some 60 of them."""
 
 
 def _around(box: Floats, shape: tuple[int, ...], grow: float) -> tuple[slice, slice]:
@@ -158,6 +158,14 @@ def _around(box: Floats, shape: tuple[int, ...], grow: float) -> tuple[slice, sl
             slice(max(0, int(x0 - dx)), min(shape[1], int(x1 + dx) + 1)))  # fmt: skip
 
 
+def _within(box: Floats, shape: tuple[int, ...], where: tuple[slice, slice], grow: float) -> Mask:
+    """Return which pixels of the part `where` of a picture lie in a box grown by a part of its sides."""
+    inside = np.zeros(shape[:2], bool)
+    inside[_around(box, shape, grow)] = True
+    part: Mask = inside[where]
+    return part
+
+
 def cell_in(pixels: Pixels, box: Floats) -> tuple[Mask, bool, tuple[slice, slice]]:
     """Return what of the surroundings of a box is its cells: a mask, whether they lie free in it, and where it lies.
 
@@ -165,10 +173,7 @@ def cell_in(pixels: Pixels, box: Floats) -> tuple[Mask, bool, tuple[slice, slice
     """
     where = _around(box, pixels.shape, 0.6)
     dark = foreground(pixels[where])
-    inside = np.zeros_like(dark)
-    rows, columns = _around(box, pixels.shape, 0.08)
-    top, left = where[0].start, where[1].start
-    inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = True
+    inside = _within(box, pixels.shape, where, 0.08)
     _, labels = cv2.connectedComponents(dark.astype(np.uint8))
     chosen, free = np.zeros_like(dark), True
     for i in np.unique(labels[dark & inside]):
@@ -196,9 +201,7 @@ def painted_over(pixels: Pixels, boxes: Floats, rng: np.random.Generator) -> Pix
         if not len(bare):
             continue
         if not _is_cut(cells, box):
-            rows, columns = _around(box, pixels.shape, 0)
-            top, left = where[0].start, where[1].start
-            cells[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = True
+            cells |= _within(box, pixels.shape, where, 0)
         grown = cv2.dilate(cells.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
         alpha = cv2.GaussianBlur(grown, (0, 0), FEATHER_PX)[:, :, None]
         glass = np.median(bare, axis=0) + rng.normal(0, max(0.5, _noise(pixels)), out[where].shape)

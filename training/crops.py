@@ -39,8 +39,8 @@ DOUBTFUL_OFTEN = 3.0
 """How many times as often as a cell what was barely taken for one is drawn."""
 
 UNBOXED_SICKLE = 0.1
-"""Weight of `sickle` for a cell that nobody boxed in a positive field, against 1 of any other class: some sickle cells
-have no box there, but no clump or smear has one, and while all classes were as likely, those were called sickle."""
+"""Weight of `sickle` for a cell that nobody boxed in a positive field, where others that it may be weigh 1: some sickle
+cells have no box there, but no clump or smear has one, and while all weighed the same, those were called sickle."""
 
 HEALTHY_OTHER = 0.3
 """Weight of `other` against `normal` for a cell known only not to be sickle: most such cells are healthy discs."""
@@ -93,7 +93,7 @@ NAMES = ("patches", "may", "stream", "weight", "fold", "field")
 def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Patches:
     """Cut the cells of fields, and some spots where there is none.
 
-    most: of a positive field, no more unlabelled red cells than this.
+    most: of a positive field, no more red cells in no box than this, beside what was barely taken for a cell.
     """
     rng = np.random.default_rng(seed)
     return joined([_of_field(field, number, rng, most) for number, field in enumerate(fields)])
@@ -151,22 +151,29 @@ def _doubtful(field: TrainingField) -> list[tuple[str, Floats, Floats]]:
     if source.dataset == "uganda_scd" and source.label == "negative":
         return [("negative", boxes, 1 - allowed("sickle"))]
     if source.dataset == "uganda_scd":
-        boxes = boxes[~holds(source.boxes / field.zoom, centres(boxes)).any(0)]
-        no, perhaps = _looked_at(field, boxes)
-        return [("negative", boxes[no], 1 - allowed("sickle")),
-                ("unboxed", boxes[~no & ~perhaps], perhaps_sickle(*(c for c in CLASSES if c != "sickle")))]  # fmt: skip
+        boxed = holds(source.boxes / field.zoom, centres(boxes)).any(0)
+        no, perhaps = (seen[len(field.boxes) :] for seen in _looked_at(field))
+        return [("negative", boxes[no & ~boxed], 1 - allowed("sickle")),
+                ("unboxed", boxes[~no & ~perhaps & ~boxed], perhaps_sickle(*(c for c in CLASSES if c != "sickle")))
+                ]  # fmt: skip
     if source.dataset == "chula_rbc12" and source.fraction_unlabelled < LABELLED_ENOUGH:
         points = source.points[:, :2] / field.zoom
         return [("chula", boxes[~holds(boxes, points).any(1)], allowed("wbc", "platelet", "artefact"))]
     return []
 
 
-def _looked_at(field: TrainingField, boxes: Floats) -> tuple[Mask, Mask]:
-    """Return which boxes (N, 4) hold a cell that by eye is no sickle cell, and which one that may be."""
-    points = field.source.unboxed
-    held = holds(boxes, points[:, :2] / field.zoom)
-    perhaps = np.asarray(held[:, points[:, 2] == 1].any(1))
-    return np.asarray(held.any(1) & ~perhaps), perhaps
+def _looked_at(field: TrainingField) -> tuple[Mask, Mask]:
+    """Return which of its boxes, those that it ignores last, are by eye no sickle cell, and which one may be.
+
+    What was seen is of the box whose middle it lies nearest to, of those that hold it.
+    """
+    boxes, seen = np.concatenate([field.boxes, field.ignore]), field.source.unboxed
+    at = seen[:, :2] / field.zoom
+    held = holds(boxes, at)
+    away = np.where(held, np.linalg.norm(centres(boxes)[:, None] - at[None], axis=2), np.inf)
+    nearest = held & (away == away.min(0, initial=np.inf))
+    perhaps = np.asarray(nearest[:, seen[:, 2] == 1].any(1))
+    return np.asarray(nearest.any(1) & ~perhaps), perhaps
 
 
 def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
@@ -193,7 +200,7 @@ def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.
         for which in (~source.partial, source.partial)
     )
     boxed &= ~cut
-    no, perhaps = (seen & red & ~boxed for seen in _looked_at(field, field.boxes))
+    no, perhaps = (seen[:n] & red & ~boxed & ~cut for seen in _looked_at(field))
     may[cut | perhaps] = allowed("normal", "sickle", "other")
     may[boxed], may[no] = allowed("sickle"), 1 - allowed("sickle")
     stream = np.select([boxed, no], [STREAMS.index("sickle"), STREAMS.index("negative")], STREAMS.index("unboxed"))

@@ -36,8 +36,10 @@ IDB1_UM_PER_PX = 0.15
 
 UNBOXED = Path(__file__).parent / "unboxed.csv"
 """840 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a founder saw by
-eye: `no` sickle cell (391: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by its
-sha256, for x and y are pixels of this very file."""
+eye: `no` sickle cell (391: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by the
+first 16 digits of its sha256, for x and y are pixels of this very file."""
+
+SEEN = {"no": 0.0, "perhaps": 1.0}
 
 
 class DataError(InputError):
@@ -191,15 +193,21 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
     unboxed: dict[str, list[list[float]]] = {}
     for row in table(UNBOXED, ("picture", "x", "y", "sickle")):
-        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), row["sickle"] == "perhaps"])
+        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), SEEN[row["sickle"]]])
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
         made = _field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
                       boxes=found[:, :4], kinds=np.zeros(len(found), np.int64), partial=found[:, 4] > 0)  # fmt: skip
-        picture = hashlib.sha256(made.path.read_bytes()).hexdigest()[:16]
-        fields.append(replace(made, unboxed=np.array(unboxed.get(picture, []), np.float32).reshape(-1, 3)))
+        fields.append(replace(made, unboxed=np.array(unboxed.get(_named(made.path), []), np.float32).reshape(-1, 3)))
     return fields
+
+
+def _named(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_idb1(root: Path) -> list[LabelledCrop]:
