@@ -59,7 +59,7 @@ def not_sickle() -> Floats:
 
 
 def perhaps_sickle(*names: str) -> Floats:
-    """Return float32 (6,): 1 for each of these classes, and what is left for sickle where nobody boxed a cell."""
+    """Return float32 (6,): 1 for each of these classes, and for sickle what is left where nobody boxed a cell."""
     weight = allowed(*names)
     weight[CLASSES.index("sickle")] = UNBOXED_SICKLE
     return weight
@@ -127,11 +127,13 @@ def joined(parts: Sequence[Patches]) -> Patches:
 
 
 def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most: int) -> Patches:
-    boxes, may, stream, weight = _labelled(field)
+    looked_at = _looked_at(field)
+    boxes, may, stream, weight = _labelled(field, *(seen[: len(field.boxes)] for seen in looked_at))
     drop = rng.permutation(np.nonzero(stream == STREAMS.index("unboxed"))[0])[most:]
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
     parts = [(boxes[keep], may[keep], stream[keep], weight[keep])]
-    for name, more, classes in (*_doubtful(field), ("background", _spots(field, rng, 8), allowed("artefact"))):
+    doubtful = _doubtful(field, *(seen[len(field.boxes) :] for seen in looked_at))
+    for name, more, classes in (*doubtful, ("background", _spots(field, rng, 8), allowed("artefact"))):
         n, often = len(more), DOUBTFUL_OFTEN if name in ("negative", "chula") else 1.0
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
@@ -140,8 +142,8 @@ def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most:
     return Patches(patches, may, stream, weight.astype(np.float32), fold, numbers)
 
 
-def _doubtful(field: TrainingField) -> list[tuple[str, Floats, Floats]]:
-    """Return what a detector barely took for a cell: streams, boxes, and what those may be.
+def _doubtful(field: TrainingField, no: Mask, perhaps: Mask) -> list[tuple[str, Floats, Floats]]:
+    """Return what a detector barely took for a cell: streams, boxes, and what those may be; no, perhaps: by eye.
 
     Clumps, rests and dirt, which the device's low score threshold lets through, are most of all false calls. In a
     negative field they are anything but sickle, and most likely so in a positive one where no box holds them; in a well
@@ -152,10 +154,10 @@ def _doubtful(field: TrainingField) -> list[tuple[str, Floats, Floats]]:
         return [("negative", boxes, 1 - allowed("sickle"))]
     if source.dataset == "uganda_scd":
         boxed = holds(source.boxes / field.zoom, centres(boxes)).any(0)
-        no, perhaps = (seen[len(field.boxes) :] for seen in _looked_at(field))
-        return [("negative", boxes[no & ~boxed], 1 - allowed("sickle")),
-                ("unboxed", boxes[~no & ~perhaps & ~boxed], perhaps_sickle(*(c for c in CLASSES if c != "sickle")))
-                ]  # fmt: skip
+        return [
+            ("negative", boxes[no & ~boxed], 1 - allowed("sickle")),
+            ("unboxed", boxes[~no & ~perhaps & ~boxed], perhaps_sickle(*CLASSES)),
+        ]
     if source.dataset == "chula_rbc12" and source.fraction_unlabelled < LABELLED_ENOUGH:
         points = source.points[:, :2] / field.zoom
         return [("chula", boxes[~holds(boxes, points).any(1)], allowed("wbc", "platelet", "artefact"))]
@@ -176,7 +178,7 @@ def _looked_at(field: TrainingField) -> tuple[Mask, Mask]:
     return np.asarray(nearest.any(1) & ~perhaps), perhaps
 
 
-def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
+def _labelled(field: TrainingField, no: Mask, perhaps: Mask) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
     source, n = field.source, len(field.boxes)
     by_kind = np.stack([allowed("normal", "sickle", "other"), allowed("wbc"), allowed("platelet")])
     may = by_kind[field.kinds] if n else np.zeros((0, 6), np.float32)
@@ -194,14 +196,13 @@ def _labelled(field: TrainingField) -> tuple[Floats, np.ndarray, np.ndarray, np.
     if source.label == "negative":
         may[red] = not_sickle()
         return field.boxes, may, np.full(n, STREAMS.index("negative")), weight
-    may[red] = perhaps_sickle("normal", "other")
     boxed, cut = (
         red & holds(source.boxes[which] / field.zoom, centres(field.boxes)).any(0)
         for which in (~source.partial, source.partial)
     )
     boxed &= ~cut
-    no, perhaps = (seen[:n] & red & ~boxed & ~cut for seen in _looked_at(field))
-    may[cut | perhaps] = allowed("normal", "sickle", "other")
+    no = no & red & ~boxed & ~cut
+    may[red & ~cut & ~perhaps] = perhaps_sickle("normal", "other")
     may[boxed], may[no] = allowed("sickle"), 1 - allowed("sickle")
     stream = np.select([boxed, no], [STREAMS.index("sickle"), STREAMS.index("negative")], STREAMS.index("unboxed"))
     return field.boxes, may, stream, np.where(no, DOUBTFUL_OFTEN, 1.0)

@@ -39,7 +39,7 @@ UNBOXED = Path(__file__).parent / "unboxed.csv"
 eye: `no` sickle cell (391: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by the
 first 16 digits of its sha256, for x and y are pixels of this very file."""
 
-SEEN = {"no": 0.0, "perhaps": 1.0}
+ANSWERS = {"no": 0.0, "perhaps": 1.0}
 
 
 class DataError(InputError):
@@ -92,6 +92,14 @@ def read_pixels(path: Path) -> Pixels:
     if pixels is None:
         raise DataError(f"{path} cannot be read as an image")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a picture's file; raises DataError when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
@@ -193,21 +201,15 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
     unboxed: dict[str, list[list[float]]] = {}
     for row in table(UNBOXED, ("picture", "x", "y", "sickle")):
-        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), SEEN[row["sickle"]]])
+        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), ANSWERS[row["sickle"]]])
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
         made = _field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
                       boxes=found[:, :4], kinds=np.zeros(len(found), np.int64), partial=found[:, 4] > 0)  # fmt: skip
-        fields.append(replace(made, unboxed=np.array(unboxed.get(_named(made.path), []), np.float32).reshape(-1, 3)))
+        seen = unboxed.get(digest(made.path)[:16], [])
+        fields.append(replace(made, unboxed=np.array(seen, np.float32).reshape(-1, 3)))
     return fields
-
-
-def _named(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_idb1(root: Path) -> list[LabelledCrop]:

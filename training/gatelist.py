@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data import LabelledField, read_chula, read_txl, read_uganda
-from training.rundir import digest
+from training.data import LabelledField, digest, read_chula, read_txl, read_uganda
 
 EVERY_OF_TXL = 3
 """Every so many of the validation pictures of `txl_pbc` are enough to tell an F1 by half a point."""

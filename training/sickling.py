@@ -97,9 +97,10 @@ def unboxed_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
     """
     rows = []
     for s in seen:
-        labels = s.reading.labels(thresholds[s.field.fold])
-        outside = ~np.isfinite(nearness(s.reading.centres, s.field.boxes)).any(1) & ~s.reading.border
-        rows.append((int((outside & (labels == SICKLE)).sum()), int(red(labels[~s.reading.border]).sum())))
+        called, cells = calls(s, thresholds[s.field.fold])
+        sickle = (s.reading.labels(thresholds[s.field.fold]) == SICKLE) & ~s.reading.border
+        boxed = np.isfinite(nearness(s.reading.centres[sickle], s.field.boxes)).any(1)
+        rows.append((called - int(boxed.sum()), cells))
     return Figure.ratio([r[0] for r in rows], [r[1] for r in rows], [s.field.group for s in seen])
 
 
