@@ -405,10 +405,20 @@ def test_what_was_seen_by_eye_lies_in_positive_fields_and_in_no_box(
     """A cell with a box would teach against its label, and one of a picture that is not there would teach nothing."""
     fields = uganda_fields(real_fields("uganda_scd", 1)[0].parents[1])
     answers = np.concatenate([f.unboxed[:, 2] for f in fields])
-    assert ((answers == 0).sum(), (answers == 1).sum()) == (391, 449)
+    assert ((answers == 0).sum(), (answers == 1).sum()) == (831, 873)
     for f in fields:
         assert f.label == "positive" or not len(f.unboxed)
         assert not crops.holds(f.boxes, f.unboxed[:, :2]).any()
+
+
+@pytest.mark.parametrize(("line", "found"), [("0123456789abcdef,1,2,yes", "'yes'"), ("0123456789abcdef,1,,no", "''")])
+def test_an_answer_that_is_none_is_named_with_its_line(
+    line: str, found: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seen.csv").write_text(f"picture,x,y,sickle\n0123456789abcdef,3,4,no\n{line}\n")
+    monkeypatch.setattr("training.data.UNBOXED", tmp_path / "seen.csv")
+    with pytest.raises(DataError, match=rf"seen\.csv line 3: .*{found}; expected two numbers, then no or perhaps"):
+        read_uganda(data)
 
 
 def test_a_cell_in_a_box_that_is_cut_may_be_anything(data: Path) -> None:

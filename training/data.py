@@ -35,8 +35,8 @@ IDB1_UM_PER_PX = 0.15
 
 
 UNBOXED = Path(__file__).parent / "unboxed.csv"
-"""840 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a founder saw by
-eye: `no` sickle cell (391: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by the
+"""1,704 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a founder saw by
+eye: `no` sickle cell (831: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by the
 first 16 digits of its sha256, for x and y are pixels of this very file."""
 
 ANSWERS = {"no": 0.0, "perhaps": 1.0}
@@ -199,9 +199,7 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
     boxes: dict[str, list[list[float]]] = {}
     for row in table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
-    unboxed: dict[str, list[list[float]]] = {}
-    for row in table(UNBOXED, ("picture", "x", "y", "sickle")):
-        unboxed.setdefault(row["picture"], []).append([float(row["x"]), float(row["y"]), ANSWERS[row["sickle"]]])
+    unboxed = _seen_by_eye()
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
@@ -210,6 +208,20 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
         seen = unboxed.get(digest(made.path)[:16], [])
         fields.append(replace(made, unboxed=np.array(seen, np.float32).reshape(-1, 3)))
     return fields
+
+
+def _seen_by_eye() -> dict[str, list[list[float]]]:
+    """Return x, y and answer of the cells of UNBOXED, by the name of their picture; raises DataError."""
+    seen: dict[str, list[list[float]]] = {}
+    for number, row in enumerate(table(UNBOXED, ("picture", "x", "y", "sickle")), start=2):
+        try:
+            answer = [float(row["x"]), float(row["y"]), ANSWERS[row["sickle"]]]
+        except (ValueError, KeyError) as error:
+            raise DataError(
+                f"{UNBOXED} line {number}: {error}; expected two numbers, then {' or '.join(ANSWERS)}"
+            ) from error
+        seen.setdefault(row["picture"], []).append(answer)
+    return seen
 
 
 def read_idb1(root: Path) -> list[LabelledCrop]:
