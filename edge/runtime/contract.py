@@ -22,14 +22,14 @@ METADATA_KEY = "sicklescope.contract"
 SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
-    "detector": "9e48afb5f11e4ffbb416c5f153aa6eaa5ebb483d0c501fa4910a364ebdaaecd6",
-    "classifier": "efa6ddf8896f673bf7fb2d631433e0d6e6c69cc904a257b8dff12d530be9cec3",
-    "detector.fp16": "f731b647be78fdee4f7da122a49f84bf7c547d587617fabc66c2d6013070e570",
-    "classifier.fp16": "405911de6471ecbcdf0849b95b6c12ea8a495dbafc76899b6fb2d744fb79032a",
-    "detector.int8": "dba769cd6e4af6b426ad918c419bf14e989bddb7df00d7d9b417cdf5517492f7",
-    "classifier.int8": "1504769bcf4a21ea3c999e1e9c82d392946e966c65ba683e6a1512b5e043e0b1",
-    "detector.int8.cpu": "dd9a476145f38deff8ed37700d8f9ade7c31109f5e5b93640a6cc6a1e3ad9582",
-    "classifier.int8.cpu": "4d879c2bdcb6e3c7c73d67978f2df4cee367c7819d8daa12b9efffc1dbfd191c",
+    "detector": "3d236bc7cc2f39c90b9b9aab95c6349926022feb706e0bb5cbcc3c379ba21544",
+    "classifier": "9bcb7b436cea9b0c095f08f1a3520a72b516f701aac2da146506b969a35595dd",
+    "detector.fp16": "42f628d32e83b4c4c93063f8882153112d2d618c75420049dfa881f701a11555",
+    "classifier.fp16": "0b934b212883602bd9dce6adc718822e262455ed3996e4f33f8c919d9bb1f781",
+    "detector.int8": "083796782c90ca1c30914371bfe3d9b903c61b40d9894569afe39875e784fd83",
+    "classifier.int8": "bad43abd2c54403154bd6db475828dadba21e92f774be9d2739e656470f9e77c",
+    "detector.int8.cpu": "aec3a82de80d9f87f9aeb69969bf886421e1e6c02bedaf68d07b3ab179140057",
+    "classifier.int8.cpu": "39f3ff91a713d8a01be9fef1e1104ec555c6483021663079eed44eb7e3ce369e",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 
