@@ -96,13 +96,14 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     assert len(cells) >= 2000
     one, other = shipped_forms("detector")
     plain, fast = exact(one), Memory(other, shipped("detector")[1])
+    asked = shipped("detector")[1].thresholds["score"]
     found, edges, moved = 0, 0, []
     for picture in windows:
         shape = picture.shape[0], picture.shape[1]
         peaks, sides = plain(picture[None])
-        boxes, score, kind = decoded(peaks[0], sides[0], shape, 0.25)
+        boxes, score, kind = decoded(peaks[0], sides[0], shape, asked)
         maps = fast(picture[None])
-        others, their_score, their_kind = decoded(maps["peaks"][0], maps["sides"][0], shape, 0.25)
+        others, their_score, their_kind = decoded(maps["peaks"][0], maps["sides"][0], shape, asked)
         pairs = paired(boxes, others)
         # Where two neighbours of the heat map are all but equal, a step of rounding decides which of them is the peak.
         # So it is with two kinds of cell at one place.
