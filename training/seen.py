@@ -20,7 +20,7 @@ SCORES = (0.20, 0.45, 0.45)
 all (decision 41); for the others that from which it completes labels."""
 
 FLOOR = 0.2
-"""Score down to which a reading is kept on disk, so that SCORES can be changed without reading again."""
+"""Score down to which a reading is kept on disk, so that SCORES can be raised without reading again."""
 
 SICKLE = CLASSES.index("sickle")
 RED = [CLASSES.index(name) for name in RED_CELLS]

@@ -16,6 +16,10 @@ def _conv(x: Any, width: int, kernel: int, stride: int = 1, name: str | None = N
     return layers.ReLU()(layers.BatchNormalization()(x))
 
 
+def _bounded(x: Any) -> Any:
+    return layers.ReLU(6.0)(layers.BatchNormalization()(x))
+
+
 def alexnet(side: int) -> keras.Model:
     """Five convolutions and two dense layers (Krizhevsky, Sutskever, Hinton 2012, NeurIPS 25).
 
@@ -72,21 +76,17 @@ def efficientnet_lite0(side: int) -> keras.Model:
     """
     pixels = keras.Input((side, side, 3))
     x = _bounded(layers.Conv2D(32, 3, 2, "same", use_bias=False)(pixels))
-    for blocks, expansion, kernel, stride, width in LITE0:
+    for stage, (blocks, expansion, kernel, stride, width) in enumerate(LITE0):
         for i in range(blocks):
             into = x
-            name = "last_expand" if width == LITE0[-1][-1] else None
             if expansion > 1:
-                x = _bounded(layers.Conv2D(x.shape[-1] * expansion, 1, use_bias=False, name=name)(x))
+                expand = layers.Conv2D(x.shape[-1] * expansion, 1, use_bias=False, name=f"expand_{stage}_{i}")
+                x = _bounded(expand(x))
             x = _bounded(layers.DepthwiseConv2D(kernel, 1 if i else stride, "same", use_bias=False)(x))
             x = layers.BatchNormalization()(layers.Conv2D(width, 1, use_bias=False)(x))
             x = layers.Add()([into, x]) if i else x
     x = _bounded(layers.Conv2D(1280, 1, use_bias=False)(x))
     return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="efficientnet_lite0")
-
-
-def _bounded(x: Any) -> Any:
-    return layers.ReLU(6.0)(layers.BatchNormalization()(x))
 
 
 CAPSULE = 8

