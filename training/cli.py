@@ -53,7 +53,7 @@ def classifier(
     out_dir: Out,
     steps_fold: Annotated[int, Steps] = 2100,
     steps: Annotated[int, Steps] = 2100,
-    steps_last: Annotated[int, Steps] = 600,
+    steps_last: Annotated[int, Steps] = 1600,
     steps_rounded: Annotated[int, StepsRounded] = 600,
     seed: Seed = 10,
 ) -> None:
