@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -387,3 +388,16 @@ def test_classes_follow_the_mean_of_all_looks() -> None:
             assert CLASSES[label[0]] == expected
     assert walk.census.known(placement)[normal]
     assert sum(walk.counts().by_class.values()) == len(walk.shown)
+
+
+def test_two_boxes_that_went_by_one_number_both_take_the_older_one_that_it_is_joined_to() -> None:
+    """Else the second goes by a number that nothing is known of any more, and its chances are no numbers."""
+    registrar = Registrar()
+    registrar._same[:10] = np.arange(10)
+    known = {n: SimpleNamespace(ids=np.array(ids)) for n, ids in ((0, [7, 7]), (1, [3]))}
+    registrar._map = SimpleNamespace(fields=known)  # type: ignore[assignment]
+    links = [SimpleNamespace(number=n, match=SimpleNamespace(pairs=np.array(pairs)))
+             for n, pairs in ((0, [[0, 0], [1, 1]]), (1, [[0, 0]]))]  # fmt: skip
+    joined: list[tuple[int, int]] = []
+    assert registrar._recognised(3, links, joined).tolist() == [3, 3, -1]  # type: ignore[arg-type]
+    assert joined == [(3, 7)]

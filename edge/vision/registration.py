@@ -118,6 +118,8 @@ class Registrar:
             news = ~np.isin(numbers, ids[ids >= 0])
             for at, number in zip(i[news].tolist(), numbers[news].tolist(), strict=True):
                 ids[at] = number if ids[at] < 0 else self._make_one(int(ids[at]), number, joined)
+        # Two boxes of this frame may go by one number, which a later link of one of them joins to an older one.
+        ids[ids >= 0] = self._resolved(ids[ids >= 0])
         return ids
 
     def _make_one(self, one: int, other: int, joined: Joined) -> int:
