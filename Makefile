@@ -42,8 +42,8 @@ check: $(VENV)/.for-test
 
 schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.publish.schemas --write docs/schemas
-	$(VENV)/bin/python -m edge.screening.records --write docs/schemas
-	$(VENV)/bin/python -m edge.configfile > sicklescope.example.toml
+	$(VENV)/bin/python -m edge.batch.records --write docs/schemas
+	$(VENV)/bin/python -m edge.config.loader > sicklescope.example.toml
 
 bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)

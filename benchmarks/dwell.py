@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.realdata import some_fields
-from edge.camera.capture import stamped
-from edge.camera.images import read_image
-from edge.config import Config
+from edge.camera.frames import stamped
+from edge.camera.image_files import read_image
+from edge.config.model import Config
 from edge.pipeline import Pipeline
 from edge.screening.tally import Tally
 from edge.types import RED_CELLS, Pixels

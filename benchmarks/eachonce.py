@@ -17,9 +17,9 @@ import numpy as np
 import typer
 
 from benchmarks.slidepaths import Walk, jittered
-from edge.camera.slide import SlideSpec
-from edge.camera.virtual import VirtualCamera
-from edge.config import Config
+from edge.camera.virtual.camera import VirtualCamera
+from edge.camera.virtual.slide import SlideSpec
+from edge.config.model import Config
 from edge.pipeline import Pipeline
 from edge.screening.tally import Tally
 from edge.screening.verdict import wilson

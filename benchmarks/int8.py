@@ -22,9 +22,9 @@ from rich.table import Table
 
 from benchmarks.pipeline import machine, quantile
 from benchmarks.realdata import some_fields
-from edge.camera.capture import stamped
-from edge.camera.images import read_image
-from edge.config import Config, ModelsConfig, OpticsConfig
+from edge.camera.frames import stamped
+from edge.camera.image_files import read_image
+from edge.config.model import Config, ModelsConfig, OpticsConfig
 from edge.pipeline import Pipeline
 from edge.runtime.base import Source
 from edge.runtime.contract import SHIPPED_DIR
@@ -80,8 +80,8 @@ def canonical_fields(count: int) -> list[Pixels]:
     fitting = [p for p in pictures if p.shape[:2] == (HEIGHT, WIDTH)]
     if fitting:
         return fitting
-    from edge.camera.virtual import VirtualCamera
-    from edge.config import CameraConfig
+    from edge.camera.virtual.camera import VirtualCamera
+    from edge.config.model import CameraConfig
 
     with VirtualCamera(CameraConfig(kind="virtual", frames=count)) as camera:
         return [frame.pixels for frame in iter(camera.read, None) if frame is not None]

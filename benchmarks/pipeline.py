@@ -27,18 +27,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.realdata import FIELDS, some_fields
-from edge.camera.capture import stamped
-from edge.camera.images import read_image
-from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, ScreeningConfig, StopConfig
-from edge.database import Database, database_path
-from edge.life import Samples
+from edge.camera.frames import stamped
+from edge.camera.image_files import read_image
+from edge.camera.virtual.camera import VirtualCamera
+from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.pipeline import Pipeline
-from edge.publish.compose import Composer, Models
-from edge.reporting import resident_mb
-from edge.sample import Sample
-from edge.scanning import Reader
-from edge.service import Service
+from edge.publish.composer import Composer, Models
+from edge.sample.accumulator import Sample
+from edge.sample.lifecycle import Samples
+from edge.sample.session import Reader
+from edge.service.reporter import resident_mb
+from edge.service.service import Service
+from edge.storage.database import Database, database_path
 from edge.types import CANONICAL_UM_PER_PX, Frame
 
 SETTLED = 500

@@ -19,13 +19,13 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.realdata import FIELDS, some_fields
-from edge.camera.images import read_image
-from edge.config import Config
-from edge.pipeline import bounded, canonical_field
-from edge.runtime.base import open_network
+from edge.camera.image_files import read_image
+from edge.config.model import Config
+from edge.runtime.registry import open_network
 from edge.types import Field, Pixels
 from edge.vision.detect import CellDetector
-from edge.vision.eyepiece import visible_part
+from edge.vision.field_mask import visible_part
+from edge.vision.prepare import bounded, canonical_field
 from edge.vision.quality import crowding, edges, light, stacking
 from edge.vision.scale import CELLS_TO_ESTIMATE, ScaleEstimator
 

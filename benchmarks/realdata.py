@@ -6,7 +6,7 @@ import os
 import random
 from pathlib import Path
 
-from edge.camera.images import IMAGE_SUFFIXES
+from edge.camera.image_files import IMAGE_SUFFIXES
 
 FIELDS = {
     "uganda_scd": ("negative", "positive"),

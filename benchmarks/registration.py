@@ -16,8 +16,8 @@ import numpy as np
 import typer
 
 from benchmarks.slidepaths import Walk, jittered, looked
-from edge.camera.slide import SlideSpec, View
-from edge.reporting import resident_mb
+from edge.camera.virtual.slide import SlideSpec, View
+from edge.service.reporter import resident_mb
 from edge.types import Rejection
 
 PATHS = {"apart": 0.0, "overlap 10 %": 0.1, "overlap 30 %": 0.3, "overlap 50 %": 0.5, "overlap 90 %": 0.9}

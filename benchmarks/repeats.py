@@ -28,15 +28,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.realdata import data_folder
-from edge.camera.capture import stamped
-from edge.camera.images import read_image
-from edge.config import Config, ModelsConfig
+from edge.camera.frames import stamped
+from edge.camera.image_files import read_image
+from edge.config.model import Config, ModelsConfig
 from edge.pipeline import Pipeline
 from edge.screening.tally import Tally
 from edge.types import CLASSES, RED_CELLS, Counts, FieldReading, Frame, Mask, Numbers
 from edge.vision.detect import cut_by_edge
-from edge.vision.eyepiece import visible_part
-from training.metrics import iou
+from edge.vision.field_mask import visible_part
+from training.evaluate.metrics import iou
 
 ADDED_MAX = 0.1
 """What repeated pictures may add to the count of the best one."""

@@ -20,11 +20,11 @@ from rich.table import Table
 from benchmarks.realdata import data_folder
 from benchmarks.strange import CHANGED
 from edge.types import Pixels
-from training import sickling
-from training.data import FOLDS, LabelledField, read_pixels, read_uganda
-from training.readings import read_fields
-from training.rundir import RunDir
-from training.seen import Seen, of
+from training.data.datasets import FOLDS, LabelledField, read_pixels, read_uganda
+from training.evaluate import sickle_calls
+from training.evaluate.predict import read_fields
+from training.evaluate.predictions import Seen, of
+from training.run_folder import RunDir
 
 STAINS = (
     "as taken", "hue turned by 30 of 180", "hue turned by 60 of 180", "hue turned by 90 of 180",
@@ -64,8 +64,8 @@ def main(run_dir: Annotated[Path, typer.Argument(help="Run with weights and eval
     table = Table("stain", "recall", "", "false calls", "")
     for stain in STAINS:
         seen = read(run, fields, stain)
-        recall = sickling.recall(of(seen, "uganda_scd", "positive"), thresholds)
-        false = sickling.false_calls(of(seen, "uganda_scd", "negative"), thresholds)["pooled"]
+        recall = sickle_calls.recall(of(seen, "uganda_scd", "positive"), thresholds)
+        false = sickle_calls.false_calls(of(seen, "uganda_scd", "negative"), thresholds)["pooled"]
         table.add_row(stain, f"{recall.value:.3f}", recall.counted, f"{false.value:.2%}", false.counted)
     Console(width=130).print(table)
 

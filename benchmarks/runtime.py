@@ -17,15 +17,16 @@ import numpy as np
 import typer
 
 from benchmarks.pipeline import machine
-from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig, Config, DeviceConfig, ModelsConfig
+from edge.camera.virtual.camera import VirtualCamera
+from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig
 from edge.errors import EdgeError, RuntimeUnavailableError
 from edge.pipeline import Pipeline
-from edge.runtime.base import Network, open_network
-from edge.runtime.building import tensorrt_module
+from edge.runtime.base import Network
 from edge.runtime.contract import SHIPPED_SHA256, Role
-from edge.runtime.cuda import Gpu, cuda_driver
-from edge.runtime.golden import compared, golden_pictures
+from edge.runtime.parity import compared, golden_pictures
+from edge.runtime.registry import open_network
+from edge.runtime.tensorrt.cuda import Gpu, cuda_driver
+from edge.runtime.tensorrt.engine_builder import tensorrt_module
 
 BATCHES: dict[Role, tuple[int, ...]] = {"detector": (1, 2, 4), "classifier": (1, 8, 32, 64, 128)}
 SIZES = {"detector": (480, 640), "classifier": (64, 64)}

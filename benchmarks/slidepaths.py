@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from edge.camera.slide import SlideSpec, View, VirtualCell
-from edge.camera.specimen import Specimen, serpentine
-from edge.screening.census import Census
+from edge.camera.virtual.slide import SlideSpec, View, VirtualCell
+from edge.camera.virtual.specimen import Specimen, serpentine
+from edge.screening.cell_registry import Census
 from edge.screening.tally import Tally
 from edge.types import CLASSES, Cells, Change, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
-from edge.vision.registration import Registrar
+from edge.vision.registration.registrar import Registrar
 
 
 @dataclass(frozen=True, slots=True)

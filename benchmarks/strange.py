@@ -18,9 +18,9 @@ from rich.table import Table
 
 from benchmarks.quality_limits import blurred
 from benchmarks.realdata import some_fields
-from edge.camera.capture import stamped
-from edge.camera.images import read_image
-from edge.config import Config
+from edge.camera.frames import stamped
+from edge.camera.image_files import read_image
+from edge.config.model import Config
 from edge.pipeline import Pipeline
 from edge.types import ABSTAINED, CANONICAL_UM_PER_PX, FieldReading, Pixels
 

@@ -1,1 +1,1 @@
-"""What is found out about a device before it reads: its optics, and the numbers of a quantised network."""
+"""Measurements made on a device before it reads: its optics and its INT8 networks; trains nothing."""

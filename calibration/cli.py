@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from calibration import int8_cli, optics_cli
+from calibration.int8.cli import int8
+from calibration.optics.cli import register
 
 app = typer.Typer(
     help="Find out what a device has to know before it reads: INT8 ranges of its networks, and its optics.",
@@ -13,8 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-optics_cli.register(app)
-app.command("int8")(int8_cli.int8)
+register(app)
+app.command("int8")(int8)
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""All that runs while a sample is read. Imports none of the packages beside it; importing it has no effect."""
+"""The device's program: everything that runs while a sample is read; imports none of the packages beside it."""

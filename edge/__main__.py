@@ -8,7 +8,7 @@ import signal
 def main() -> None:
     """Run the command; Ctrl-C while its parts are still being imported just ends the program."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from edge.cli import app
+    from edge.cli.main import app
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     app()

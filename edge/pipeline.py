@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 
-import cv2
 import numpy as np
 
-from edge.config import Config
-from edge.runtime.base import Network, open_network
-from edge.screening.census import Census
+from edge.config.model import Config
+from edge.runtime.base import Network
+from edge.runtime.registry import open_network
+from edge.screening.cell_registry import Census
 from edge.types import (
     CANONICAL_UM_PER_PX,
     UNSAID,
@@ -36,16 +36,16 @@ from edge.types import (
 from edge.vision import quality
 from edge.vision.classify import CellClassifier, Looks
 from edge.vision.detect import CellDetector
-from edge.vision.eyepiece import visible_part
-from edge.vision.optics import Optics
-from edge.vision.registration import Registrar
+from edge.vision.field_mask import visible_part
+from edge.vision.flat_field import Optics
+from edge.vision.prepare import bounded, canonical_field
+from edge.vision.registration.registrar import Registrar
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CELLS_TO_LOCK,
     ScaleCheck,
     ScaleEstimator,
     canonical_shape,
-    to_canonical,
 )
 
 
@@ -273,21 +273,3 @@ class _Report:
             change=self.change,
             ids=self.ids,
         )
-
-
-def bounded(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:
-    """Cut picture and mask to the box round what can be seen; returns them and the (x, y) of the box's corner."""
-    if visible is None:
-        return pixels, None, (0, 0)
-    x, y, w, h = cv2.boundingRect(visible.astype(np.uint8))
-    return pixels[y : y + h, x : x + w], visible[y : y + h, x : x + w], (x, y)
-
-
-def canonical_field(slide: Pixels, visible: Mask | None, corner: tuple[int, int], scale: Scale) -> Field:
-    """Bring the seen part of a frame to the canonical scale."""
-    pixels = to_canonical(slide, scale.um_per_px)
-    h, w = pixels.shape[:2]
-    mask = None
-    if visible is not None:
-        mask = cv2.resize(visible.view(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
-    return Field(pixels, mask, (float(corner[0]), float(corner[1])), CANONICAL_UM_PER_PX / scale.um_per_px)

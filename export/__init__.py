@@ -1,1 +1,1 @@
-"""From a trained network to a file that a device can run and trust."""
+"""From a trained network to a model file with its contract; needs no data set."""

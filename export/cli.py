@@ -12,10 +12,10 @@ import numpy as np
 import typer
 from pydantic import ValidationError
 
-from edge import terminal
 from edge.errors import ModelError
 from edge.runtime.contract import Contract
-from edge.terminal import err, out
+from edge.system import console
+from edge.system.console import err, out
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Trained network → a file a device can run.")
 
@@ -23,7 +23,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write"
 OnnxFile = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a file of sicklescope-export onnx")]
 
 
-answering = partial(terminal.answering, "sicklescope-export")
+answering = partial(console.answering, "sicklescope-export")
 
 
 @app.command("onnx")

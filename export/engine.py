@@ -8,12 +8,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edge.configfile import load
+from edge.config.loader import load
 from edge.errors import ModelError
-from edge.files import aside, move
-from edge.runtime.base import open_network
-from edge.runtime.building import PROFILES, build, tensorrt_module
 from edge.runtime.contract import METADATA_KEY, Contract, Role
+from edge.runtime.registry import open_network
+from edge.runtime.tensorrt.engine_builder import PROFILES, build, tensorrt_module
+from edge.system.atomic_files import aside, move
 
 
 def role_of(path: Path) -> Role:

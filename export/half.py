@@ -8,8 +8,8 @@ import onnx
 import onnxruntime as ort
 
 from edge.errors import ModelError
-from edge.files import aside, move
-from edge.runtime.golden import LIMITS, compared, golden_pictures
+from edge.runtime.parity import LIMITS, compared, golden_pictures
+from edge.system.atomic_files import aside, move
 from export.graph import halved, read, seal
 
 MADE_FROM = "sicklescope.made_from"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from mosquitto import MOSQUITTO, Mosquitto
 
 from benchmarks.realdata import data_folder, some_fields
+from tests.mosquitto import MOSQUITTO, Mosquitto
 
 # Where the data lie now: a test that goes to another folder finds them too.
 os.environ["SICKLESCOPE_DATA"] = str(data_folder().absolute())

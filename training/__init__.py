@@ -1,1 +1,1 @@
-"""How the shipped models were made: data sets, networks, augmentation, training and evaluation."""
+"""How the shipped models are made: data, networks, fitting and evaluation; never installed on a device."""

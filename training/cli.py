@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edge.terminal import out
+from edge.system.console import out
 from training.bench.cli import app as bench
-from training.rundir import RunDir, write_text
-from training.showing import answering, bars
+from training.progress import answering, bars
+from training.run_folder import RunDir, write_text
 
 app = typer.Typer(
     help="Train the networks of sicklescope from SICKLESCOPE_DATA, and measure them. Research use only.",
@@ -41,8 +41,8 @@ def detector(
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
     with answering(), bars() as progress:
-        from training.data import data_root
-        from training.recipe import DetectorSteps, train_detectors
+        from training.data.datasets import data_root
+        from training.fit.recipe import DetectorSteps, train_detectors
 
         train_detectors(RunDir(out_dir), data_root(), DetectorSteps(steps_base, steps_fold, steps, steps_rounded), seed,
                         progress)  # fmt: skip
@@ -59,8 +59,8 @@ def classifier(
 ) -> None:
     """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""
     with answering(), bars() as progress:
-        from training.data import data_root
-        from training.recipe import ClassifierSteps, train_classifiers
+        from training.data.datasets import data_root
+        from training.fit.recipe import ClassifierSteps, train_classifiers
 
         train_classifiers(RunDir(out_dir), data_root(), ClassifierSteps(steps_fold, steps, steps_last, steps_rounded),
                           seed, progress)  # fmt: skip
@@ -82,13 +82,13 @@ def evaluate(
     if look is not None and fields is not None:
         raise typer.BadParameter("a look is for the frozen threshold, which is chosen on all fields; drop --fields")
     with answering():
-        from training.data import data_root
-        from training.evaluate import evaluate as measure
-        from training.evaluate import write_evaluation
-        from training.figures import SHIPPED
-        from training.look import log_look
-        from training.look import look as look_at_idb1
-        from training.report import markdown
+        from training.data.datasets import data_root
+        from training.evaluate.estimates import SHIPPED
+        from training.evaluate.holdout import log_look
+        from training.evaluate.holdout import look as look_at_idb1
+        from training.evaluate.report import markdown
+        from training.evaluate.run import evaluate as measure
+        from training.evaluate.run import write_evaluation
 
         run = RunDir(run_dir)
         with bars() as progress:
@@ -110,7 +110,7 @@ def report(
 ) -> None:
     """Write the page of figures from what `evaluate` measured."""
     with answering():
-        from training.report import markdown
+        from training.evaluate.report import markdown
 
         write_text(page, markdown(RunDir(run_dir).path / "evaluation.json"))
         out.print(f"{page} written")
@@ -124,8 +124,8 @@ def gate_list_command(
 ) -> None:
     """Write the labelled pictures that `sicklescope-calibrate int8` measures an INT8 network on."""
     with answering():
-        from training.data import data_root
-        from training.gatelist import gate_list
+        from training.data.datasets import data_root
+        from training.data.gate_list import gate_list
 
         write_text(output, gate_list(data_root(), choose, measure))
         out.print(f"{output} written", markup=False, highlight=False, soft_wrap=True)
@@ -139,9 +139,9 @@ def data(
 ) -> None:
     """Describe a set of labelled cells on one page: counts, sizes, pictures, near-duplicates and leaks."""
     with answering():
-        from training.bench.describe import describe, examples
-        from training.bench.page import of_set
-        from training.bench.sets import find
+        from training.bench.datasets.describe import describe, examples
+        from training.bench.datasets.registry import find
+        from training.bench.runs.report import of_set
 
         source = find(set_, layout)
         found = describe(source)

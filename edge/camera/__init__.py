@@ -1,1 +1,1 @@
-"""Sources of frames behind one protocol: see edge.camera.base."""
+"""Sources of frames and picture decoders behind one protocol; knows no cells but the virtual slide's."""

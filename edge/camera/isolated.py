@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.camera.child import PACKET_MAX
+from edge.camera.isolated_child import PACKET_MAX
 from edge.errors import CameraError, EdgeError
 from edge.types import Frame
 
 if TYPE_CHECKING:
     from edge.camera.base import Camera
-    from edge.config import CameraConfig
+    from edge.config.model import CameraConfig
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class _Child:
         self._memory = mmap.mmap(-1, 1)
         self._wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Our own search path, so that it is this program's edge that is found, whatever the working folder has.
-        begin = f"from edge.camera.child import main; main({theirs.fileno()}, {os.getpid()})"
+        begin = f"from edge.camera.isolated_child import main; main({theirs.fileno()}, {os.getpid()})"
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import cv2
 
-from edge.camera.capture import rgb, stamped
-from edge.config import CameraConfig
+from edge.camera.frames import rgb, stamped
+from edge.config.model import CameraConfig
 from edge.errors import CameraError
 from edge.types import Frame, Pixels
 

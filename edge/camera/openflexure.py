@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera.capture import rgb, stamped
-from edge.camera.header import HeaderError, image_size
-from edge.camera.mjpeg import JpegStream
-from edge.config import CameraConfig, QualityConfig
+from edge.camera.frames import rgb, stamped
+from edge.camera.image_header import HeaderError, image_size
+from edge.camera.jpeg_stream import JpegStream
+from edge.config.model import CameraConfig, QualityConfig
 from edge.errors import CameraError
 from edge.types import Frame, Pixels
 

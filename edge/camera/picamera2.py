@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.camera.capture import stamped
-from edge.config import CameraConfig
+from edge.camera.frames import stamped
+from edge.config.model import CameraConfig
 from edge.errors import CameraError
 from edge.types import Frame
 

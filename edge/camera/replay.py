@@ -9,9 +9,9 @@ from types import TracebackType
 import cv2
 
 from edge.camera.base import RejectedInputError
-from edge.camera.capture import Pace, rgb, stamped
-from edge.camera.images import find_inputs, is_video, read_image
-from edge.config import CameraConfig, QualityConfig
+from edge.camera.frames import Pace, rgb, stamped
+from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.config.model import CameraConfig, QualityConfig
 from edge.errors import CameraError
 from edge.types import Frame, Pixels, Reason, Rejection
 

@@ -1,1 +1,1 @@
-"""The shipped models (package data): ONNX files and their cards; their digests are pinned in edge.runtime.contract."""
+"""The shipped models: data only, their digests pinned in edge.runtime.contract."""

@@ -1,1 +1,1 @@
-"""From a result to the broker: the messages, the outbox that outlives a power cut, and MQTT."""
+"""The MQTT wire contract and its delivery; makes messages from domain records, holds no state of a sample."""

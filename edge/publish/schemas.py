@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from edge.publish.message import MESSAGES
+from edge.publish.messages import MESSAGES
 
 
 class _Schema(GenerateJsonSchema):

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge.errors import StorageError
-from edge.publish.compose import Composer
+from edge.publish.composer import Composer
 from edge.publish.connection import FAILURE, Link
-from edge.publish.message import Birth, Event, Message, Progress, Result, Status, Telemetry, topic
-from edge.publish.outbox import News, Outbox, Row
-from edge.publish.tray import NEWS, Tray
+from edge.publish.messages import Birth, Event, Message, Progress, Result, Status, Telemetry, topic
+from edge.publish.pending import NEWS, Tray
+from edge.storage.outbox import News, Outbox, Row
 
 log = logging.getLogger(__name__)
 

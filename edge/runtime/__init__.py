@@ -1,1 +1,1 @@
-"""What runs a network: one protocol, a table of backends, and the contract inside a model file."""
+"""Model files, their contract and the backends that run them; knows tensors, no cells."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.config import ModelConfig
+from edge.config.model import ModelConfig
 from edge.errors import ModelError
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 

@@ -1,1 +1,1 @@
-"""From classified cells to a result: tally, verdict, and the files of an offline scan."""
+"""Pure rules over counts: tally, verdict, cell registry and control statistics; no picture, no file, no clock."""

@@ -1,1 +1,1 @@
-"""From a frame to classified cells: quality, scale, detect, classify."""
+"""From a frame to classified cells: quality, scale, detection, classification; no file, no clock, no sample."""

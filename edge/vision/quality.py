@@ -1,6 +1,6 @@
 """Whether a frame is worth reading: each check measures one value, compares it with one limit, and names the reason.
 
-The limits in `edge.config.QualityConfig` come from real fields: `python -m benchmarks.quality_limits`.
+The limits in `edge.config.model.QualityConfig` come from real fields: `python -m benchmarks.quality_limits`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import QualityConfig
+from edge.config.model import QualityConfig
 from edge.types import KINDS, Cells, Field, Mask, Pixels, Reason, Rejection
 
 SIDE_MIN_PX = 32

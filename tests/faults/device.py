@@ -146,16 +146,15 @@ def main() -> None:
     """Fork a life for each line of the input, until it ends."""
     import mmap
 
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    from drawn import Slide, pipeline_class
-    from service_parts import configured
-
-    import edge.service
-    from edge.config import QualityConfig
-    from edge.database import Database
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    import edge.service.service
+    from edge.config.model import QualityConfig
     from edge.pipeline import Pipeline
-    from edge.publish.outbox import Outbox
-    from edge.service import Service
+    from edge.service.service import Service
+    from edge.storage.database import Database
+    from edge.storage.outbox import Outbox
+    from tests.edge.service.service_parts import configured
+    from tests.faults.drawn import Slide, pipeline_class
 
     config = configured(Path(sys.argv[1]), int(sys.argv[2]))
     config = config.model_copy(update={"quality": QualityConfig(gate=False)})
@@ -191,8 +190,8 @@ def main() -> None:
         for sample in range(1000):
             Service(config, f"S{number}-{sample}").run()
 
-    edge.service.Pipeline = Watched  # type: ignore[misc]
-    edge.service.open_camera = lambda *_: Slide(frames=4)  # type: ignore[assignment]
+    edge.service.service.Pipeline = Watched  # type: ignore[misc]
+    edge.service.service.open_camera = lambda *_: Slide(frames=4)  # type: ignore[assignment]
     Outbox.put, Database.transaction = noted_put, told_transaction  # type: ignore[method-assign,assignment]
     for number, _ in enumerate(sys.stdin):
         phase[0] = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.config import Config
+from edge.config.model import Config
 from edge.pipeline import Pipeline
 from edge.types import Frame
 

@@ -1,4 +1,4 @@
-"""A device that reads a day of frames: `python endurance.py STATE PORT FRAMES HOUR` prints its figures as JSON.
+"""A device that reads a day of frames: `python -m tests.faults.endurance STATE PORT FRAMES HOUR` prints its figures as JSON.
 
 Networks and camera are drawn (drawn.py); all else is as it ships.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from drawn import Slide, pipeline_class
+
+from tests.faults.drawn import Slide, pipeline_class
 
 FIELDS = 100
 """Of a sample."""
@@ -35,12 +36,12 @@ def figures() -> tuple[float, int, int]:
 
 def main() -> None:
     """Read so many frames as samples of a hundred, one after the other in one program."""
-    import edge.service
-    from edge.config import Config, DeviceConfig, MqttConfig, OpticsConfig, QualityConfig, ScreeningConfig
+    import edge.service.service
+    from edge.config.model import Config, DeviceConfig, MqttConfig, OpticsConfig, QualityConfig, ScreeningConfig
     from edge.errors import SampleError
-    from edge.orders import Start
     from edge.pipeline import Pipeline
-    from edge.service import Service, Snapshot
+    from edge.sample.commands import Start
+    from edge.service.service import Service, Snapshot
 
     state, port, frames, hour = Path(sys.argv[1]), *map(int, sys.argv[2:])
     frames += WARM_UP
@@ -51,8 +52,8 @@ def main() -> None:
         screening=ScreeningConfig.model_validate({"stop": {"at_target": False, "fields": FIELDS}}),
         mqtt=MqttConfig(host="127.0.0.1", port=port),
     )
-    edge.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
-    edge.service.open_camera = lambda *_: Slide()  # type: ignore[assignment]
+    edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
+    edge.service.service.open_camera = lambda *_: Slide()  # type: ignore[assignment]
     seen: list[tuple[float, int, int]] = []
     read = cells = 0
     idle = threading.Semaphore()

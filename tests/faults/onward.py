@@ -16,18 +16,17 @@ from typing import Any
 
 def main() -> None:
     """Wait for what is asked by the API, as the service does under systemd."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     state, port, frame, boot = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    from edge.publish import clock
+    from edge.system import clock
 
     clock.boot_id = lambda: boot  # type: ignore[assignment]  # before anything takes it from there
-    from drawn import Slide, pipeline_class
-    from service_parts import configured
-
-    import edge.service
-    from edge.config import QualityConfig, ScreeningConfig
-    from edge.life import Samples
+    import edge.service.service
+    from edge.config.model import QualityConfig, ScreeningConfig
     from edge.pipeline import Pipeline
+    from edge.sample.lifecycle import Samples
+    from tests.edge.service.service_parts import configured
+    from tests.faults.drawn import Slide, pipeline_class
 
     class Placed(Slide):
         def read(self) -> Any:
@@ -46,9 +45,9 @@ def main() -> None:
         print("kept", draft.fields_read + draft.fields_rejected, flush=True)
 
     Samples.keep = told  # type: ignore[method-assign]
-    edge.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
-    edge.service.open_camera = lambda *_: slide  # type: ignore[assignment]
-    service = edge.service.Service(config)
+    edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
+    edge.service.service.open_camera = lambda *_: slide  # type: ignore[assignment]
+    service = edge.service.service.Service(config)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     service.run()
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from device import Stored, digest
+from tests.faults.device import Stored, digest
 
 
 def scaled(short: int, full: int) -> int:

@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mosquitto import Listener, Mosquitto, free_port, wait_for
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from parts import scaled, told
-from publish_parts import COUNTS, DEVICE, HEALTH, birth, composer, result
 
-from edge.config import MqttConfig
-from edge.database import Database
+from edge.config.model import MqttConfig
 from edge.publish import connection, sender
-from edge.publish.compose import HISTORICAL_MS, Composer
-from edge.publish.mqtt import Publisher
-from edge.publish.outbox import KEPT, Outbox
+from edge.publish.composer import HISTORICAL_MS, Composer
+from edge.publish.pending import NEWS
+from edge.publish.publisher import Publisher
 from edge.publish.sender import WINDOW
-from edge.publish.tray import NEWS
+from edge.storage.database import Database
+from edge.storage.outbox import KEPT, Outbox
+from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, birth, composer, result
+from tests.faults.parts import scaled, told
+from tests.mosquitto import Listener, Mosquitto, free_port, wait_for
 
 pytestmark = pytest.mark.faults
 

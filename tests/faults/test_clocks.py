@@ -13,14 +13,14 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from mosquitto import Listener, Mosquitto, wait_for
-from publish_parts import DEVICE
-from service_parts import Scripted, configured
 
-from edge.publish import compose
-from edge.publish.compose import HISTORICAL_MS, Composer
-from edge.service import Service
+from edge.publish import composer as composer_module
+from edge.publish.composer import HISTORICAL_MS, Composer
+from edge.service.service import Service
 from edge.types import Frame
+from tests.edge.publish.publish_parts import DEVICE
+from tests.edge.service.service_parts import Scripted, configured
+from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -46,9 +46,9 @@ def test_a_clock_that_jumps_in_mid_sample_changes_no_count_order_or_duration(
                 shift = jump
             return frame and Frame(frame.pixels, frame.index, frame.captured_at + shift, frame.monotonic_s, frame.name)
 
-    monkeypatch.setattr("edge.service.open_camera", lambda *_: Jumping(lambda _: time.sleep(0.02)))
+    monkeypatch.setattr("edge.service.service.open_camera", lambda *_: Jumping(lambda _: time.sleep(0.02)))
     wall = time.time
-    monkeypatch.setattr("edge.service.Composer", partial(Composer, wall=lambda: wall() + shift.total_seconds()))
+    monkeypatch.setattr("edge.service.service.Composer", partial(Composer, wall=lambda: wall() + shift.total_seconds()))
     monkeypatch.setattr(time, "time", lambda: wall() + shift.total_seconds())
     with Listener(broker.host, broker.port) as dashboard:
         began = time.monotonic()
@@ -73,7 +73,7 @@ class Clocks(RuleBasedStateMachine):
         super().__init__()
         self.wall_s, self.uptime_s, self.boots = 1_790_000_000.0, 30.0, 1
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(compose, "boot_id", lambda: f"boot {self.boots}")
+        self.patch.setattr(composer_module, "boot_id", lambda: f"boot {self.boots}")
         self.made: list[tuple[int, int, str]] = []
         self.start_program()
 

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disk import FullDisk
-from drawn import Slide, pipeline_class
-from parts import scaled, told
-from publish_parts import composer, result
-from service_parts import configured
 
-from edge import service
-from edge.config import QualityConfig
-from edge.database import Database
+from edge.config.model import QualityConfig
 from edge.errors import StorageError
 from edge.pipeline import Pipeline
-from edge.publish.outbox import News, Outbox
-from edge.service import Service
+from edge.service import service
+from edge.service.service import Service
+from edge.storage.database import Database
+from edge.storage.outbox import News, Outbox
+from tests.edge.publish.publish_parts import composer, result
+from tests.edge.service.service_parts import configured
+from tests.faults.disk import FullDisk
+from tests.faults.drawn import Slide, pipeline_class
+from tests.faults.parts import scaled, told
 
 pytestmark = pytest.mark.faults
 

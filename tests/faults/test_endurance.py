@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mosquitto import Mosquitto
-from parts import scaled, told
-from service_parts import configured, outbox_of
+
+from tests.edge.service.service_parts import configured, outbox_of
+from tests.faults.parts import scaled, told
+from tests.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.faults
 
@@ -24,10 +25,10 @@ def test_a_day_of_frames_leaves_no_more_memory_threads_or_descriptors(start_mosq
     broker = start_mosquitto()
     frames = scaled(300, 86_400)
     hour = max(100, frames // 24)
-    program = str(Path(__file__).with_name("endurance.py"))
     arguments = [str(tmp_path / "state"), str(broker.port), str(frames), str(hour)]
     ran = subprocess.run(
-        [sys.executable, program, *arguments], capture_output=True, text=True,
+        [sys.executable, "-m", "tests.faults.endurance", *arguments], capture_output=True, text=True,
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device import Device, Stored, digest
-from mosquitto import Listener, Mosquitto, wait_for
-from parts import arrived_as_stored, scaled, told
-from service_parts import Program, configured, outbox_of
 
-from edge.database import Database, database_path
-from edge.service import resend
+from edge.service.service import resend
+from edge.storage.database import Database, database_path
+from tests.edge.service.service_parts import Program, configured, outbox_of
+from tests.faults.device import Device, Stored, digest
+from tests.faults.parts import arrived_as_stored, scaled, told
+from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
 

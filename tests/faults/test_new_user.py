@@ -24,16 +24,16 @@ from typing import Any
 import cv2
 import psutil
 import pytest
-from install_parts import REPOSITORY, lending_python, small_bundle
-from mosquitto import Listener, Mosquitto, free_port, wait_for
-from openflexure_parts import PART, Microscope
-from parts import scaled, told
-from systemd_parts import Ear
 
-from edge.camera.virtual import VirtualCamera
-from edge.config import CameraConfig
-from edge.database import Database
-from edge.screening.store import Store
+from edge.camera.virtual.camera import VirtualCamera
+from edge.config.model import CameraConfig
+from edge.sample.store import Store
+from edge.storage.database import Database
+from tests.edge.camera.openflexure_parts import PART, Microscope
+from tests.edge.system.systemd_parts import Ear
+from tests.faults.parts import scaled, told
+from tests.mosquitto import Listener, Mosquitto, free_port, wait_for
+from tests.systemd.install_parts import REPOSITORY, lending_python, small_bundle
 
 pytestmark = pytest.mark.faults
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk import Disk
-from drawn import STEP_PX, cells_of
-from mosquitto import Listener, Mosquitto, wait_for
-from parts import scaled, told
 
-from edge.database import Database
-from edge.orders import Order, Reopen, Start, Stop
-from edge.screening.store import Store, StoredCell, StoredSample
+from edge.api.client import NotRunningError, ask
+from edge.sample.commands import Order, Reopen, Start, Stop
+from edge.sample.store import Store, StoredCell, StoredSample
+from edge.storage.database import Database
 from edge.types import CLASSES
-from edge.web.client import NotRunningError, ask
+from tests.faults.disk import Disk
+from tests.faults.drawn import STEP_PX, cells_of
+from tests.faults.parts import scaled, told
+from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from device import Device
-from disk import Disk
-from mosquitto import Listener, Mosquitto, wait_for
-from parts import arrived_as_stored, scaled, told
-from service_parts import configured
 
-from edge.database import Database
-from edge.service import resend
+from edge.service.service import resend
+from edge.storage.database import Database
+from tests.edge.service.service_parts import configured
+from tests.faults.device import Device
+from tests.faults.disk import Disk
+from tests.faults.parts import arrived_as_stored, scaled, told
+from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
 

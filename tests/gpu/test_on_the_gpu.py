@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.config import Config, DeviceConfig, ModelsConfig, MqttConfig
+from edge.config.model import Config, DeviceConfig, ModelsConfig, MqttConfig
 from edge.errors import EdgeError, RuntimeUnavailableError
-from edge.runtime.base import open_network
-from edge.runtime.building import tensorrt_module
 from edge.runtime.contract import SHIPPED_SHA256
-from edge.runtime.cuda import Gpu, cuda_driver
-from edge.runtime.golden import LIMITS, compared
+from edge.runtime.parity import LIMITS, compared
+from edge.runtime.registry import open_network
+from edge.runtime.tensorrt.cuda import Gpu, cuda_driver
+from edge.runtime.tensorrt.engine_builder import tensorrt_module
 
 
 def _missing() -> str:
@@ -84,8 +84,8 @@ def test_threads_find_the_context_and_memory_comes_back(state: Path) -> None:
 
 
 def test_the_whole_service_reads_a_slide(tmp_path: Path) -> None:
-    from edge.config import CameraConfig
-    from edge.service import Service
+    from edge.config.model import CameraConfig
+    from edge.service.service import Service
 
     config = Config(
         device=DeviceConfig(state_dir=tmp_path),

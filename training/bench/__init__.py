@@ -1,1 +1,1 @@
-"""The bench: any set of labelled cells, any architecture, measured by group."""
+"""The bench: any set of labelled cells, any architecture, measured by group; ships nothing."""

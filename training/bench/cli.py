@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from edge.terminal import out
-from training.showing import answering, bars
+from edge.system.console import out
+from training.progress import answering, bars
 
 app = typer.Typer(
     help="Fit, compare and judge networks on labelled cells, by group. docs/bench.md. Research use only.",
@@ -81,9 +81,9 @@ def fit(
 ) -> None:
     """Fit a network to each fold of a set: frozen, half frozen, free."""
     with answering(), bars() as progress:
-        from training.bench.cells import load
-        from training.bench.fit import fit as run
-        from training.bench.settings import settings
+        from training.bench.datasets.cell_images import load
+        from training.bench.models.settings import settings
+        from training.bench.runs.fit import fit as run
 
         chosen = settings(config, net=net, weights=weights, side=side, epochs=numbers(epochs), batch=batch, loss=loss,
                           views=views, teacher=teacher, copies=copies, folds=numbers(folds), seed=seed)  # fmt: skip
@@ -105,8 +105,8 @@ def features(
 ) -> None:
     """Teach a classical learner what a frozen trunk makes of cells, or (`--net shape`) measures of their masks."""
     with answering(), bars() as progress:
-        from training.bench.cells import load
-        from training.bench.features import FeatureSettings, features_run
+        from training.bench.datasets.cell_images import load
+        from training.bench.runs.features import FeatureSettings, features_run
 
         chosen = FeatureSettings(net=net, classifier=classifier.value, weights=weights or "none", side=side,
                                  views=looks(views), copies=bool(copies),
@@ -124,8 +124,8 @@ def ensemble(
     if len(members) < 2:
         raise typer.BadParameter("an ensemble needs two runs or more")
     with answering(), bars() as progress:
-        from training.bench.cells import load
-        from training.bench.ensemble import ensemble as vote
+        from training.bench.datasets.cell_images import load
+        from training.bench.runs.ensemble import ensemble as vote
 
         tell(out_dir, vote(load(set_), members, out_dir, progress))
 
@@ -137,9 +137,9 @@ def compare(
 ) -> None:
     """Show runs in one table, and which of them can be told apart."""
     with answering():
-        from training.bench.compare import compared, table
-        from training.bench.page import of_comparison
-        from training.rundir import write_text
+        from training.bench.runs.compare import compared, table
+        from training.bench.runs.report import of_comparison
+        from training.run_folder import write_text
 
         rows = compared(runs)
         out.print(table(rows), markup=False, highlight=False, soft_wrap=True)
@@ -163,9 +163,9 @@ def evaluate(
     with answering():
         import json
 
-        from training.bench.cells import load
-        from training.bench.judging import judge
-        from training.rundir import write_text
+        from training.bench.datasets.cell_images import load
+        from training.bench.runs.evaluate import judge
+        from training.run_folder import write_text
 
         figures = judge(model, load(set_), dict(pair.split("=", 1) for pair in as_ or ()))
         tell(model, figures)
@@ -187,12 +187,12 @@ def preview(
     """Show cells as they are and as a configuration alters them while a network learns."""
     with answering():
         from edge.errors import ConfigError
-        from training.bench.describe import altered, examples
-        from training.bench.nets import NETS
-        from training.bench.page import of_augmentation
-        from training.bench.sets import find
-        from training.bench.settings import settings
-        from training.rundir import write_text
+        from training.bench.datasets.describe import altered, examples
+        from training.bench.datasets.registry import find
+        from training.bench.models.networks import NETS
+        from training.bench.models.settings import settings
+        from training.bench.runs.report import of_augmentation
+        from training.run_folder import write_text
 
         chosen, source = settings(config, net=net, side=side, seed=seed), find(set_)
         of_each = -(-cells // len(source.classes))

@@ -1,0 +1,104 @@
+"""The pictures that a calibration is made of: files, or frames of the configured camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.camera.registry import open_camera
+from edge.camera.replay import Video
+from edge.config.model import Config
+from edge.errors import InputError
+from edge.types import Pixels
+
+DARK_MIN = 0.3
+"""Brightness of the background, part of full scale, below which the camera's noise and offset have too much say."""
+
+CLIPPED_MAX = 0.005
+"""Share of the pixels that may be at full scale in any channel: there, nobody knows how bright the light was."""
+
+FRAMES_MAX = 200
+"""More than this say nothing new and fill the memory."""
+
+
+def gather(paths: Sequence[str], config: Config, count: int, every_s: float) -> list[Pixels]:
+    """Read the pictures that `paths` name, or, without any, `count` frames of the configured camera, `every_s` apart.
+
+    Returns uint8 (H, W, 3) of one size. Raises InputError, naming the file, for what is no picture or of another size
+    than the first, and CameraError when the camera fails.
+    """
+    found = _from_files(paths, config.quality.megapixels_max) if paths else _from_camera(config, count, every_s)
+    name, first = found[0]
+    for other, pixels in found:
+        if pixels.shape != first.shape:
+            raise InputError(
+                f"{other} is {pixels.shape[1]}x{pixels.shape[0]}; {name} is {first.shape[1]}x{first.shape[0]}. "
+                "Give pictures of one camera at one size"
+            )
+    return [pixels for _, pixels in found]
+
+
+def _from_files(paths: Sequence[str], megapixels_max: float) -> list[tuple[str, Pixels]]:
+    found: list[tuple[str, Pixels]] = []
+    for path in find_inputs(paths):
+        if is_video(path):
+            found += _from_video(path)
+        else:
+            found.append((str(path), read_image(path, megapixels_max)))
+        if len(found) > FRAMES_MAX:
+            raise InputError(f"more than {FRAMES_MAX} pictures were given; {FRAMES_MAX} are enough. Give fewer")
+    return found
+
+
+def _from_video(path: Path) -> list[tuple[str, Pixels]]:
+    frames: list[tuple[str, Pixels]] = []
+    with closing(Video(path)) as video:
+        while len(frames) <= FRAMES_MAX and (frame := video.read()) is not None:
+            frames.append((frame[1], frame[0]))
+    return frames
+
+
+def _from_camera(config: Config, count: int, every_s: float) -> list[tuple[str, Pixels]]:
+    frames: list[tuple[str, Pixels]] = []
+    due_s = time.monotonic()
+    with open_camera(config.camera, config.quality.megapixels_max) as camera:
+        # Frames in between are read and left, for a driver hands out its oldest first.
+        while len(frames) < count and (frame := camera.read()) is not None:
+            if not camera.live or time.monotonic() >= due_s:
+                frames.append((f"frame {len(frames) + 1}", frame.pixels))
+                due_s += every_s
+    if not frames:
+        raise InputError(f"{camera.name} gave no frame")
+    return frames
+
+
+def refuse_bad_light(frames: Sequence[Pixels]) -> None:
+    """Raise InputError for frames in which the background is dark, or part of the picture at full scale."""
+    for number, pixels in enumerate(frames, start=1):
+        small = thumbnail(pixels, 256)
+        brightness = float(np.percentile(small.max(axis=2), 95)) / 255
+        if brightness < DARK_MIN:
+            raise InputError(
+                f"picture {number} is too dark: its background is at {brightness:.0%} of full scale; at least "
+                f"{DARK_MIN:.0%} is needed. Raise lamp or exposure"
+            )
+        clipped = float((pixels.max(axis=2) >= 254).mean())
+        if clipped > CLIPPED_MAX:
+            raise InputError(
+                f"picture {number} is saturated: {clipped:.1%} of it is at full scale; at most {CLIPPED_MAX:.1%} is "
+                "allowed. Lower lamp or exposure"
+            )
+
+
+def thumbnail(pixels: Pixels, side: int) -> Pixels:
+    """Return the picture averaged down to at most that longest side, uint8 (h, w, 3)."""
+    h, w = pixels.shape[:2]
+    ratio = min(1.0, side / max(h, w))
+    size = max(1, round(w * ratio)), max(1, round(h * ratio))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,137 @@
+"""The local HTTP API: what is going on, the samples that are kept, and one address for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import cv2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edge.errors import CommandError, EdgeError, SampleError, StorageError
+from edge.sample.commands import LONGEST_BYTES, Orders, parse
+from edge.sample.lifecycle import Samples
+from edge.sample.store import StoredSample
+from edge.types import Frame
+
+PAGE = 1000
+"""Cells and samples that one answer holds at most."""
+
+HOSTS = ["localhost", "127.0.0.1"]
+"""Names by which the API may be called: a page from elsewhere that has its own name led here is turned away."""
+
+_CODES = ((CommandError, 400), (SampleError, 409), (StorageError, 507))
+
+
+def application(
+    samples: Samples, orders: Orders, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
+) -> Starlette:
+    """Return the API; `state` and `frame` give what is going on and the camera's newest picture, from any thread."""
+    api = _Api(samples, orders, state, frame)
+    routes = [
+        Route("/api/v1/state", api.state),
+        Route("/api/v1/frame.jpg", api.frame),
+        Route("/api/v1/command", api.command, methods=["POST"]),
+        Route("/api/v1/samples", api.samples),
+        Route("/api/v1/samples/{name}", api.sample),
+        Route("/api/v1/samples/{name}/cells", api.cells),
+        Route("/api/v1/samples/{name}/cells/{number:int}.jpg", api.crop),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+        exception_handlers={EdgeError: _refused, HTTPException: _failed},
+    )
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
+    return JSONResponse({"error": str(error), "kind": type(error).__name__}, code)
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    text = error.detail if isinstance(error, HTTPException) else str(error)
+    return JSONResponse({"error": text, "kind": "CommandError"}, code)
+
+
+class _Api:
+    """The endpoints; those that read the database run in threads of the server."""
+
+    def __init__(
+        self, samples: Samples, orders: Orders, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
+    ) -> None:
+        self._samples, self._orders, self._state, self._frame = samples, orders, state, frame
+
+    def state(self, _: Request) -> Response:
+        return JSONResponse(self._state())
+
+    def frame(self, _: Request) -> Response:
+        frame = self._frame()
+        if frame is None:
+            raise HTTPException(404, "the camera has given no picture yet")
+        encoded = cv2.imencode(".jpg", cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR))[1]
+        return Response(encoded.tobytes(), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    async def command(self, request: Request) -> Response:
+        # A form of some other page cannot send this type without asking first, which nobody answers.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise HTTPException(415, "expected a command as application/json")
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BYTES:
+                break
+        return JSONResponse(await run_in_threadpool(self._orders.ask, parse(body)))
+
+    def samples(self, request: Request) -> Response:
+        found = self._samples.store.newest(_number(request, "limit", 50))
+        return JSONResponse({"samples": [_brief(sample) for sample in found]})
+
+    def sample(self, request: Request) -> Response:
+        return JSONResponse(self._samples.described(self._named(request)))
+
+    def cells(self, request: Request) -> Response:
+        query = request.query_params
+        cells = self._samples.store.cells(
+            self._named(request).id, query.get("class"), _number(request, "offset", 0), _number(request, "limit", 100)
+        )
+        return JSONResponse({"cells": [asdict(cell) for cell in cells]})
+
+    def crop(self, request: Request) -> Response:
+        jpeg = self._samples.store.crop(self._named(request).id, request.path_params["number"])
+        if jpeg is None:
+            raise HTTPException(404, "no picture of this cell is kept")
+        return Response(jpeg, media_type="image/jpeg")
+
+    def _named(self, request: Request) -> StoredSample:
+        try:
+            return self._samples.store.find(request.path_params["name"])
+        except SampleError as error:
+            raise HTTPException(404, str(error)) from error
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > PAGE * 1000:
+        raise HTTPException(400, f"{name} is {text[:20]!r}; expected a whole number")
+    return int(text) if name == "offset" else min(int(text), PAGE)
+
+
+def _brief(sample: StoredSample) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        "sample": sample.code,
+        "day": sample.day,
+        "state": sample.state,
+        "reason": sample.reason,
+        "changed_ms": sample.changed_ms,
+    }

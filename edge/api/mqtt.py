@@ -1,0 +1,64 @@
+"""Commands that come over MQTT, on their way to the reading thread, and their answers on the way back."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+
+from edge.api.authentication import Gate
+from edge.errors import CommandError, EdgeError
+from edge.publish.composer import Composer
+from edge.publish.publisher import Publisher
+from edge.sample.commands import Answer, Discard, Orders, Reopen, Start, Stop, parse
+
+log = logging.getLogger(__name__)
+
+REMOTE = (Start, Stop, Discard, Reopen)
+"""What may be asked from afar; to review and to erase one has to be at the device."""
+
+
+class Remote:
+    """Between the broker and the orders of a service; `publisher` is set when there is one."""
+
+    def __init__(self, gate: Gate, orders: Orders, composer: Composer) -> None:
+        self.publisher: Publisher | None = None
+        self.gate = gate
+        self._orders, self._composer = orders, composer
+
+    def heard(self, payload: bytes) -> None:
+        """Take a command in; called by paho's thread, and returns at once."""
+        try:
+            text = self.gate.open(payload)
+        except CommandError as error:
+            # Not answered: whoever does not know the secret is not told more, and cannot make the device talk.
+            log.warning("%s", error)
+            return
+        self._announce()
+        try:
+            order = parse(text.encode())
+            if not isinstance(order, REMOTE):
+                raise CommandError(f"{order.command} is not done over MQTT, but at the device")
+        except CommandError as error:
+            self._reply("", None, error)
+            return
+        name = order.command
+        self._orders.hand_in(order).add_done_callback(lambda future: self._answered(name, future))
+
+    def turn(self) -> None:
+        """Renew the challenge when it is old."""
+        if self.gate.renew_when_old():
+            self._announce()
+
+    def _announce(self) -> None:
+        if self.publisher is not None:
+            self.publisher.announce()
+
+    def _answered(self, command: str, future: Future[Answer]) -> None:
+        error = future.exception()
+        self._reply(command, None if error else future.result(), error)
+
+    def _reply(self, command: str, answer: Answer | None, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, EdgeError):
+            raise error
+        if self.publisher is not None:
+            self.publisher.reply(self._composer.reply(command, answer or {}, str(error or "")))

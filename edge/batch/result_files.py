@@ -1,0 +1,167 @@
+"""The files of a scan: written aside field by field, put in their place together when all are whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import numpy as np
+
+from edge.batch.annotate import Gallery, annotated, jpeg
+from edge.batch.records import CSV_COLUMNS, FieldRecord, ScaleRecord, Summary, csv_rows, field_record
+from edge.batch.report import REJECTED_SHOWN, render
+from edge.errors import InputError, StorageError
+from edge.screening.tally import Tally
+from edge.system.atomic_files import ASIDE, move, storage_errors
+from edge.types import FieldReading, Pixels, Scale
+
+FIELDS, CELLS, REPORT, SUMMARY, ANNOTATED = "fields.jsonl", "cells.csv", "report.html", "summary.json", "annotated"
+
+_FILES = (FIELDS, CELLS, REPORT, SUMMARY)
+"""In the order in which they take their place: the summary, which a program waits for, is last."""
+
+_DRAWN = re.compile(r"\d{5,}_.*\.jpg")
+
+
+class Book:
+    """Counts the readings of a scan and writes them to the folder of unfinished files. A context manager.
+
+    Each method raises StorageError, naming `out_dir`, when the disk will not take what is written.
+    """
+
+    def __init__(self, unfinished: Path, out_dir: Path, annotate: bool) -> None:
+        self.tally = Tally()
+        self.fields = 0
+        self.readable = 0
+        self.flags: set[str] = set()
+        self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
+        self._gallery = Gallery()
+        self._scales: list[Scale] = []
+        self._rejected: list[FieldRecord] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Book:
+        with storage_errors(self._out_dir):
+            self._lines = self._create(FIELDS)
+            cells = self._create(CELLS)
+            if self._annotate:
+                (self._unfinished / ANNOTATED).mkdir()
+        self._csv = csv.writer(cells, lineterminator="\n")
+        self._csv.writerow(CSV_COLUMNS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with storage_errors(self._out_dir):
+            self._open.close()
+
+    def _create(self, name: str) -> TextIO:
+        # newline="": lines end as they are written, on every system, and csv asks for it.
+        return self._open.enter_context((self._unfinished / name).open("w", encoding="utf-8", newline=""))
+
+    def add(self, reading: FieldReading, pixels: Pixels | None) -> None:
+        """Count and write one reading; pixels are the given image's, None where there is none."""
+        record = field_record(reading)
+        self.tally.add(reading)
+        self.flags.update(reading.flags)
+        self.fields += 1
+        with storage_errors(self._out_dir):
+            self._lines.write(record.model_dump_json(by_alias=True) + "\n")
+            self._csv.writerows(csv_rows(record))
+        if reading.rejected is None:
+            if reading.scale is not None:
+                self._scales.append(reading.scale)
+        elif len(self._rejected) < REJECTED_SHOWN:
+            self._rejected.append(record)
+        if pixels is not None:
+            self.readable += 1
+            self._gallery.offer(pixels, reading)
+            if self._annotate:
+                self._draw(reading, pixels)
+
+    def _draw(self, reading: FieldReading, pixels: Pixels) -> None:
+        name = re.sub(r"[^\w.-]+", "_", Path(reading.name).name)[:80]
+        target = self._unfinished / ANNOTATED / f"{self.fields:05d}_{name}.jpg"
+        picture = jpeg(annotated(pixels, reading))
+        with storage_errors(self._out_dir):
+            target.write_bytes(picture)
+
+    def scale(self) -> ScaleRecord | None:
+        """Return the scales of the fields that were read, or None when there is none."""
+        if not self._scales:
+            return None
+        sizes = [scale.um_per_px for scale in self._scales]
+        return ScaleRecord(
+            sources=sorted({scale.source for scale in self._scales}),
+            median=float(np.median(sizes)),
+            lowest=min(sizes),
+            highest=max(sizes),
+            spread=float(np.median([scale.spread for scale in self._scales])),
+        )
+
+    def publish(self, summary: Summary) -> None:
+        """Write the summary and the report, and put every file in its place; call it after leaving the context."""
+        with storage_errors(self._out_dir):
+            (self._unfinished / SUMMARY).write_text(summary.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
+            page = render(summary, self._gallery.cells(), self._rejected)
+            (self._unfinished / REPORT).write_text(page, "utf-8")
+            self._publish_drawn()
+        for name in _FILES:
+            move(self._unfinished / name, self._out_dir / name)
+
+    def _publish_drawn(self) -> None:
+        """Put the drawn fields in place of an earlier scan's, which would be taken for this one's."""
+        folder = self._out_dir / ANNOTATED
+        if folder.is_dir():
+            for old in folder.iterdir():
+                if _DRAWN.fullmatch(old.name):
+                    old.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        if self._annotate:
+            folder.mkdir(exist_ok=True)
+            for drawn in (self._unfinished / ANNOTATED).iterdir():
+                drawn.replace(folder / drawn.name)
+
+
+def refuse_others_files(out_dir: Path) -> None:
+    """Raise InputError when a scan's files would take the place of files that no scan wrote."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise StorageError(f"{out_dir} is a file; expected a folder for the results. Choose another --out")
+    present = [name for name in (*_FILES, ANNOTATED) if (out_dir / name).exists()]
+    if present and not _is_of_a_scan(out_dir):
+        raise InputError(
+            f"{out_dir} holds {', '.join(present)}, which no scan wrote, and which would be overwritten. "
+            "Choose another --out, or move them away"
+        )
+
+
+def drawn_by_a_scan(paths: Iterable[Path]) -> set[Path]:
+    """Return those of the paths that are pictures drawn by a scan, or left by one that was killed."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    return {
+        path
+        for folder, members in by_folder.items()
+        if any(part.startswith(ASIDE) for part in folder.parts)
+        or (folder.name == ANNOTATED and _is_of_a_scan(folder.parent))
+        for path in members
+    }
+
+
+def _is_of_a_scan(folder: Path) -> bool:
+    """Whether the folder's summary.json is one that a scan wrote."""
+    try:
+        found = json.loads((folder / SUMMARY).read_bytes())
+    except (OSError, ValueError):
+        return False
+    # Not the whole model: a scan of another version wrote a scan's files too.
+    return isinstance(found, dict) and {"sicklescope", "research_use", "verdict"} <= set(found)

@@ -1,0 +1,238 @@
+"""`sicklescope scan`: images, folders and videos in; fields.jsonl, cells.csv, summary.json and report.html out.
+
+Every image is a sample of its own: under `auto` its scale is estimated by itself, since a folder may hold pictures of
+many microscopes, and its cells count whatever other images show. The frames of one video share a slide and a
+microscope: the scale is estimated once and locked, and each cell counts once. `one_sample` says the same of all the
+images.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from edge.batch.records import ModelRecord, Summary, VerdictRecord
+from edge.batch.result_files import Book, drawn_by_a_scan, refuse_others_files
+from edge.camera.base import RejectedInputError
+from edge.camera.frames import stamped
+from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.camera.replay import Video
+from edge.config.model import Config, OpticsConfig
+from edge.errors import CameraError, ConfigError, InputError
+from edge.pipeline import Pipeline
+from edge.runtime.base import Network
+from edge.screening.verdict import RESEARCH_USE, assess
+from edge.system.atomic_files import aside
+from edge.types import FieldReading, Pixels, Reason, Rejection, unread
+
+Progress = Callable[[int, int, str], None]
+"""Called after each field with how many inputs are done, how many there are, and the name of the field."""
+
+
+def scan(
+    paths: Iterable[Path | str],
+    out_dir: Path,
+    config: Config,
+    *,
+    cells: bool = False,
+    annotate: bool = False,
+    keep_border: bool = False,
+    no_quality_gate: bool = False,
+    one_sample: bool = False,
+    um_per_px: float | Literal["auto"] | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Read everything that `paths` name and write the results below `out_dir`; return what summary.json holds.
+
+    cells: each image is a crop of one cell. annotate: draw each field. one_sample: all images are of one slide and come
+    from one microscope: they may overlap, and each cell counts once, as in a video; not with `cells`. The others, where
+    given, stand above the configuration. An image that cannot be read is a rejected field, and the scan goes on.
+
+    The first Ctrl-C ends the scan after the field at hand: its results are whole and say `complete: false`. A second
+    one, or an error, leaves `out_dir` as it was. Raises InputError when there is nothing to read, when nothing could
+    be read (the files then say why), or when `out_dir` holds files of others that would be overwritten; StorageError
+    when the results cannot be written; ModelError when a network cannot be loaded.
+    """
+    if cells and one_sample:
+        raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
+    config = _effective(config, keep_border, no_quality_gate, um_per_px)
+    inputs = _inputs(paths)
+    refuse_others_files(out_dir)
+    begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
+    with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
+        with Book(unfinished, out_dir, annotate) as book:
+            done = _read_all(pipeline, inputs, cells, one_sample, book, stop, progress)
+        summary = Summary(
+            schema_version=1,
+            sicklescope=version("sicklescope"),
+            research_use=RESEARCH_USE,
+            complete=done == len(inputs),
+            started_at=begun_at.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - begun_s, 3),
+            inputs=len(inputs),
+            inputs_done=done,
+            **_counted(book, pipeline),
+            scale=book.scale(),
+            models={"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)},
+            settings={
+                "reading": "one cell an image" if cells else "fields of one sample" if one_sample else "fields",
+                **{name: getattr(config, name).model_dump(mode="json") for name in ("optics", "quality", "screening")},
+            },
+        )
+        book.publish(summary)
+    if done and not book.readable:
+        raise InputError(
+            f"none of the {done} files could be read; {out_dir / 'fields.jsonl'} says why for each. "
+            "Give images that open in other programs"
+        )
+    return summary
+
+
+def _effective(
+    config: Config, keep_border: bool, no_quality_gate: bool, um_per_px: float | Literal["auto"] | None
+) -> Config:
+    """Return the configuration with what was asked for this scan in its place."""
+    changes: dict[str, Any] = {}
+    if keep_border:
+        changes["screening"] = config.screening.model_copy(update={"keep_border": True})
+    if no_quality_gate:
+        changes["quality"] = config.quality.model_copy(update={"gate": False})
+    if um_per_px is not None:
+        try:
+            given = OpticsConfig(um_per_px=um_per_px).um_per_px
+        except ValidationError as error:
+            raise ConfigError(
+                f"um_per_px is {um_per_px}; expected 'auto' or micrometres per pixel between 0.02 and 2"
+            ) from error
+        changes["optics"] = config.optics.model_copy(update={"um_per_px": given})
+    return config.model_copy(update=changes)
+
+
+def _inputs(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the files to read, leaving out what earlier scans drew: it would be read as new fields."""
+    found = find_inputs(paths)
+    drawn = drawn_by_a_scan(found)
+    inputs = [path for path in found if path not in drawn]
+    if not inputs:
+        raise InputError(
+            f"there are only pictures that an earlier scan drew, such as {found[0]}. Give the images it read"
+        )
+    return inputs
+
+
+def _read_all(
+    pipeline: Pipeline,
+    inputs: list[Path],
+    cells: bool,
+    one_sample: bool,
+    book: Book,
+    stop: threading.Event,
+    progress: Progress | None,
+) -> int:
+    """Read the inputs until the last, or until asked to stop; return how many were read to their end."""
+    pipeline.new_sample(each_cell_once=one_sample)
+    for done, path in enumerate(inputs):
+        if not one_sample:
+            pipeline.new_sample(each_cell_once=is_video(path))
+        with closing(_readings(pipeline, path, cells, book)) as readings:
+            for reading, pixels in readings:
+                book.add(reading, pixels)
+                if progress is not None:
+                    progress(done, len(inputs), reading.name)
+                if stop.is_set() and is_video(path):
+                    return done
+        if progress is not None:
+            progress(done + 1, len(inputs), str(path))
+        if stop.is_set():
+            return done + 1
+    return len(inputs)
+
+
+def _readings(
+    pipeline: Pipeline, path: Path, cells: bool, book: Book
+) -> Generator[tuple[FieldReading, Pixels | None], None, None]:
+    """Give the readings of one file, with their pixels; a file that cannot be read, or breaks, gives a rejected one."""
+    try:
+        for pixels, name in _frames(path, pipeline.config.quality.megapixels_max):
+            frame = stamped(pixels, book.fields, _printable(name))
+            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), pixels
+    except RejectedInputError as error:
+        yield unread(_printable(error.name), book.fields, error.rejection), None
+    except CameraError:
+        # The video broke: what it gave so far has been read, and the rest is one field that could not be.
+        yield unread(_printable(str(path)), book.fields, Rejection(Reason.UNREADABLE, 0.0, 1.0)), None
+
+
+def _frames(path: Path, megapixels_max: float) -> Iterator[tuple[Pixels, str]]:
+    """Give the pixels and name of an image, or of each frame of a video."""
+    if not is_video(path):
+        yield read_image(path, megapixels_max), str(path)
+        return
+    with closing(Video(path)) as video:
+        while (found := video.read()) is not None:
+            yield found
+
+
+def _printable(name: str) -> str:
+    """Return a file name as text: one that is no UTF-8 could not be written into JSON."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+@contextmanager
+def _ctrl_c_asks() -> Iterator[threading.Event]:
+    """Make the first Ctrl-C set the event; the second interrupts as ever. Does nothing outside the main thread."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _counted(book: Book, pipeline: Pipeline) -> dict[str, Any]:
+    """Return the keys of `Summary` that come from the counts."""
+    counts, scale, screening = book.tally.counts(), book.scale(), pipeline.config.screening
+    verdict = assess(
+        counts,
+        min_red_cells=screening.min_red_cells,
+        target_red_cells=screening.target_red_cells,
+        limit_of_blank=pipeline.classifier.contract.limit_of_blank,
+        scale_estimated=scale is not None and not {"estimated", "locked"}.isdisjoint(scale.sources),
+        flags=book.flags,
+    )
+    return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}
+
+
+def _model(network: Network) -> ModelRecord:
+    contract = network.contract
+    return ModelRecord(
+        name=contract.name,
+        version=contract.version,
+        sha256=network.sha256,
+        runtime=network.runtime,
+        thresholds=contract.thresholds,
+        temperature=contract.temperature,
+        log_odds=contract.log_odds,
+        training_data=list(contract.training_data),
+    )

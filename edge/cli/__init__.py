@@ -1,0 +1,1 @@
+"""What a person types and sees in a terminal; decides nothing that another program could not ask for."""

@@ -1,0 +1,245 @@
+"""What this machine has, and what of it the configuration needs and does not find."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import cv2
+from rich.table import Table
+from rich.text import Text
+
+from edge.camera.opencv import has_gstreamer, present_devices
+from edge.camera.registry import open_camera
+from edge.cli import doctor_gpu
+from edge.config.model import Config
+from edge.errors import EdgeError
+from edge.publish.connection import check_broker
+from edge.runtime.base import Source
+from edge.runtime.contract import ROLES, Role
+from edge.runtime.model_store import located
+from edge.runtime.onnx import OnnxNetwork
+from edge.runtime.registry import chosen, digests, shipped_form
+from edge.sample.controls import ControlBook
+from edge.storage.database import Database, database_path
+from edge.system.clock import clock_synchronised
+from edge.system.health import existing, free_mb
+from edge.vision.optics_calibration import misfits, read_calibration, utc_now
+
+BROKER_TIMEOUT_S = 3.0
+
+DISK_NEEDED_MB = 50.0
+"""Below this the outbox, and the database beside it, may soon find no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: `missing` when the configuration needs it and it is not there, `unknown` when nobody can tell.
+
+    `warning`: it is there, and every result will carry a flag for it.
+    """
+
+    what: str
+    state: Literal["ok", "missing", "absent", "unknown", "warning"]
+    text: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether the service cannot work as configured for want of this."""
+        return self.state == "missing"
+
+
+def examine(config: Config) -> list[Finding]:
+    """Look at everything; changes nothing but that it connects to the broker once, under a name of its own."""
+    return [
+        Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        *_cameras(config),
+        _optics(config),
+        *_runtimes(config),
+        *_system_packages(),
+        *_models(config),
+        _broker(config),
+        _controls(config),
+        _clock(),
+        _disk(config),
+    ]
+
+
+def table(findings: list[Finding]) -> Table:
+    """Return the findings to be printed."""
+    styles = {"ok": "green", "missing": "bold red", "absent": "dim", "unknown": "yellow", "warning": "yellow"}
+    drawn = Table("", "state", "", show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        # Text, for a file name may hold what rich would take for a style.
+        drawn.add_row(finding.what, Text(finding.state, styles[finding.state]), Text(finding.text, overflow="fold"))
+    return drawn
+
+
+def _tried(what: str, attempt: Callable[[], str]) -> Finding:
+    """Return what `attempt` says, or that it is missing and why."""
+    try:
+        return Finding(what, "ok", attempt())
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+
+
+def _cameras(config: Config) -> Iterator[Finding]:
+    devices = present_devices()
+    yield Finding("camera devices", "ok" if devices else "absent", ", ".join(devices) or "no /dev/video*")
+    yield Finding("OpenCV", "ok", f"{cv2.__version__}, {'with' if has_gstreamer() else 'without'} GStreamer")
+    picamera2 = _version("picamera2")
+    yield Finding(
+        "picamera2", "ok" if picamera2 else "absent", picamera2 or "not installed; for a Raspberry Pi's camera"
+    )
+    yield _tried("configured camera", lambda: _opened(config))
+
+
+def _opened(config: Config) -> str:
+    with open_camera(config.camera) as camera:
+        return camera.name
+
+
+def _optics(config: Config) -> Finding:
+    what, path = "optics calibration", config.optics.calibration
+    if path is None:
+        return Finding(what, "absent", "none is configured (optics.calibration); make one with sicklescope-calibrate")
+    try:
+        calibration = read_calibration(path)
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+    found = [misfit.text for misfit in misfits(calibration, config, utc_now())]
+    asked, made = config.camera, calibration.camera
+    if (asked.width or made.width, asked.height or made.height) != (made.width, made.height):
+        found += [f"it is of frames {made.width}x{made.height}; asked of the camera is {asked.width}x{asked.height}"]
+    return Finding(what, "warning" if found else "ok", "; ".join([calibration.in_words(), *found]))
+
+
+def _runtimes(config: Config) -> Iterator[Finding]:
+    models = config.models
+    found = _version("onnxruntime")
+    # TensorRT needs it too: engines are compared with it.
+    yield Finding("runtime onnxruntime", "ok" if found else "missing", found or "install the package onnxruntime")
+    jetson = doctor_gpu.jetpack()
+    wanted = models.runtime == "tensorrt"
+    if jetson is None:
+        yield Finding("Jetson", "absent", "not a Jetson")
+    else:
+        yield Finding("Jetson", "ok" if jetson[0] else "missing" if wanted else "absent", jetson[1])
+    for what, known in (
+        ("CUDA toolkit", doctor_gpu.cuda_toolkit()),
+        ("NVIDIA driver", doctor_gpu.nvidia_driver()),
+    ):
+        yield Finding(what, "ok" if known else "absent", known or "none found")
+    yield _wanted("runtime tensorrt", lambda: doctor_gpu.tensorrt(jetson is not None), wanted)
+    yield _wanted("GPU", doctor_gpu.gpu, wanted)
+
+
+def _wanted(what: str, attempt: Callable[[], str], wanted: bool) -> Finding:
+    """Return what `attempt` says; a failure is `missing` only where the configuration names it."""
+    found = _tried(what, attempt)
+    return found if wanted or not found.missing else Finding(what, "absent", found.text)
+
+
+def _system_packages() -> Iterator[Finding]:
+    """Tell of a numpy that hides the system's, for which the system's picamera2, cv2 and TensorRT were built."""
+    if Path(sys.prefix) != Path(sys.base_prefix) and doctor_gpu.sees_system_packages():
+        yield numpy_finding(Path(sys.prefix), sys.path)
+
+
+def numpy_finding(environment: Path, paths: list[str]) -> Finding:
+    """Compare the numpy of a virtual environment with that of the system, both found on `paths`."""
+    ours, systems = (
+        next((found.version for found in distributions(name="numpy", path=folders)), None)
+        for folders in (
+            [path for path in paths if Path(path).is_relative_to(environment)],
+            [path for path in paths if not Path(path).is_relative_to(environment)],
+        )
+    )
+    what = "system packages"
+    if ours is None or systems is None:
+        return Finding(what, "ok", f"one numpy, {ours or systems or 'which is missing'}")
+    if ours.split(".")[0] == systems.split(".")[0]:
+        return Finding(what, "ok", f"numpy {ours} here, {systems} of the system: of the same kind")
+    return Finding(
+        what, "warning", f"numpy {ours} of this environment hides the system's {systems}, for which its picamera2, cv2 "
+        f"and TensorRT were built: if one fails to import, install \"numpy<{int(systems.split('.')[0]) + 1}\" here",
+    )  # fmt: skip
+
+
+def _version(package: str) -> str | None:
+    if find_spec(package) is None:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:  # JetPack brings modules that no installer has registered
+        return "version unknown"
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    for role in ROLES:
+        yield _tried(f"model {role}", partial(_loaded, role, config))
+
+
+def _loaded(role: Role, config: Config) -> str:
+    """Read the model file, without building its engine, which takes minutes and is the service's to do."""
+    runtime = chosen(config.models)
+    form = shipped_form(role, runtime, config.models.precision)
+    path, sha256 = located(role, config.models, config.device.state_dir, form)
+    network = OnnxNetwork(Source(role, path, sha256, config.models))
+    try:
+        contract = network.contract
+        name = f"{contract.name} {contract.version}, {contract.precision}"
+        text = f"{name}, sha256 {network.sha256[:12]}… as pinned, run by {runtime}"
+        # It is not known then whether the slide is one that the model can judge, and no result can say.
+        blind = role == "classifier" and not contract.tells_novelty
+        return f"{text}; cannot refuse what is unlike its training" if blind else text
+    finally:
+        network.close()
+
+
+def _broker(config: Config) -> Finding:
+    if not config.mqtt.enabled:
+        return Finding("MQTT broker", "absent", "mqtt.enabled is false")
+    return _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+
+
+def _controls(config: Config) -> Finding:
+    what, path = "control slides", database_path(config)
+    if config.control.enforce == "off":
+        return Finding(what, "absent", "control.enforce is off: results say nothing of control slides")
+    if not path.exists():
+        return Finding(what, "warning", "none was read yet. Begin with: sicklescope control add NAME --sickle FRACTION")
+    try:
+        with Database(path) as database:
+            networks = digests(config.models, config.device.state_dir)
+            found = ControlBook(database).standing(config.control, networks)
+    except EdgeError as error:
+        return Finding(what, "missing", str(error))
+    return Finding(what, "warning" if found else "ok", "; ".join(found.values()) or "in order")
+
+
+def _clock() -> Finding:
+    if clock_synchronised():
+        return Finding("clock", "ok", "synchronised")
+    return Finding("clock", "unknown", "not known to be synchronised; messages say so (clock_synchronised)")
+
+
+def _disk(config: Config) -> Finding:
+    folder = config.device.state_dir
+    present, free = existing(folder), free_mb(folder)
+    text = f"{free:,.0f} MB free for {folder}"
+    if free < DISK_NEEDED_MB:
+        return Finding("disk", "missing", f"{text}; at least {DISK_NEEDED_MB:.0f} MB needed")
+    return Finding("disk", "ok", text) if _writable(present) else Finding("disk", "missing", f"{present} is read-only")
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,216 @@
+"""The `sicklescope` command. What takes long to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edge.cli.control import app as control_app
+from edge.cli.model import app as model_app
+from edge.cli.sample import app as sample_app
+from edge.config.loader import load, rendered
+from edge.errors import BrokerError, ConfigError
+from edge.system.console import INTERRUPTED, ConfigPath, answering, err, out
+
+app = typer.Typer(
+    help="Finds, classifies and counts sickle-like red cells in blood smears. Research use only; not a diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(control_app, name="control")
+app.add_typer(model_app, name="model")
+app.add_typer(sample_app, name="sample")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sicklescope {version('sicklescope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def run(
+    config: ConfigPath = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Read this one and end. The clinic's own code, never a patient's name."),
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Read one sample of so many frames and end.")] = None,
+    keep_trying: Annotated[
+        bool, typer.Option("--keep-trying", help="After a fault tell the broker and try again: for a device alone.")
+    ] = False,
+) -> None:
+    """Wait for samples and read them from the camera, or read one; publish its counts. Ctrl-C ends; twice: at once."""
+    with answering():
+        if keep_trying:
+            from edge.cli.live_view import stopped_by_signals
+            from edge.service.safe_mode import SafeMode
+            from edge.system.systemd import Heartbeat
+
+            unattended = SafeMode(config, sample, frames, Heartbeat())
+            with stopped_by_signals(unattended.stop):
+                unattended.run()
+            return
+        loaded = load(config)
+        from edge.cli.live_view import RunView, show_outcome, stopped_by_signals
+        from edge.service.service import Service
+
+        view = RunView(out)
+        service = Service(loaded.config, sample, frames, view)
+        if service.sample is None:
+            err.print("waiting for samples: `sicklescope sample start CODE` begins one", highlight=False)
+        with stopped_by_signals(service.stop), view:
+            outcome = service.run()
+        if outcome is None:
+            return
+        show_outcome(outcome, out)
+        if outcome.fault is not None:
+            raise outcome.fault
+
+
+@app.command()
+def demo(
+    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames; else on Ctrl-C.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the broker; else a free one.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which slide is rendered.")] = 0,
+) -> None:
+    """Run the service on a rendered slide, with the shipped models and an MQTT broker inside this program."""
+    with answering():
+        from edge.cli.demo import run_demo
+
+        run_demo(out, frames=frames, port=port, seed=seed)
+
+
+@app.command()
+def doctor(config: ConfigPath = None) -> None:
+    """Show what this machine has; exit 1 when a thing that the configuration needs is missing."""
+    with answering():
+        loaded = load(config)
+        from edge.cli.doctor import examine, table
+
+        findings = examine(loaded.config)
+        out.print(table(findings))
+        if any(finding.missing for finding in findings):
+            raise typer.Exit(1)
+
+
+@app.command()
+def config(
+    config: ConfigPath = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it can be used.")] = False,
+) -> None:
+    """Print the effective configuration, and where each value came from."""
+    with answering():
+        loaded = load(config)
+        typer.echo(f"the configuration can be used ({loaded.path or 'no file'})" if check else rendered(loaded))
+
+
+@app.command()
+def scan(
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Images, folders or videos.")],
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
+    annotate: Annotated[bool, typer.Option("--annotate", help="Draw each image with its cells outlined.")] = False,
+    um_per_px: Annotated[
+        str | None, typer.Option("--um-per-px", metavar="VALUE|auto", help="Size of a pixel on the slide, µm.")
+    ] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="Each image is a crop of one cell.")] = False,
+    keep_border: Annotated[bool, typer.Option("--keep-border", help="Count cells cut by the border too.")] = False,
+    no_quality_gate: Annotated[bool, typer.Option("--no-quality-gate", help="Read rejected fields too.")] = False,
+    one_sample: Annotated[
+        bool, typer.Option("--one-sample", help="All images are of one slide: count each cell once.")
+    ] = False,
+    config: ConfigPath = None,
+) -> None:
+    """Read images, folders or a video; write fields.jsonl, cells.csv, summary.json and report.html."""
+    with answering():
+        loaded = load(config)
+        scale = _scale(um_per_px)
+        from edge.batch.scan import scan as scan_files
+        from edge.screening.verdict import RESEARCH_USE
+
+        with _progress() as progress:
+            task = progress.add_task("", total=None)
+            summary = scan_files(
+                paths,
+                out_dir,
+                loaded.config,
+                cells=cells,
+                annotate=annotate,
+                keep_border=keep_border,
+                no_quality_gate=no_quality_gate,
+                one_sample=one_sample,
+                um_per_px=scale,
+                progress=lambda done, total, name: progress.update(
+                    task, completed=done, total=total, description=Path(name).name
+                ),
+            )
+        rejected = sum(summary.rejected.values())
+        typer.echo(f"{summary.fields_read} fields read, {rejected} rejected. {summary.verdict.text}")
+        typer.echo(f"{RESEARCH_USE}\nReport: {out_dir / 'report.html'}")
+        if not summary.complete:
+            err.print(f"stopped after {summary.inputs_done} of {summary.inputs} files; what was read is written")
+            raise typer.Exit(INTERRUPTED)
+
+
+def _scale(text: str | None) -> float | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--um-per-px is {text!r}; expected auto, or micrometres per pixel such as 0.25") from error
+
+
+def _progress() -> Progress:
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+@app.command()
+def resend(config: ConfigPath = None) -> None:
+    """Send the results that the broker refused, or has not taken yet."""
+    with answering():
+        loaded = load(config)
+        from edge.service.service import resend as send_again
+
+        left = send_again(loaded.config)
+        typer.echo(f"{left.sent} results were taken by the broker")
+        if left.pending or left.refused:
+            raise BrokerError(f"{left.pending} results wait and {left.refused} were refused; all are kept")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when it is there.")], config: ConfigPath = None
+) -> None:
+    """Copy the database with all samples and results to a file, also while the service runs."""
+    with answering():
+        loaded = load(config)
+        from edge.storage.database import Database, database_path
+
+        with Database(database_path(loaded.config)) as database:
+            database.backup(file)
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB. To go back: stop the service, put it in the place of "
+                   f"{database_path(loaded.config)}, and remove the -wal and -shm files beside that")  # fmt: skip

@@ -1,0 +1,176 @@
+"""`sicklescope sample`: what is done with samples, by the service where one runs, else in its database."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.config.environment import person
+from edge.config.loader import Loaded, load
+from edge.errors import CommandError
+from edge.system.console import ConfigPath, answering
+
+if TYPE_CHECKING:
+    from edge.sample.lifecycle import Samples
+
+app = typer.Typer(
+    help="Start, stop, review, list and export samples.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="Its code (then the newest with it) or identifier.")]
+Why = Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; stored, so never a patient's name.")]
+Who = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; else your login name.")]
+
+
+@app.command()
+def start(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The clinic's own code, never a patient's name.")],
+    by: Who = None,
+    config: ConfigPath = None,
+) -> None:
+    """Begin to scan a sample."""
+    _do(config, by, command="start", sample=code)
+
+
+@app.command()
+def stop(by: Who = None, config: ConfigPath = None) -> None:
+    """End the scanning of the sample at hand; what was counted is its result."""
+    _do(config, by, command="stop")
+
+
+@app.command()
+def discard(sample: SampleName, reason: Why = "", by: Who = None, config: ConfigPath = None) -> None:
+    """Say that a sample is not to be used."""
+    _do(config, by, command="discard", sample=sample, reason=reason)
+
+
+@app.command()
+def reopen(sample: SampleName, reason: Why = "", by: Who = None, config: ConfigPath = None) -> None:
+    """Go a step back: final to review, review or incomplete to scanning, discarded to incomplete."""
+    _do(config, by, command="reopen", sample=sample, reason=reason)
+
+
+@app.command()
+def review(
+    sample: SampleName,
+    cells: Annotated[
+        list[str] | None, typer.Option("--cell", metavar="NUMBER=CLASS", help="What a cell is; may be repeated.")
+    ] = None,
+    done: Annotated[bool, typer.Option("--done", help="End the review: the sample is final, and published.")] = False,
+    reason: Why = "",
+    by: Who = None,
+    config: ConfigPath = None,
+) -> None:
+    """Say what cells are, beside what the classifier said."""
+    with answering():
+        given = dict(_cell(text) for text in cells or [])
+    _do(config, by, command="review", sample=sample, reason=reason, cells=given, done=done)
+
+
+@app.command()
+def erase(
+    sample: SampleName,
+    reason: Why = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: Who = None,
+    config: ConfigPath = None,
+) -> None:
+    """Erase all that is kept of a sample; only that it was erased, when, by whom and why remains."""
+    if not yes:
+        typer.confirm(f"Erase all that is kept of sample {sample}? It cannot be undone", abort=True)
+    _do(config, by, command="erase", sample=sample, reason=reason)
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, help="So many, the newest.")] = 20, config: ConfigPath = None
+) -> None:
+    """List the samples that are kept, the newest first."""
+    with answering():
+        for sample in _stored(load(config), lambda samples: samples.store.newest(limit)):
+            when = datetime.fromtimestamp(sample.changed_ms / 1000, timezone.utc).astimezone()
+            reason = f": {sample.reason}" if sample.reason else ""
+            typer.echo(f"{sample.code}  {sample.day}  {sample.state}{reason}  ({when:%Y-%m-%d %H:%M}, {sample.id})")
+
+
+@app.command()
+def show(sample: SampleName, config: ConfigPath = None) -> None:
+    """Show a sample's newest result, what was done with it, and its cells that are to be looked at."""
+    with answering():
+        found, cells = _stored(
+            load(config),
+            lambda samples: (
+                samples.described(samples.store.find(sample)),
+                samples.store.cells(samples.store.find(sample).id),
+            ),
+        )
+        newest = found["results"][-1] if found["results"] else found["draft"]
+        typer.echo(f"{found['sample']}  {found['day']}  {found['state']}  {found['id']}\n{newest['text']}")
+        for step in found["history"]:
+            typer.echo(f"  {step['state']} by {step['by']} {step['reason']}".rstrip())
+        for cell in cells:
+            if cell.pictured or cell.reviewed:
+                said = f", reviewed {cell.reviewed} by {cell.reviewed_by}" if cell.reviewed else ""
+                typer.echo(f"  cell {cell.number}: {cell.class_name}{said}")
+
+
+@app.command()
+def export(
+    sample: SampleName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where cells.csv, sample.json and pictures/ go.")],
+    config: ConfigPath = None,
+) -> None:
+    """Write a sample as CSV and JSON, with the pictures that are kept."""
+    with answering():
+        from edge.sample.export import export as write
+
+        def work(samples: Samples) -> None:
+            found = samples.store.find(sample)
+            cells = samples.store.cells(found.id)
+            crops = {one.number: samples.store.crop(found.id, one.number) or b"" for one in cells if one.pictured}
+            write(folder, samples.described(found), cells, crops)
+
+        _stored(load(config), work)
+        typer.echo(f"{folder / 'sample.json'}")
+
+
+def _cell(text: str) -> tuple[int, str]:
+    number, equals, name = text.partition("=")
+    if not equals or not number.strip().isascii() or not number.strip().isdigit():
+        raise CommandError(f"--cell is {text!r}; expected a cell's number and class, such as 17=sickle")
+    return int(number), name.strip()
+
+
+def _do(config: Path | None, by: str | None, **fields: Any) -> None:
+    """Have the service do it, or do it here when none runs."""
+    with answering():
+        loaded = load(config)
+        import json
+
+        from edge.api.client import NotRunningError, ask
+        from edge.sample.commands import parse, perform
+
+        order = parse(json.dumps({**fields, "by": by or person()}).encode())
+        try:
+            answer = ask(loaded.config.device.state_dir, order)
+        except NotRunningError:
+            answer = _stored(loaded, lambda samples: perform(samples, order))
+        reason = f": {answer['reason']}" if answer.get("reason") else ""
+        typer.echo(f"sample {answer.get('sample', answer['id'])} is {answer['state']}{reason}")
+
+
+def _stored(loaded: Loaded, work: Any) -> Any:
+    """Open the database beside whatever runs, and return what `work` makes of the samples in it."""
+    from edge.publish.composer import Composer
+    from edge.sample.lifecycle import Samples
+    from edge.storage.database import Database, database_path
+
+    config = loaded.config
+    with Database(database_path(config)) as database:
+        return work(Samples(config, database, Composer(config.device)))

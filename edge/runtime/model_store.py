@@ -1,0 +1,266 @@
+"""A laboratory's own models: installed with a gate report that passed, chosen, rolled back, and never half-written.
+
+`state_dir/models/<role>/<sha256>.onnx` are the files, `state_dir/models/<role>/history.json` says which there are and
+every choice in order. Nothing is deleted: a result names its model by digest, and the file can still be looked at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from edge.config.model import ModelConfig, ModelsConfig, Sha256
+from edge.errors import InputError, ModelError
+from edge.runtime.contract import ROLES, Contract, Role, verified
+from edge.system.atomic_files import aside, move, storage_errors
+
+SHIPPED = "shipped"
+"""Name of the model that came with the program, wherever a model is named."""
+
+HISTORY = "history.json"
+
+DIGEST_MIN = 6
+"""A model may be named by so many first digits of its digest."""
+
+
+class GateReport(BaseModel):
+    """What is read of a gate's report, a JSON object; the figures beside these keys are kept as they are.
+
+    `sicklescope-calibrate int8` writes such a report; a laboratory's own evaluation may too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    passed: bool
+    """Whether the model may be used."""
+    model_sha256: Sha256
+    """Digest of the very file that the figures are of."""
+    created: AwareDatetime
+    """ISO 8601, with its offset from UTC."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Installed(_Record):
+    """One installed model, with the whole report that let it in."""
+
+    sha256: Sha256
+    name: str
+    version: str
+    installed_at: AwareDatetime
+    report: GateReport
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person may mean this model by the name."""
+        digits = len(name) >= DIGEST_MIN and self.sha256.startswith(name.lower())
+        return digits or name in (self.name, f"{self.name} {self.version}")
+
+
+class Choice(_Record):
+    """One decision: `use` puts a model, named by its digest or `shipped`, on the others; `rollback` takes it away."""
+
+    at: AwareDatetime
+    action: Literal["use", "rollback"]
+    model: str
+    """The model in use from then on."""
+
+
+class History(_Record):
+    """The whole of history.json. choices: never shortened, the newest last."""
+
+    schema_version: Literal[1] = 1
+    installed: tuple[Installed, ...] = ()
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def stack(self) -> list[str]:
+        """The models that a rollback would go through, the one in use last; the first is the shipped one."""
+        stack: list[str] = [SHIPPED]
+        for choice in self.choices:
+            if choice.action == "use":
+                stack.append(choice.model)
+            elif len(stack) > 1:
+                stack.pop()
+        return stack
+
+
+class ModelStore:
+    """The installed models below a state folder. Two programs at once wait for each other."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "models"
+
+    def history(self, role: Role) -> History:
+        """Read what is installed and chosen; raises ModelError when the file is damaged."""
+        path = self._folder / role / HISTORY
+        try:
+            return History.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return History()
+        except (OSError, ValidationError) as error:
+            raise ModelError(
+                f"{path} cannot be read: {error}. Expected what `sicklescope model` wrote. Put a copy of it back, or "
+                f"name a model by models.{role}.path; without the file only the shipped model is known"
+            ) from error
+
+    def path(self, role: Role, sha256: str) -> Path:
+        """Return where an installed model's file is."""
+        return self._folder / role / f"{sha256}.onnx"
+
+    def chosen(self, role: Role) -> ModelConfig | None:
+        """Return the chosen model's file and digest, or None for the shipped one; raises ModelError if it is gone."""
+        sha256 = self.history(role).stack[-1]
+        return None if sha256 == SHIPPED else ModelConfig(path=self._there(role, sha256), sha256=sha256)
+
+    def install(self, file: Path, report: Path) -> tuple[Contract, str]:
+        """Copy a model in after checking its contract, its graph and the report; return its contract and digest.
+
+        It is not in use until chosen. Raises ModelError when the model breaks its contract, or the report did not pass
+        or is of another file; InputError when one of the two cannot be read; StorageError when there is no room.
+        """
+        data = _read(file)
+        sha256 = hashlib.sha256(data).hexdigest()
+        contract = _loaded(file, sha256)
+        passed = _passed(report, sha256)
+        if contract.name == SHIPPED:
+            raise ModelError(f"{file} calls itself {SHIPPED!r}, which is the shipped model. Export it by another name")
+        entry = Installed(
+            sha256=sha256, name=contract.name, version=contract.version, installed_at=_now(), report=passed
+        )
+        with self._locked(contract.role) as folder:
+            history = self.history(contract.role)
+            with aside(folder) as unfinished:
+                with storage_errors(folder):
+                    (unfinished / file.name).write_bytes(data)
+                move(unfinished / file.name, self.path(contract.role, sha256))
+            others = tuple(one for one in history.installed if one.sha256 != sha256)
+            self._write(contract.role, history.model_copy(update={"installed": (*others, entry)}))
+        return contract, sha256
+
+    def use(self, name: str, role: Role | None = None) -> tuple[Role, str]:
+        """Choose by name, `name version`, the first digits of a digest, or `shipped`; return role and digest or that.
+
+        Raises InputError when there is no such model or several, ModelError when its file is gone.
+        """
+        role, model = self._named(name, role)
+        if model != SHIPPED:
+            self._there(role, model)
+        self._choose(role, "use", model)
+        return role, model
+
+    def rollback(self, role: Role) -> str:
+        """Go back to the model in use before, and return its digest or `shipped`; raises InputError at the end."""
+        stack = self.history(role).stack
+        if len(stack) == 1:
+            raise InputError(f"there is no {role} to go back to: the shipped one is in use")
+        self._choose(role, "rollback", stack[-2])
+        return stack[-2]
+
+    def _named(self, name: str, role: Role | None) -> tuple[Role, str]:
+        if name == SHIPPED:
+            if role is None:
+                raise InputError("there is a shipped model of each role: add --role detector or --role classifier")
+            return role, SHIPPED
+        roles = ROLES if role is None else (role,)
+        known = [(one, model) for one in roles for model in self.history(one).installed]
+        found = [(one, model.sha256) for one, model in known if model.is_called(name)]
+        if len(found) == 1:
+            return found[0]
+        listed = ", ".join(f"{m.name} {m.version} ({r}, {m.sha256[:12]})" for r, m in known) or "none"
+        what = "several installed models are" if found else "no installed model is"
+        raise InputError(f"{what} called {name!r}; installed: {listed}. Name one by the first digits of its digest")
+
+    def _there(self, role: Role, sha256: str) -> Path:
+        """Return the path of an installed model's file; raises ModelError when it is not the file that came in."""
+        path = self.path(role, sha256)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise ModelError(
+                f"installed {role} {path} is not there or was changed. Install it again from its file, or go back: "
+                f"`sicklescope model rollback {role}`"
+            )
+        return path
+
+    def _choose(self, role: Role, action: Literal["use", "rollback"], model: str) -> None:
+        with self._locked(role):
+            history = self.history(role)
+            choice = Choice(at=_now(), action=action, model=model)
+            self._write(role, history.model_copy(update={"choices": (*history.choices, choice)}))
+
+    def _write(self, role: Role, history: History) -> None:
+        target = self._folder / role / HISTORY
+        with aside(target.parent) as folder:
+            with storage_errors(target):
+                (folder / HISTORY).write_text(history.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            move(folder / HISTORY, target)
+
+    @contextmanager
+    def _locked(self, role: Role) -> Iterator[Path]:
+        """Hold a role's folder, made where it is missing, for this program alone; give its path."""
+        folder = self._folder / role
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / ".lock").open("w")
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+
+
+def located(role: Role, models: ModelsConfig, state_dir: Path, form: str) -> tuple[Path, str]:
+    """Return path and sha256 of the model to run: the configured one, else the chosen one, else the shipped one.
+
+    form: which of the shipped files. Raises ModelError when the file is not what was pinned.
+    """
+    model: ModelConfig = getattr(models, role)
+    if model.path is None:
+        model = ModelStore(state_dir).chosen(role) or model
+    return verified(role, model, form)
+
+
+def _loaded(path: Path, sha256: str) -> Contract:
+    """Load a model as the device would and return its contract; raises ModelError."""
+    from edge.runtime.base import Source  # heavy, and of no use to whoever only asks what is chosen
+    from edge.runtime.onnx import OnnxNetwork
+
+    network = OnnxNetwork(Source(None, path, sha256, ModelsConfig(threads=1)))
+    network.close()
+    return network.contract
+
+
+def _passed(path: Path, sha256: str) -> GateReport:
+    """Return a gate's report after checking that it lets this very model in."""
+    try:
+        report = GateReport.model_validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            f"{path} is no gate report: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}. Expected a "
+            "JSON object with passed, model_sha256 and created, as sicklescope-calibrate writes"
+        ) from error
+    if report.model_sha256 != sha256:
+        raise ModelError(
+            f"{path} is a report of another file: sha256 {report.model_sha256}; the model has {sha256}. Give the "
+            "report that was made with this model"
+        )
+    if not report.passed:
+        raise ModelError(f"{path} says that the model did not pass its gate: it is not installed. Its figures say why")
+    return report
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

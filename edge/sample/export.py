@@ -1,0 +1,51 @@
+"""A sample as files that any table program reads: cells.csv and sample.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.sample.store import StoredCell
+from edge.system.atomic_files import aside, move, storage_errors
+from edge.types import CLASSES
+
+COLUMNS = (
+    "number", "island", "x_um", "y_um", "field", "score", "class", *(f"p_{name}" for name in CLASSES),
+    "reviewed", "reviewed_by", "reviewed_reason", "picture",
+)  # fmt: skip
+
+
+def export(folder: Path, sample: dict[str, Any], cells: Sequence[StoredCell], crops: dict[int, bytes]) -> None:
+    """Write a sample into `folder`, each file whole or not at all, sample.json last; raises StorageError.
+
+    crops: JPEG by cell number, into pictures/.
+    """
+    with aside(folder) as unfinished, storage_errors(folder):
+        pictures = folder / "pictures"
+        pictures.mkdir(exist_ok=True)
+        for number, jpeg in crops.items():
+            (unfinished / "crop").write_bytes(jpeg)
+            move(unfinished / "crop", pictures / f"{number}.jpg")
+        with (unfinished / "cells.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows(_row(cell, cell.number in crops) for cell in cells)
+        (unfinished / "sample.json").write_text(json.dumps(sample, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        move(unfinished / "cells.csv", folder / "cells.csv")
+        move(unfinished / "sample.json", folder / "sample.json")
+
+
+def _row(cell: StoredCell, pictured: bool) -> list[object]:
+    return [
+        cell.number, cell.island, cell.x_um, cell.y_um, cell.field, cell.score, cell.class_name, *cell.prob,
+        _text(cell.reviewed), _text(cell.reviewed_by), _text(cell.reviewed_reason),
+        f"pictures/{cell.number}.jpg" if pictured else "",
+    ]  # fmt: skip
+
+
+def _text(text: str | None) -> str:
+    """Return what a person wrote so that no table program takes it for a formula (CWE-1236)."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""

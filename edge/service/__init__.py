@@ -1,0 +1,1 @@
+"""The threads and life cycle round the pipeline; each rule it applies lies in a room below."""

@@ -1,0 +1,121 @@
+"""What a run tells while it reads: the observer each reading, and the broker the running counts every now and then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.camera.capture_thread import Mailbox, Notice
+from edge.config.model import Config
+from edge.publish.composer import Composer, Health
+from edge.publish.publisher import Publisher, PublisherState
+from edge.sample.accumulator import Sample
+from edge.screening.tally import Tally
+from edge.system.health import Machine
+from edge.types import Counts, FieldReading, Verdict
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What to show while a sample is read. dropped: frames that came while another was read."""
+
+    sample: str
+    reading: FieldReading
+    counts: Counts
+    verdict: Verdict
+    frames: int
+    dropped: int
+    link: PublisherState
+
+
+class Reporter:
+    """Tells of one run; `sample` is what is being scanned, or None while the device is idle."""
+
+    def __init__(
+        self,
+        config: Config,
+        composer: Composer,
+        publisher: Publisher,
+        mailbox: Mailbox,
+        observer: Callable[[Snapshot], None],
+    ) -> None:
+        self.sample: Sample | None = None
+        self.latest: Snapshot | None = None
+        self._config, self._composer, self._publisher = config.mqtt, composer, publisher
+        self._machine = Machine(config.device.state_dir)
+        self._mailbox, self._observer = mailbox, observer
+        self._link = publisher.state()
+        self._stage_ms: defaultdict[str, float] = defaultdict(float)
+        self._frames = 0
+        self._progress_s = self._telemetry_s = time.monotonic()
+
+    def report(self, sample: Sample, reading: FieldReading) -> None:
+        """Tell of one more reading."""
+        self._frames += 1
+        for stage, ms in reading.stage_ms.items():
+            self._stage_ms[stage] += ms
+        counts, verdict = sample.counts(), sample.verdict()
+        now = time.monotonic()
+        if now - self._progress_s >= self._config.interval_s:
+            self._progress_s = now
+            self._link = self._publisher.state()
+            self._publisher.live(self._composer.progress(sample.code, counts, verdict))
+        if now - self._telemetry_s >= self._config.telemetry_interval_s:
+            self._send_telemetry(sample.code, counts)
+        dropped = self._mailbox.dropped
+        self.latest = Snapshot(sample.code, reading, counts, verdict, sample.frames, dropped, self._link)
+        self._observer(self.latest)
+
+    def idle(self) -> None:
+        """Tell that the device waits for a sample."""
+        if time.monotonic() - self._telemetry_s >= self._config.telemetry_interval_s:
+            self._send_telemetry("", Tally().counts())
+
+    def camera(self, notice: Notice) -> None:
+        """Tell that the camera was lost, which is a fault until it is back, and that it is back."""
+        lost = notice.code == "camera_lost"
+        log.warning("%s", notice.text)
+        self._publisher.status("fault" if lost else "online", notice.text if lost else "")
+        code = self.sample.code if self.sample else ""
+        event = self._composer.event("warning" if lost else "info", notice.code, notice.text, code)
+        self._publisher.event(event)
+
+    def last(self, sample: Sample, counts: Counts, verdict: Verdict) -> None:
+        """Send the last counts and telemetry of a sample."""
+        self._publisher.live(self._composer.progress(sample.code, counts, verdict))
+        self._send_telemetry(sample.code, counts)
+
+    def _send_telemetry(self, code: str, counts: Counts) -> None:
+        now = time.monotonic()
+        frames, elapsed_s = max(1, self._frames), max(1e-3, now - self._telemetry_s)
+        health = Health(
+            fps=self._frames / elapsed_s,
+            frames=self._mailbox.sent,
+            frames_dropped=self._mailbox.dropped,
+            rss_mb=resident_mb(),
+            stage_ms={stage: total / frames for stage, total in self._stage_ms.items()},
+            machine=self._machine.health(),
+        )
+        for level, code, text in self._machine.news(health.machine):
+            self._publisher.event(self._composer.event(level, code, text))
+        link = self._publisher.state()
+        self._publisher.live(
+            self._composer.telemetry(
+                code, counts, health, pending=link.pending, refused=link.refused, dropped=link.dropped
+            )
+        )
+        self._telemetry_s, self._frames = now, 0
+        self._stage_ms.clear()
+
+
+def resident_mb() -> float:
+    """Return the memory that this program occupies, in MB (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,279 @@
+"""A run: threads and life cycle round the pipeline. The camera has a thread, MQTT its own, and this one reads frames.
+
+It waits for samples to be started, or reads one and ends. Of whatever is read the result is in the outbox, on the
+disk, before anything of it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from edge.api.authentication import Gate
+from edge.api.mqtt import Remote
+from edge.camera.capture_thread import Mailbox, Notice, capturing
+from edge.camera.registry import open_camera
+from edge.config.model import Config
+from edge.errors import ConfigError, EdgeError, SampleError
+from edge.pipeline import Pipeline
+from edge.publish.composer import Composer, Models
+from edge.publish.messages import ROOT, Result
+from edge.publish.publisher import Publisher, PublisherState, Resent
+from edge.publish.publisher import resend as send_again
+from edge.sample.codes import new_sample_code, sample_code
+from edge.sample.commands import STOPPED, Orders
+from edge.sample.lifecycle import Samples
+from edge.sample.session import Reader
+from edge.service.build_status import Building
+from edge.service.reporter import Reporter, Snapshot
+from edge.service.sample_loop import Desk
+from edge.storage.database import Database, database_path
+from edge.storage.outbox import Outbox, take_over
+from edge.system.lock import exclusive
+from edge.system.systemd import Heartbeat
+from edge.types import Counts, Verdict
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""How often a wait for a frame looks whether the run is to stop."""
+
+CAPTURE_S = 5.0
+"""So much longer than its own deadline may a camera be silent before systemd hears no more of the service."""
+
+SENDER_S = 30.0
+"""How long the sender may be silent: longer than a disk that is busy holds it."""
+
+ACKNOWLEDGE_S = 5.0
+"""How long the end of a run waits for the broker to take the result."""
+
+ENDED = "the camera's pictures ended before its target"
+FRAMES = "as many frames as were asked for were read"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run, told of its last sample. fault: the error that ended it, to be raised when all is shown.
+
+    fate: what became of the result: `taken` by the broker, `waiting` in the outbox for the next run, `refused` by the
+    broker, or `unsent` because MQTT is switched off.
+    """
+
+    sample: str
+    counts: Counts
+    verdict: Verdict
+    frames: int
+    dropped: int
+    fate: Literal["taken", "waiting", "refused", "unsent"]
+    link: PublisherState
+    fault: EdgeError | None
+
+
+@contextmanager
+def opened_database(config: Config) -> Iterator[Database]:
+    """Open the device's database, with what an earlier version left waiting for the broker."""
+    with Database(database_path(config)) as database:
+        taken = take_over(database, config.device.state_dir / "outbox.sqlite3")
+        if taken:
+            log.info("%d results of an earlier version were taken over", taken)
+        yield database
+
+
+class Service:
+    """One run. observer: called in the caller's thread after each frame of a sample, so it should be quick.
+
+    With a sample or a number of frames, or `screening.start = "at_once"`, it reads one sample and ends. Else it waits
+    for `orders`, and ends when stopped, or with its camera.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sample: str | None = None,
+        frames: int | None = None,
+        observer: Callable[[Snapshot], None] = lambda _: None,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        self.config = config
+        self._heartbeat = heartbeat or Heartbeat()
+        self.orders = Orders()
+        self.sample: str | None = None
+        if sample is not None:
+            self.sample = sample_code(sample, config.screening.sample_pattern)
+        elif frames is not None or config.screening.start == "at_once":
+            self.sample = new_sample_code()
+        self._frames = frames
+        self._observer = observer
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask the run to end after the frame at hand. Takes no lock, so a signal handler may call it."""
+        self._stopping = True
+
+    def run(self) -> Outcome | None:
+        """Read until the end, and return what came of the last sample, or None when there was none.
+
+        Raises ModelError, CameraError, InputError, StorageError or ConfigError when it cannot begin, and StorageError
+        when a result cannot be kept. What fails later, such as the camera, ends the run: see Outcome.fault; without a
+        sample it is raised.
+        """
+        config, composer = self.config, Composer(self.config.device)
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(config.device.state_dir))
+            database = stack.enter_context(opened_database(config))
+            outbox = Outbox(database)
+            self._heartbeat.starting("loading the networks")
+            with Building(config, composer, outbox, self._heartbeat.starting) as building:
+                pipeline = stack.enter_context(Pipeline(config, progress=building))
+            camera = open_camera(config.camera, config.quality.megapixels_max)
+            mailbox = stack.enter_context(
+                capturing(camera, reconnect_s=config.camera.reconnect_s, join_s=config.camera.read_timeout_s)
+            )
+            models = Models.of(pipeline.detector, pipeline.classifier)
+            um_per_px = pipeline.known_um_per_px
+            remote = self._remote(composer)
+            publisher = stack.enter_context(
+                Publisher(
+                    config.mqtt,
+                    composer,
+                    outbox,
+                    lambda: composer.birth(models, camera.name, um_per_px, _challenge(remote)),
+                    alive=lambda: self._alive(remote),
+                    listen=(remote.gate.topic, remote.heard) if remote is not None else None,
+                )
+            )
+            if remote is not None:
+                remote.publisher = publisher
+            reader = Reader(config, Samples(config, database, composer), composer, models, camera.name)
+            reporter = Reporter(config, composer, publisher, mailbox, self._observer)
+            stack.callback(self.orders.close)
+            desk = Desk(pipeline, reader, publisher, reporter)
+            stack.enter_context(self._served(desk, reader.samples))
+            what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
+            self._heartbeat.ready(f"{what} from {camera.name}")
+            if config.mqtt.enabled:
+                self._heartbeat.expect("sender", SENDER_S)
+            if camera.live:
+                self._heartbeat.expect("capture", config.camera.read_timeout_s + CAPTURE_S)
+            fault = self._read(desk, mailbox, camera.live)
+            mailbox.end()
+            self._heartbeat.excuse("capture")
+            # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
+            return self._finish(desk, outbox, mailbox, fault)
+
+    def _remote(self, composer: Composer) -> Remote | None:
+        """Return what takes commands over MQTT, if it is configured."""
+        mqtt = self.config.mqtt
+        if not mqtt.commands or mqtt.command_secret is None:
+            return None
+        gate = Gate(mqtt.command_secret.get_secret_value(), f"{ROOT}/{composer.site}/{composer.device}/command")
+        return Remote(gate, self.orders, composer)
+
+    def _alive(self, remote: Remote | None) -> None:
+        """Note that the sender lives, and see to what has to be done now and then."""
+        self._heartbeat.came("sender")
+        if remote is not None:
+            remote.turn()
+
+    def _served(self, desk: Desk, samples: Samples) -> AbstractContextManager[None]:
+        """Serve the API from another thread: it hands orders in, and reads the database and what the desk shows."""
+        from edge.api.http import application
+        from edge.api.server import serving
+
+        app = application(samples, self.orders, desk.state, lambda: desk.frame)
+        return serving(app, self.config.device.state_dir, self.config.web.port)
+
+    def _read(self, desk: Desk, mailbox: Mailbox, live: bool) -> EdgeError | None:
+        """Read frames until the end; return the error if one was the end."""
+        try:
+            desk.tidy()
+            desk.recover(self.sample)
+            if self.sample is not None and desk.scan is None:
+                desk.start(self.sample, "run")
+            while not (self._stopping or mailbox.ended or (self.sample is not None and desk.scan is None)):
+                self._heartbeat.turn()
+                self.orders.work_off(desk.do)
+                self._look_after(desk, mailbox)
+                if desk.scan is None and not live:
+                    mailbox.wait(POLL_S)  # files and rendered slides wait for a sample
+                    continue
+                item = mailbox.take(POLL_S)
+                if item is not None:
+                    self._heartbeat.came("capture")
+                    desk.show(item)
+                if item is not None and desk.scan is not None:
+                    desk.read(desk.scan, item)
+                    if desk.scan.sample.frames == self._frames:
+                        desk.end(FRAMES)
+                    elif self._frames is None and desk.scan.rule():
+                        desk.end("")
+        except SampleError:
+            raise  # the one sample asked for cannot be read: nothing has begun
+        except EdgeError as error:
+            log.error("%s", error)
+            return error
+        return None
+
+    def _look_after(self, desk: Desk, mailbox: Mailbox) -> None:
+        """Tell what the camera gave notice of, and that the device is there."""
+        for notice in mailbox.notices():
+            desk.reporter.camera(notice)
+            self._heed(notice)
+        if desk.scan is None:
+            desk.reporter.idle()
+
+    def _heed(self, notice: Notice) -> None:
+        """Expect no frame of a camera that is being looked for, but that the looking ends: with opening and a read."""
+        camera = self.config.camera
+        looks_s = camera.reconnect_s + camera.read_timeout_s if notice.code == "camera_lost" else 0.0
+        self._heartbeat.expect("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
+        self._heartbeat.status(notice.text)
+
+    def _finish(self, desk: Desk, outbox: Outbox, mailbox: Mailbox, fault: EdgeError | None) -> Outcome | None:
+        if desk.scan is not None:
+            desk.end(str(fault) if fault else STOPPED if self._stopping else ENDED)
+        if fault is not None:
+            desk.tell(fault)
+        desk.publisher.drain(ACKNOWLEDGE_S)
+        if desk.ended is None:
+            if fault is not None:
+                raise fault
+            return None
+        scan, result = desk.ended
+        return Outcome(
+            sample=scan.code,
+            counts=scan.sample.counts(),
+            verdict=scan.sample.verdict(),
+            frames=scan.sample.frames,
+            dropped=mailbox.dropped,
+            fate=_fate(self.config, outbox, result),
+            link=desk.publisher.state(),
+            fault=fault,
+        )
+
+
+def _challenge(remote: Remote | None) -> str | None:
+    return None if remote is None else remote.gate.challenge
+
+
+def _fate(config: Config, outbox: Outbox, result: Result) -> Literal["taken", "waiting", "refused", "unsent"]:
+    if not config.mqtt.enabled:
+        return "unsent"
+    if str(result.id) in {row.id for row in outbox.refused()}:
+        return "refused"
+    return "waiting" if str(result.id) in {row.id for row in outbox.pending()} else "taken"
+
+
+def resend(config: Config) -> Resent:
+    """Send every result that was refused, or still waits; may be called while a service runs on the same outbox.
+
+    Raises StorageError when the outbox cannot be read, BrokerError when the broker cannot be reached, ConfigError when
+    MQTT is switched off.
+    """
+    if not config.mqtt.enabled:
+        raise ConfigError("mqtt.enabled is false: nothing can be sent. Set it to true in sicklescope.toml")
+    with opened_database(config) as database:
+        return send_again(config.mqtt, Composer(config.device), Outbox(database))

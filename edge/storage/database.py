@@ -1,0 +1,197 @@
+"""The device's one database: opened, checked, brought to the newest version, and written in whole transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any
+
+from edge.config.model import Config
+from edge.errors import StorageError
+from edge.storage.migrations import MIGRATIONS
+from edge.system.atomic_files import aside, move, storage_errors
+
+APPLICATION_ID = 0x5343_4F50
+"""Marks our files, in the header of SQLite's format: "SCOP"."""
+
+_REMEDIES = {
+    "full": "Free some space; nothing that was stored is lost",
+    "unable to open": "Set device.state_dir to a folder that can be written",
+    "readonly": "Give this user the right to write it, or set device.state_dir to another folder",
+    "disk I/O error": "The disk is full or failing; nothing that was stored before is lost",
+    "locked": "Another program has held it for seconds; is a second sicklescope, or a backup, at work?",
+}
+"""What to do, by a part of SQLite's message: the numeric codes are not in Python 3.10."""
+
+_DAMAGED = (
+    "The file is damaged, and left as it is. Move it and the files beside it (-wal, -shm) aside, and put a backup in "
+    "its place; `sqlite3 FILE .recover` shows what is in it"
+)
+
+
+def database_path(config: Config) -> Path:
+    """Return where a device keeps its samples, and the results that wait for the broker."""
+    return config.device.state_dir / "sicklescope.sqlite3"
+
+
+class Database:
+    """One SQLite file, which survives a power cut at any instruction: what a `transaction` wrote is on the disk.
+
+    Any thread may call it; calls wait for each other. Several programs may have the same file open (the service, and
+    commands beside it). A context manager; `close` may be called more than once. Every method raises StorageError when
+    the disk is full, the file cannot be written, is damaged or another program's; such a file is never deleted or
+    changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`, making it and its folder where they are missing."""
+        self.path = path.expanduser()
+        self._lock = RLock()
+        self._depth = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the folder of {self.path} cannot be made: {error}. Set device.state_dir to one that can be written"
+            ) from error
+        with self._explained():
+            # One connection for all threads: `_lock` keeps them apart. Transactions begin where we say so.
+            self._connection = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        """Refuse a file that is not ours or not whole, before anything in it is changed; then bring it up to date."""
+        self._refuse_foreign()
+        ((found,),) = self.read("PRAGMA quick_check(1)")
+        if found != "ok":
+            raise sqlite3.DatabaseError(" ".join(found.split()))
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode only FULL syncs at each commit; NORMAL may lose the last ones with the power.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        # What is deleted is overwritten: an erased sample leaves nothing in free pages.
+        self._connection.execute("PRAGMA secure_delete = ON")
+        if self._version() < len(MIGRATIONS):
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self.transaction() as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            version = self._version()  # within, for another program may have been quicker
+            for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+                for statement in step:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+
+    def _refuse_foreign(self) -> None:
+        ((tables,),) = self.read("SELECT COUNT(*) FROM sqlite_master")
+        ((application,),) = self.read("PRAGMA application_id")
+        if tables and application != APPLICATION_ID:
+            raise StorageError(
+                f"{self.path} is another program's database, and left as it is. "
+                "Set device.state_dir to another folder, or move the file aside"
+            )
+        version = self._version()
+        if version > len(MIGRATIONS):
+            raise StorageError(
+                f"{self.path} was written by a newer sicklescope: it has version {version}, this program knows "
+                f"{len(MIGRATIONS)}. Install the newer one again, or put a backup of before in its place"
+            )
+
+    def _version(self) -> int:
+        ((version,),) = self.read("PRAGMA user_version")
+        return int(version)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of SQLite's errors what they mean here."""
+        try:
+            with self._lock:
+                yield
+        except sqlite3.ProgrammingError:
+            raise  # used after close, or a wrong statement: a mistake in the program, not in the file
+        except sqlite3.IntegrityError:
+            raise  # a rule of the tables, for whoever wrote to them
+        except sqlite3.Error as error:
+            remedy = next((text for part, text in _REMEDIES.items() if part in str(error)), _DAMAGED)
+            raise StorageError(f"results cannot be kept in {self.path}: {error}. {remedy}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection, within a transaction: all is on the disk on leaving, or nothing after an error.
+
+        One within another of the same thread is part of it, so that several tables may be written as one.
+        """
+        with self._explained():
+            if not self._depth:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield self._connection
+                if self._depth == 1:
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                if self._depth == 1 and self._connection.in_transaction:  # a full disk ends it by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def write(self, statement: str, *values: str | float | bytes | None) -> int:
+        """Run one statement in a transaction; returns the number of rows it changed."""
+        with self.transaction() as connection, closing(connection.execute(statement, values)) as cursor:
+            return cursor.rowcount
+
+    def read(self, statement: str, *values: str | float | bytes | None) -> list[Any]:
+        """Return all rows of a query, as tuples."""
+        with self._explained():
+            return self._connection.execute(statement, values).fetchall()
+
+    def backup(self, target: Path) -> None:
+        """Copy the whole database to `target` while it may be in use; a file that is there is replaced at the end.
+
+        The copy is one file, complete or absent. Raises StorageError.
+        """
+        if target.resolve() == self.path.resolve():
+            raise StorageError(f"{target} is the database itself. Give the backup another name")
+        with aside(target.parent) as folder:
+            copy = folder / target.name
+            with self._explained(), closing(sqlite3.connect(copy)) as connection:
+                self._connection.backup(connection)
+                # No second file beside it: a backup is carried about.
+                connection.execute("PRAGMA journal_mode = DELETE")
+            with storage_errors(target):
+                copy.chmod(0o600)
+            move(copy, target)
+
+    def forget(self) -> None:
+        """Let nothing that was deleted remain in the files: rewrites the database and empties its log."""
+        with self._explained():
+            self._connection.execute("VACUUM")
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageError(
+                f"the log beside {self.path} still holds what was deleted, for another program reads it. End that "
+                "program, or restart the service: the log is emptied when the last one closes it"
+            )
+
+    def close(self) -> None:
+        """Close the file; nothing is lost."""
+        with self._explained():
+            self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,179 @@
+"""Results wait here until the broker has taken them: a table of the device's database."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from edge.errors import StorageError
+from edge.storage.database import Database
+from edge.system.atomic_files import storage_errors
+
+KEPT = {"event": 1000, "telemetry": 8640}
+"""So many of each kind are stored, the newest; telemetry of a day at one in ten seconds. Results have no bound."""
+
+RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event or telemetry to be stored: kind and topic as in `edge.publish.messages`, payload as it is sent."""
+
+    kind: str
+    topic: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored message. whole: its payload is the one that was stored, by its checksum.
+
+    created_ms: wall time, milliseconds since 1970 UTC. refused_reason: the broker's, or empty.
+    """
+
+    id: str
+    kind: str
+    topic: str
+    payload: str
+    whole: bool
+    created_ms: int
+    refused_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCounts:
+    """How many results wait for the broker, and how many it has refused."""
+
+    pending: int
+    refused: int
+
+
+class Outbox:
+    """Results by UUID, and behind them events and telemetry that found no connection; each oldest first.
+
+    When `put` returns, the result is on the disk, whatever happens next. Within a `transaction` of the database a
+    `put` is part of it. Any thread may call it, and other programs may have the same database open. Every method
+    raises StorageError as Database does.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, result_id: UUID | str, topic: str, payload: str) -> None:
+        """Store a result as pending; on return it is on the disk. One that is there already stays as it is."""
+        self._insert(str(result_id), RESULT, topic, payload)
+
+    def store(self, news: Sequence[News]) -> int:
+        """Store events and telemetry as pending, all or none; returns how many older ones had to go for them."""
+        with self._database.transaction():
+            for one in news:
+                self._insert(str(uuid4()), one.kind, one.topic, one.payload)
+            return sum(self._forget_oldest(kind) for kind in {one.kind for one in news})
+
+    def _insert(self, row_id: str, kind: str, topic: str, payload: str) -> None:
+        self._database.write(
+            "INSERT INTO outbox (id, kind, topic, payload, crc32, created_ms) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO NOTHING",
+            row_id, kind, topic, payload, _checksum(payload), time.time_ns() // 1_000_000,
+        )  # fmt: skip
+
+    def _forget_oldest(self, kind: str) -> int:
+        return self._database.write(
+            "DELETE FROM outbox WHERE kind = ? AND rowid <= "
+            "(SELECT rowid FROM outbox WHERE kind = ? ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+            kind, kind, KEPT[kind],
+        )  # fmt: skip
+
+    def pending(self, limit: int = -1) -> list[Row]:
+        """Return what waits for the broker: results, then the rest, each oldest first; `limit` rows unless negative."""
+        return self._rows("pending", limit)
+
+    def refused(self) -> list[Row]:
+        """Return the results that the broker refused, oldest first."""
+        return self._rows("refused", -1)
+
+    def _rows(self, state: str, limit: int) -> list[Row]:
+        found = self._database.read(
+            # As bytes, for those of a damaged payload may be no text at all.
+            "SELECT id, kind, topic, CAST(payload AS BLOB), crc32, created_ms, refused_reason FROM outbox "
+            "WHERE state = ? ORDER BY kind <> 'result', rowid LIMIT ?",
+            state, limit,
+        )  # fmt: skip
+        return [
+            Row(row_id, kind, topic, payload.decode(errors="replace"), zlib.crc32(payload) == crc32, created_ms, reason)
+            for row_id, kind, topic, payload, crc32, created_ms, reason in found
+        ]
+
+    def delete(self, result_id: UUID | str) -> None:
+        """Forget a message, because the broker has taken it."""
+        self._database.write("DELETE FROM outbox WHERE id = ?", str(result_id))
+
+    def forget_sample(self, code: str) -> None:
+        """Forget the events and telemetry that name a sample; results are told apart by their identifier."""
+        self._database.write(
+            "DELETE FROM outbox WHERE kind <> 'result' AND instr(payload, ?)", f'"sample":{json.dumps(code)}'
+        )
+
+    def mark_refused(self, result_id: UUID | str, reason: str) -> None:
+        """Keep a result that the broker refused; it is not sent again before `resend`."""
+        self._database.write(
+            "UPDATE outbox SET state = 'refused', refused_reason = ? WHERE id = ?", reason, str(result_id)
+        )
+
+    def settle(self, answers: Mapping[str, str]) -> None:
+        """Write the answers by identifier, all or none: refused for the reason given, or taken where it is empty."""
+        with self._database.transaction():
+            for result_id, reason in answers.items():
+                if reason:
+                    self.mark_refused(result_id, reason)
+                else:
+                    self.delete(result_id)
+
+    def resend(self) -> int:
+        """Make the refused results pending again; returns how many."""
+        return self._database.write("UPDATE outbox SET state = 'pending', refused_reason = '' WHERE state = 'refused'")
+
+    def counts(self) -> OutboxCounts:
+        """Count the results that are kept."""
+        statement = "SELECT state, COUNT(*) FROM outbox WHERE kind = 'result' GROUP BY state"
+        found = dict(self._database.read(statement))
+        return OutboxCounts(found.get("pending", 0), found.get("refused", 0))
+
+
+def _checksum(payload: str) -> int:
+    return zlib.crc32(payload.encode())
+
+
+def take_over(database: Database, old: Path) -> int:
+    """Move what waits in `old`, the outbox file of version 0.2, into the database; returns how many results.
+
+    The file is then renamed to end in `.taken-over`. After a power cut in between they are taken a second time, which
+    may send a result twice with the same UUID. Raises StorageError when the file cannot be read; it stays as it is.
+    """
+    if not old.is_file():
+        return 0
+    columns = "id, topic, payload, created_ms, state, refused_reason"
+    try:
+        with closing(sqlite3.connect(old, timeout=5.0)) as connection:
+            rows = connection.execute(f"SELECT {columns} FROM outbox ORDER BY rowid").fetchall()  # noqa: S608
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{old} holds results of an earlier version that wait for the broker, and cannot be read: {error}. "
+            f"Move it aside to go on without them; `sqlite3 {old.name} .recover` shows what is in it"
+        ) from error
+    with database.transaction() as connection:
+        connection.executemany(
+            f"INSERT INTO outbox ({columns}, kind, crc32) VALUES (?, ?, ?, ?, ?, ?, 'result', ?) "  # noqa: S608
+            "ON CONFLICT (id) DO NOTHING",
+            [(*row, _checksum(row[2])) for row in rows],
+        )
+    with storage_errors(old):
+        old.rename(old.with_name(f"{old.name}.taken-over"))
+    return len(rows)

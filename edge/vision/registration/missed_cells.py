@@ -1,0 +1,63 @@
+"""Cells that a frame should show and does not: what hardly any look at a place finds is no cell to count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.types import Mask, Numbers
+from edge.vision.registration.distortion import Places
+from edge.vision.registration.point_pattern import Motion, View
+
+AROUND_UM = 25.0
+"""How far the cells lie that say whether a frame can be compared with a field in some place."""
+
+BORNE_OUT, BORNE_OUT_MIN = 0.5, 3
+"""Part of those cells that must be in both, and how many: where a picture is bent or blurred, nothing is missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """How a frame lies on a known field, to which motion carries; ids (M,): the numbers of the field's cells now."""
+
+    view: View
+    motion: Motion
+    ids: Numbers
+
+
+def absent_from(view: View, ids: Numbers, lying: list[Lying]) -> Numbers:
+    """Return the numbers of cells that the linked fields have, and that a frame with cells `ids` (N,) should show."""
+    found = [np.zeros(0, np.int64)]
+    for one in lying:
+        at = one.motion.inverse()(one.view.middle)
+        whole = _shown_whole(one.view, view, at)
+        hit = np.isin(one.ids, ids)
+        found.append(one.ids[_missed(at, whole, hit)])
+    return np.unique(np.concatenate(found))
+
+
+def absent_before(view: View, ids: Numbers, new: Mask, lying: list[Lying]) -> Numbers:
+    """Return of a frame's new cells, bool (N,), how many linked fields should have shown each: (K,) for K new ones."""
+    times = np.zeros(len(ids), np.int64)
+    for one in lying:
+        at = one.motion(view.middle)
+        whole = _shown_whole(view, one.view, at)
+        times[_missed(at, whole, np.isin(ids, one.ids)) & new] += 1
+    return times[new]
+
+
+def _shown_whole(mine: View, other: View, at: Places) -> Mask:
+    """Return which cells of a field lie wholly in another, where their middles lie at `at` (N,)."""
+    reach = (mine.high - mine.low) / 2
+    return np.asarray(other.shows(at - reach) & other.shows(at + reach) & other.shows(at), np.bool_)
+
+
+def _missed(at: Places, whole: Mask, hit: Mask) -> Mask:
+    """Return which cells (N,) that are shown whole have no match, among neighbours that have."""
+    missed = whole & ~hit
+    where, others = np.nonzero(missed)[0], np.nonzero(whole)[0]
+    near = np.abs(at[where][:, None] - at[others]) < AROUND_UM
+    hits = (near & hit[others]).sum(1)
+    missed[where] = (hits >= BORNE_OUT_MIN) & (hits >= BORNE_OUT * (near.sum(1) - 1))
+    return missed

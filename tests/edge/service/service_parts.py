@@ -1,0 +1,97 @@
+"""What the tests of the service share: the command, a configuration, and a camera that does as told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
+from edge.errors import CameraError
+from edge.storage.database import Database, database_path
+from edge.storage.outbox import Outbox
+from edge.types import Frame
+
+
+class Program:
+    """The command running, its output in files."""
+
+    def __init__(self, folder: Path, *arguments: object, **variables: str) -> None:
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("SICKLESCOPE_")}
+        environ |= {"HOME": str(folder), "COLUMNS": "400", "OMP_NUM_THREADS": "1", **variables}
+        line = [str(Path(sys.executable).with_name("sicklescope")), *map(str, arguments)]
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(line, stdout=out, stderr=err, cwd=folder, env=environ)
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text("utf-8")
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text("utf-8")
+
+    def end(self, timeout_s: float = 30) -> int:
+        try:
+            code = self.process.wait(timeout_s)
+        finally:
+            self.process.kill()
+        assert "Traceback" not in self.err, self.err
+        return code
+
+
+def configured(state: Path, port: int, camera: CameraConfig | None = None) -> Config:
+    return Config(
+        device=DeviceConfig(site="lab", device="one", state_dir=state),
+        camera=camera or CameraConfig(kind="virtual", width=320, height=240, frames=6),
+        optics=OpticsConfig(um_per_px=0.25),
+        screening=ScreeningConfig(start="at_once", stop=StopConfig(at_target=False)),
+        mqtt=MqttConfig(host="127.0.0.1", port=port, interval_s=0.05, telemetry_interval_s=0.2),
+    )
+
+
+class Scripted:
+    """A camera of plain grey frames: `script` may wait, or raise, before the frame of each index."""
+
+    name = "a scripted camera"
+
+    def __init__(self, script: Callable[[int], None], live: bool = False, frames: int = 10) -> None:
+        self.live, self.index, self.closed = live, 0, False
+        self._script, self._frames = script, frames
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def read(self) -> Frame | None:
+        self._script(self.index)
+        if self.index == self._frames:
+            return None
+        pixels = np.full((64, 64, 3), 200, np.uint8)
+        pixels.setflags(write=False)
+        self.index += 1
+        return Frame(pixels, self.index - 1, datetime.now(timezone.utc), time.monotonic(), f"#{self.index - 1}")
+
+
+def unplugged_after(frames: int) -> Callable[[int], None]:
+    def script(index: int) -> None:
+        if index == frames:
+            raise CameraError("the camera stopped giving frames")
+
+    return script
+
+
+@contextmanager
+def outbox_of(config: Config) -> Iterator[Outbox]:
+    with Database(database_path(config)) as database:
+        yield Outbox(database)

@@ -1,0 +1,1 @@
+"""Kills, power cuts, full disks and bad brokers."""

@@ -1,0 +1,52 @@
+"""What the tests of the installer share: a bundle round a program, and a Python that makes environments quickly."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+SYSTEMD = REPOSITORY / "systemd"
+
+
+def small_bundle(folder: Path, version: str, program: Mapping[str, str | Path], entry: str) -> Path:
+    """Write what `make bundle` writes, without packages.
+
+    program: what the wheel holds by name, as text or as a file to copy; entry: what the command calls.
+    """
+    (folder / "wheels").mkdir(parents=True)
+    about = f"sicklescope-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"wheels/sicklescope-{version}-py3-none-any.whl", "w") as wheel:
+        for name, content in program.items():
+            if isinstance(content, Path):
+                wheel.write(content, name)
+            else:
+                wheel.writestr(name, content)
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: sicklescope\nVersion: {version}\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/entry_points.txt", f"[console_scripts]\nsicklescope = {entry}\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    shutil.copytree(SYSTEMD, folder / "systemd")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")
+    return folder
+
+
+def lending_python(folder: Path, borrowed: Path) -> Path:
+    """Write a Python whose environments borrow the packages in a folder: their own pip would take most of the time."""
+    python = folder / "python"
+    python.write_text(
+        f"""#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
+{sys.executable} "$@" --without-pip || exit 1
+for environment; do :; done
+echo {borrowed} > "$(echo "$environment"/lib/python*/site-packages)/borrowed.pth"
+"""
+    )
+    python.chmod(0o755)
+    return python

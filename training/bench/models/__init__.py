@@ -1,0 +1,1 @@
+"""Architectures, augmentation and features of the bench; knows no data set."""

@@ -1,0 +1,233 @@
+"""What the device's own pipeline sees in labelled fields, kept so that every figure is counted from one reading."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import edge
+from edge.camera.frames import stamped
+from edge.config.model import Config, OpticsConfig, QualityConfig, ScreeningConfig
+from edge.errors import ModelError
+from edge.pipeline import Pipeline
+from edge.runtime.contract import NOVELTY_THRESHOLDS, Contract
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS, FieldReading, Floats, Pixels
+from training.data.datasets import LabelledField, read_pixels
+from training.evaluate import interventions
+from training.evaluate.predictions import ABSTAIN, FLOOR, SCORES, SECOND_LOOK, Reading, Seen
+from training.fit.classifier import restored as restored_classifier
+from training.fit.detector import restored as restored_detector
+from training.fit.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
+from training.run_folder import Progress, digest, quiet, write_text
+
+
+class TorchNetwork:
+    """Trained weights in place of an ONNX file; see edge.runtime.base.Network.
+
+    Answers to pictures are remembered until `forget`, so that a field can be read with other settings at no cost.
+    """
+
+    def __init__(self, net: Detector | Classifier, sha256: str = "", temperature: float = 1.0) -> None:
+        self.sha256, self.runtime = sha256, f"torch {torch.__version__} cpu"
+        self._outputs: tuple[str, ...]
+        self._graph: nn.Module
+        if isinstance(net, Detector):
+            role, size, thresholds = "detector", STRIDE, {"score": FLOOR}
+            classes: tuple[str, ...] = KINDS
+            self._graph, self._outputs = DetectorGraph(net).eval(), ("peaks", "sides")
+        else:
+            role, classes, size = "classifier", CLASSES, CROP_PX
+            thresholds = {"sickle": 0.5, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
+            thresholds |= dict.fromkeys(NOVELTY_THRESHOLDS, float("inf"))  # asked for, and not judged by yet
+            self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob", "novelty")
+        self.contract = Contract.model_validate(
+            {
+                "role": role, "name": f"sicklescope-{role}", "version": "0", "classes": classes, "size": size,
+                "um_per_px": CANONICAL_UM_PER_PX, "thresholds": thresholds, "temperature": temperature,
+                "graph_sha256": "",
+            }
+        )  # fmt: skip
+        self._known: dict[bytes, tuple[NDArray[np.float32], ...]] = {}
+
+    def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Run the network on those pictures of uint8 (N, H, W, 3) that it has not seen since `forget`."""
+        keys = [hashlib.blake2b(picture.tobytes() + repr(picture.shape).encode()).digest() for picture in batch]
+        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        if fresh:
+            with torch.inference_mode():
+                answer = self._graph(torch.from_numpy(np.ascontiguousarray(batch[fresh])))
+            arrays = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+            self._known |= {keys[i]: tuple(part[row] for part in arrays) for row, i in enumerate(fresh)}
+        rows = zip(*(self._known[key] for key in keys), strict=True)
+        return {name: np.stack(row) for name, row in zip(self._outputs, rows, strict=True)}
+
+    def forget(self) -> None:
+        """Forget the pictures seen."""
+        self._known.clear()
+
+    def close(self) -> None:
+        """Give memory back."""
+        self.forget()
+
+
+class Reader:
+    """One field after another through the device's pipeline, each network asked once for each picture."""
+
+    def __init__(self, detector: Path, classifier: Path) -> None:
+        self._networks = (
+            TorchNetwork(restored_detector(detector), digest(detector)),
+            TorchNetwork(restored_classifier(classifier), digest(classifier)),
+        )
+        quality, kept = QualityConfig(gate=False), ScreeningConfig(keep_border=True)
+        self._all = Pipeline(Config(quality=quality, screening=kept), self._networks)
+        self._whole = Pipeline(Config(quality=quality), self._networks)
+        self._gated = Pipeline(Config(), self._networks)
+
+    def __call__(self, key: str, pixels: Pixels) -> Reading:
+        """Read a field, uint8 (H, W, 3)."""
+        for network in self._networks:
+            network.forget()
+        found = self._read(self._all, key, pixels)
+        whole = {box.tobytes() for box in self._read(self._whole, key, pixels).boxes}
+        gated = self._read(self._gated, key, pixels).rejected
+        border = np.array([box.tobytes() not in whole for box in found.boxes], bool)
+        return Reading(
+            key,
+            (found.height, found.width),
+            found.scale.um_per_px if found.scale else None,
+            found.rejected.reason.value if found.rejected else None,
+            gated.reason.value if gated else None,
+            found.boxes,
+            found.score,
+            found.prob,
+            border,
+            found.kind,
+            found.novelty,
+        )
+
+    def crop(self, pixels: Pixels, um_per_px: float) -> Floats:
+        """Return the class probabilities (6,) of a picture of one cell; NaN where it cannot be read."""
+        for network in self._networks:
+            network.forget()
+        pipeline = Pipeline(Config(optics=OpticsConfig(um_per_px=um_per_px)), self._networks)
+        prob = pipeline.read_crop(stamped(pixels, 0, "")).prob
+        return prob[0] if len(prob) else np.full(len(CLASSES), np.nan, np.float32)
+
+    @staticmethod
+    def _read(pipeline: Pipeline, key: str, pixels: Pixels) -> FieldReading:
+        pipeline.new_sample()
+        return pipeline.read(stamped(pixels, 0, key))
+
+
+Picture = Callable[[LabelledField], Pixels]
+"""Makes the picture that is read: the file's own, or a changed one."""
+
+
+def as_taken(field: LabelledField) -> Pixels:
+    """Return the picture as it lies in the file."""
+    return read_pixels(field.path)
+
+
+def read_fields(
+    weights: tuple[Path, Path],
+    fields: Sequence[LabelledField],
+    cache: Path,
+    progress: Progress = quiet,
+    picture: Picture = as_taken,
+    workers: int = 2,
+) -> list[Seen]:
+    """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
+
+    Boxes from FLOOR are kept in the cache, those from SCORES returned.
+    A cache made with other weights, of other fields, or by other code of the device is made anew.
+    Raises ModelError, DataError, StorageError.
+    """
+    keys = [f"{f.dataset}/{f.path.parent.name}/{f.path.name}" for f in fields]
+    head = json.dumps({"detector": digest(weights[0]), "classifier": digest(weights[1]), "code": _code_digest(picture)})
+    readings = _cached(cache, head, keys)
+    if readings is None:
+        read = _read_all(weights, [(k, f) for k, f in zip(keys, fields, strict=True)], picture,
+                         lambda done: progress(cache.stem, done, len(keys)), workers)  # fmt: skip
+        lines = [reading.to_json() for reading in read]
+        write_text(cache, "\n".join([head, *lines]) + "\n")
+        readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
+    return [Seen(f, r.above(SCORES)) for f, r in zip(fields, readings, strict=True)]
+
+
+def _code_digest(picture: Picture) -> str:
+    """Return the digest of the code that reads a field, and of its limits, without comments and docstrings."""
+    root = Path(edge.__file__).parent
+    sources = [root / "pipeline.py", *sorted((root / "vision").rglob("*.py"))]
+    if picture is not as_taken:
+        sources.append(Path(interventions.__file__))
+    limits = QualityConfig().model_dump_json()
+    return hashlib.sha256("".join([limits, *(_bare(path) for path in sources)]).encode()).hexdigest()
+
+
+def _bare(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+
+
+def _cached(cache: Path, head: str, keys: list[str]) -> list[Reading] | None:
+    if not cache.is_file():
+        return None
+    lines = cache.read_text(encoding="utf-8").splitlines()
+    if not lines or lines[0] != head:
+        return None
+    try:
+        readings = [Reading.from_json(line) for line in lines[1:]]
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{cache} cannot be read: {error}. Delete it, and it is made anew") from error
+    return readings if [r.key for r in readings] == keys else None
+
+
+def _read_all(
+    weights: tuple[Path, Path],
+    fields: Sequence[tuple[str, LabelledField]],
+    picture: Picture,
+    done: Callable[[int], None],
+    workers: int,
+) -> list[Reading]:
+    readers: SimpleQueue[Reader] = SimpleQueue()
+    for _ in range(workers):
+        readers.put(Reader(*weights))
+
+    def read(item: tuple[str, LabelledField]) -> Reading:
+        reader = readers.get()
+        try:
+            return reader(item[0], picture(item[1]))
+        finally:
+            readers.put(reader)
+
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(read, item) for item in fields]
+        try:
+            return [_counted(job.result(), i + 1, done) for i, job in enumerate(jobs)]
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            raise
+
+
+def _counted(reading: Reading, n: int, done: Callable[[int], None]) -> Reading:
+    done(n)
+    return reading
