@@ -16,7 +16,7 @@ from edge.runtime.registry import open_network
 from edge.screening.cell_registry import Census
 from edge.types import (
     CANONICAL_UM_PER_PX,
-    UNSAID,
+    KIND_UNKNOWN,
     Cells,
     Change,
     Field,
@@ -34,7 +34,7 @@ from edge.types import (
     unread,
 )
 from edge.vision import quality
-from edge.vision.classify import CellClassifier, Looks
+from edge.vision.classify import CellClassifier, LazyClassification
 from edge.vision.detect import CellDetector
 from edge.vision.field_mask import visible_part
 from edge.vision.flat_field import Optics
@@ -169,7 +169,7 @@ class Pipeline:
             chance, label, report.change = self._once(looks, whole, placed)
             return report.read(field, cells, whole, chance, label, looks.novelty)
 
-    def _once(self, looks: Looks, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
+    def _once(self, looks: LazyClassification, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
         """Classify the whole cells that are not known yet; of every cell is told what all looks at it come to."""
         looked = whole & ~self._census.known(placed)
         change = self._census.take(placed, whole, looked, looks.prob(looked))
@@ -192,7 +192,7 @@ class Pipeline:
             field = canonical_field(frame.pixels, None, (0, 0), report.scale)
         with report.stage("classify"):
             h, w = field.pixels.shape[:2]
-            box, unsaid = np.array([[0, 0, w, h]], np.float32), np.array([UNSAID], np.int8)
+            box, unsaid = np.array([[0, 0, w, h]], np.float32), np.array([KIND_UNKNOWN], np.int8)
             cells = Cells(box, np.ones(1, np.float32), np.zeros(1, bool), unsaid)
             looks, whole = self._classify.looks(field, cells), np.ones(1, bool)
             return report.read(field, cells, whole, *self._classify.told(looks.prob(whole)), looks.novelty)

@@ -26,7 +26,7 @@ RED_CELLS = ("normal", "sickle", "other")
 KINDS = ("rbc", "wbc", "platelet")
 """What the detector tells apart, in the order of its peaks."""
 
-UNSAID = -1
+KIND_UNKNOWN = -1
 """Kind of a cell that no detector has seen."""
 
 ABSTAINED = -1
@@ -137,7 +137,7 @@ class Cells:
 
     boxes: float32 (N, 4) as x0, y0, x1, y1 in canonical pixels; score: float32 (N,) in 0–1; border: bool (N,), True
     where the cell is cut by the edge of the image or of the eyepiece's disc; kind: int8 (N,), what the detector takes
-    it for: an index into KINDS, or UNSAID.
+    it for: an index into KINDS, or KIND_UNKNOWN.
     """
 
     boxes: Floats

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.types import CELLS_KEPT, CLASSES, Change, Exclusion, Floats, Labels, Mask, Numbers, Placement
 
-LOOKS = 4
+MAX_OBSERVATIONS = 4
 """A cell that was classified so often is known: further looks at it are much like those before, and cost the most
 time.
 """
@@ -47,7 +47,7 @@ class Census:
 
     def known(self, placement: Placement) -> Mask:
         """Return bool (N,): the cells of a frame that need no further look."""
-        looks: Mask = self._looks[placement.ids % CELLS_KEPT] >= LOOKS
+        looks: Mask = self._looks[placement.ids % CELLS_KEPT] >= MAX_OBSERVATIONS
         oldest = placement.numbered_before + placement.found - CELLS_KEPT
         return looks & (placement.ids >= max(0, oldest)) & (placement.ids < placement.numbered_before)
 

@@ -155,12 +155,12 @@ class Service:
             what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
             self._heartbeat.ready(f"{what} from {camera.name}")
             if config.mqtt.enabled:
-                self._heartbeat.expect("sender", SENDER_S)
+                self._heartbeat.register("sender", SENDER_S)
             if camera.live:
-                self._heartbeat.expect("capture", config.camera.read_timeout_s + CAPTURE_S)
+                self._heartbeat.register("capture", config.camera.read_timeout_s + CAPTURE_S)
             fault = self._read(desk, mailbox, camera.live)
             mailbox.end()
-            self._heartbeat.excuse("capture")
+            self._heartbeat.unregister("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(desk, outbox, mailbox, fault)
 
@@ -174,7 +174,7 @@ class Service:
 
     def _alive(self, remote: Remote | None) -> None:
         """Note that the sender lives, and see to what has to be done now and then."""
-        self._heartbeat.came("sender")
+        self._heartbeat.beat("sender")
         if remote is not None:
             remote.turn()
 
@@ -194,7 +194,7 @@ class Service:
             if self.sample is not None and desk.scan is None:
                 desk.start(self.sample, "run")
             while not (self._stopping or mailbox.ended or (self.sample is not None and desk.scan is None)):
-                self._heartbeat.turn()
+                self._heartbeat.tick()
                 self.orders.work_off(desk.do)
                 self._look_after(desk, mailbox)
                 if desk.scan is None and not live:
@@ -202,7 +202,7 @@ class Service:
                     continue
                 item = mailbox.take(POLL_S)
                 if item is not None:
-                    self._heartbeat.came("capture")
+                    self._heartbeat.beat("capture")
                     desk.show(item)
                 if item is not None and desk.scan is not None:
                     desk.read(desk.scan, item)
@@ -229,7 +229,7 @@ class Service:
         """Expect no frame of a camera that is being looked for, but that the looking ends: with opening and a read."""
         camera = self.config.camera
         looks_s = camera.reconnect_s + camera.read_timeout_s if notice.code == "camera_lost" else 0.0
-        self._heartbeat.expect("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
+        self._heartbeat.register("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
         self._heartbeat.status(notice.text)
 
     def _finish(self, desk: Desk, outbox: Outbox, mailbox: Mailbox, fault: EdgeError | None) -> Outcome | None:

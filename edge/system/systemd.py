@@ -55,20 +55,20 @@ class Heartbeat:
         """Say that the service is about to end."""
         self._say("STOPPING=1")
 
-    def expect(self, part: str, within_s: float) -> None:
+    def register(self, part: str, within_s: float) -> None:
         """From now on, `turn` is silent when `part` was not heard of for so long."""
         self._heard_s[part] = self._monotonic()
         self._limit_s[part] = within_s
 
-    def excuse(self, part: str) -> None:
+    def unregister(self, part: str) -> None:
         """Expect nothing more of `part`: it has ended, or has honestly nothing to do."""
         self._limit_s.pop(part, None)
 
-    def came(self, part: str) -> None:
+    def beat(self, part: str) -> None:
         """Take note that `part` showed a sign of life."""
         self._heard_s[part] = self._monotonic()
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         """Tell systemd that the loop went round once more, unless a part has fallen silent."""
         now = self._monotonic()
         if now - self._told_s < self._every_s:

@@ -23,13 +23,13 @@ FAMILIAR_MIN = 8
 
 SICKLE = CLASSES.index("sickle")
 
-AGREEMENT = np.array(
+DETECTOR_CLASSIFIER_PRIOR = np.array(
     [
         # normal, sickle, other, wbc, platelet, artefact
         [1, 1, 1, 1 / 20, 1 / 3, 1],  # rbc
         [1 / 20, 1 / 20, 1 / 20, 1, 1 / 20, 1 / 3],  # wbc
         [1 / 3, 1 / 3, 1 / 3, 1 / 3, 1, 1],  # platelet
-        [1, 1, 1, 1, 1, 1],  # UNSAID
+        [1, 1, 1, 1, 1, 1],  # KIND_UNKNOWN
     ],
     np.float32,
 )
@@ -66,7 +66,7 @@ def called(prob: Floats, sickle: float, abstain: float) -> Labels:
 
 def agreed(prob: Floats, kind: Labels) -> Floats:
     """Return probabilities (N, 6) with the detector's kinds (N,) taken into account; a row without any stays 0."""
-    together = prob * AGREEMENT[kind]
+    together = prob * DETECTOR_CLASSIFIER_PRIOR[kind]
     share: Floats = together / np.maximum(1e-12, together.sum(1, keepdims=True))
     return share
 
@@ -116,14 +116,14 @@ class CellClassifier:
         # A classifier that cannot tell what it never saw sets no limit, and nothing is asked of it.
         self._novelty_cell, self._novelty_field = thresholds.get("novelty_cell"), thresholds.get("novelty_field")
 
-    def looks(self, field: Field, cells: Cells) -> Looks:
+    def looks(self, field: Field, cells: Cells) -> LazyClassification:
         """Begin to look at the cells of a field."""
 
         def named(which: Mask) -> tuple[Floats, Floats]:
             prob, novelty = self._named(crops(field.pixels, cells.boxes[which], self._side))
             return agreed(prob, cells.kind[which]), novelty
 
-        return Looks(named, len(cells), self._novelty_field)
+        return LazyClassification(named, len(cells), self._novelty_field)
 
     def __call__(self, field: Field, cells: Cells) -> tuple[Floats, Labels]:
         """Return probabilities float32 (N, 6) and labels int8 (N,) of the cells of a field."""
@@ -165,7 +165,7 @@ class CellClassifier:
         return prob, novelty
 
 
-class Looks:
+class LazyClassification:
     """The looks at the cells of one field: each cell is classified when it is asked for, and at most once."""
 
     def __init__(self, named: Callable[[Mask], tuple[Floats, Floats]], cells: int, novelty_field: float | None) -> None:

@@ -18,7 +18,7 @@ from edge.camera.virtual.slide import SlideSpec, VirtualCell
 from edge.camera.virtual.specimen import serpentine
 from edge.config.model import Config, ModelsConfig, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.pipeline import Pipeline
-from edge.screening.cell_registry import LOOKS
+from edge.screening.cell_registry import MAX_OBSERVATIONS
 from edge.screening.tally import Tally
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
 from edge.vision.registration.registrar import Registrar
@@ -332,12 +332,12 @@ def test_what_the_stage_says_reaches_the_registration_in_micrometres(
 def test_a_view_that_stands_still_is_classified_a_few_times_and_then_no_more(pipeline: Pipeline) -> None:
     frame = slide(seed=1)
     pipeline.new_sample(each_cell_once=True)
-    readings = [pipeline.read(frame) for _ in range(LOOKS + 2)]
+    readings = [pipeline.read(frame) for _ in range(MAX_OBSERVATIONS + 2)]
     tally = Tally()
     for reading in readings:
         tally.add(reading)
     assert np.array_equal(readings[-1].label, readings[0].label)
     assert readings[-1].prob == pytest.approx(readings[0].prob, abs=1e-5)
     assert sum(tally.counts().by_class.values()) == (readings[0].label != ABSTAINED).sum()
-    assert tally.counts().fields_repeated == LOOKS + 1
+    assert tally.counts().fields_repeated == MAX_OBSERVATIONS + 1
     assert readings[-1].stage_ms["classify"] < 0.2 * readings[1].stage_ms["classify"]

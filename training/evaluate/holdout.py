@@ -19,7 +19,7 @@ from training.evaluate.predict import Reader
 from training.evaluate.predictions import ABSTAIN, SICKLE
 from training.run_folder import Progress, RunDir, quiet, write_text
 
-HEAD = """# Looks at erythrocytes_idb1
+HEAD = """# LazyClassification at erythrocytes_idb1
 
 The set judges the shipped pair once everything is frozen. Each look is a line here, whatever it showed: first in
 colour, then in grey.

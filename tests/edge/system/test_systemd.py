@@ -45,19 +45,19 @@ def test_what_systemd_asks_is_read_from_the_environment(tmp_path: Path) -> None:
 def test_it_says_that_it_lives_while_every_part_is_heard_of(ear: Ear) -> None:
     clock = Clock()
     heartbeat = Heartbeat(Supervisor(ear.address, watchdog_s=30.0), clock)
-    heartbeat.expect("capture", 5.0)
+    heartbeat.register("capture", 5.0)
     for _ in range(6):
         clock.now_s += 5
-        heartbeat.came("capture")
-        heartbeat.turn()
+        heartbeat.beat("capture")
+        heartbeat.tick()
     wait_for(lambda: len(ear.all("WATCHDOG")) == 3)
     clock.now_s += 10
-    heartbeat.turn()
+    heartbeat.tick()
     wait_for(lambda: ear.all("STATUS") == ["capture silent for 10 s"])
     assert len(ear.all("WATCHDOG")) == 3
-    heartbeat.excuse("capture")
+    heartbeat.unregister("capture")
     clock.now_s += 10
-    heartbeat.turn()
+    heartbeat.tick()
     wait_for(lambda: len(ear.all("WATCHDOG")) == 4)
 
 

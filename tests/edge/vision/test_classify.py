@@ -15,7 +15,7 @@ from edge.camera.virtual.slide import SlideSpec
 from edge.config.model import ModelsConfig
 from edge.runtime.base import Network
 from edge.runtime.registry import open_network
-from edge.types import ABSTAINED, CLASSES, UNSAID, Cells, Field, Floats, Pixels
+from edge.types import ABSTAINED, CLASSES, KIND_UNKNOWN, Cells, Field, Floats, Pixels
 from edge.vision import classify
 from edge.vision.classify import SICKLE, CellClassifier, agreed, called, chances, crops
 
@@ -160,14 +160,14 @@ def network() -> Iterator[Network]:
     opened.close()
 
 
-def unsaid(boxes: Floats, kind: int = UNSAID) -> Cells:
+def unsaid(boxes: Floats, kind: int = KIND_UNKNOWN) -> Cells:
     n = len(boxes)
     return Cells(boxes, np.ones(n, np.float32), np.zeros(n, bool), np.full(n, kind, np.int8))
 
 
 def test_the_detectors_kind_decides_where_the_classifier_wavers(network: Network) -> None:
     prob = np.array([[0.3, 0.1, 0.1, 0.4, 0.05, 0.05], [0.02, 0.95, 0.02, 0.01, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32)
-    as_red, as_white, as_nothing = (agreed(prob, np.full(3, kind, np.int8)) for kind in (0, 1, UNSAID))
+    as_red, as_white, as_nothing = (agreed(prob, np.full(3, kind, np.int8)) for kind in (0, 1, KIND_UNKNOWN))
     assert as_red[0].argmax() == 0
     assert as_white[0].argmax() == CLASSES.index("wbc")
     assert as_red[1, SICKLE] == pytest.approx(0.96, abs=0.01)
