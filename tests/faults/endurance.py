@@ -1,4 +1,4 @@
-"""A device that reads a day of frames: `python -m tests.faults.endurance STATE PORT FRAMES HOUR` prints figures as JSON.
+"""A device that reads a day of frames: `python -m tests.faults.endurance STATE PORT FRAMES HOUR` prints JSON.
 
 Networks and camera are drawn (drawn.py); all else is as it ships.
 """
