@@ -17,7 +17,7 @@ from edge.batch.annotate import Gallery, annotated, jpeg
 from edge.batch.records import CSV_COLUMNS, FieldRecord, ScaleRecord, Summary, csv_rows, field_record
 from edge.batch.report import REJECTED_SHOWN, render
 from edge.errors import InputError, StorageError
-from edge.screening.tally import Tally
+from edge.screening.accumulator import Accumulator
 from edge.system.atomic_files import ASIDE, move, storage_errors
 from edge.types import FieldReading, Pixels, Scale
 
@@ -35,11 +35,10 @@ class Book:
     Each method raises StorageError, naming `out_dir`, when the disk will not take what is written.
     """
 
-    def __init__(self, unfinished: Path, out_dir: Path, annotate: bool) -> None:
-        self.tally = Tally()
+    def __init__(self, unfinished: Path, out_dir: Path, annotate: bool, accumulator: Accumulator) -> None:
+        self.accumulator = accumulator
         self.fields = 0
         self.readable = 0
-        self.flags: set[str] = set()
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
         self._gallery = Gallery()
         self._scales: list[Scale] = []
@@ -69,8 +68,7 @@ class Book:
     def add(self, reading: FieldReading, pixels: Pixels | None) -> None:
         """Count and write one reading; pixels are the given image's, None where there is none."""
         record = field_record(reading)
-        self.tally.add(reading)
-        self.flags.update(reading.flags)
+        self.accumulator.add(reading)
         self.fields += 1
         with storage_errors(self._out_dir):
             self._lines.write(record.model_dump_json(by_alias=True) + "\n")

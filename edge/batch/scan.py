@@ -33,7 +33,8 @@ from edge.config.model import Config, OpticsConfig
 from edge.errors import CameraError, ConfigError, InputError
 from edge.pipeline import Pipeline
 from edge.runtime.base import Network
-from edge.screening.verdict import RESEARCH_USE, assess
+from edge.screening.accumulator import Accumulator
+from edge.screening.verdict import RESEARCH_USE, VerdictRules
 from edge.system.atomic_files import aside
 from edge.types import FieldReading, Pixels, Reason, Rejection, unread
 
@@ -72,7 +73,7 @@ def scan(
     refuse_others_files(out_dir)
     begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
     with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
-        with Book(unfinished, out_dir, annotate) as book:
+        with Book(unfinished, out_dir, annotate, _accumulator(pipeline)) as book:
             done = _read_all(pipeline, inputs, cells, one_sample, book, stop, progress)
         summary = Summary(
             schema_version=1,
@@ -83,7 +84,7 @@ def scan(
             seconds=round(time.monotonic() - begun_s, 3),
             inputs=len(inputs),
             inputs_done=done,
-            **_counted(book, pipeline),
+            **_counted(book.accumulator),
             scale=book.scale(),
             models={"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)},
             settings={
@@ -210,17 +211,14 @@ def _ctrl_c_asks() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _counted(book: Book, pipeline: Pipeline) -> dict[str, Any]:
+def _accumulator(pipeline: Pipeline) -> Accumulator:
+    screening, limit_of_blank = pipeline.config.screening, pipeline.classifier.contract.limit_of_blank
+    return Accumulator(VerdictRules(screening.min_red_cells, screening.target_red_cells, limit_of_blank))
+
+
+def _counted(accumulator: Accumulator) -> dict[str, Any]:
     """Return the keys of `Summary` that come from the counts."""
-    counts, scale, screening = book.tally.counts(), book.scale(), pipeline.config.screening
-    verdict = assess(
-        counts,
-        min_red_cells=screening.min_red_cells,
-        target_red_cells=screening.target_red_cells,
-        limit_of_blank=pipeline.classifier.contract.limit_of_blank,
-        scale_estimated=scale is not None and not {"estimated", "locked"}.isdisjoint(scale.sources),
-        flags=book.flags,
-    )
+    counts, verdict = accumulator.counts(), accumulator.verdict()
     return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection
 from edge.config.model import Config
 from edge.publish.composer import Period
 from edge.publish.messages import Result
-from edge.screening.tally import Tally
-from edge.screening.verdict import FLAGS, assess
+from edge.screening.accumulator import Accumulator
+from edge.screening.verdict import FLAGS, VerdictRules
 from edge.types import CLASSES, Counts, Exclusion, FieldReading, Frame, Reason, Scale, Verdict
 
-CONTROL_FLAGS = ("control_failed", "control_overdue")
+CONTROL_FLAGS = frozenset({"control_failed", "control_overdue"})
 """Flags for which a result is withheld where the configuration says so."""
 
 
@@ -33,43 +33,40 @@ class Sample:
         """
         self.code = code
         self.frames = before.fields_read + before.fields_rejected if before else 0
-        self.scale = _scale(before) if before else None
-        self._config = config
-        self._limit_of_blank = limit_of_blank
-        self._tally = Tally(counts_of(before) if before else None)
-        self._flags = set(before.flags.split(",")) & FLAGS_OF_READINGS if before else set(flags)
+        raised = set(before.flags.split(",")) & FLAGS_OF_READINGS if before else set(flags)
         if before and before.interruptions:
-            self._flags.add("interrupted")
+            raised.add("interrupted")
+        screening = config.screening
+        rules = VerdictRules(
+            screening.min_red_cells, screening.target_red_cells, limit_of_blank,
+            CONTROL_FLAGS if config.control.enforce == "withhold" else frozenset(),
+        )  # fmt: skip
+        counts, scale = (counts_of(before), _scale(before)) if before else (None, None)
+        self._accumulator = Accumulator(rules, counts, scale, raised)
         self._before = before if self.frames else None
         self._began: tuple[float, float] | None = None
         self._last = (time.time(), time.monotonic())
 
     def add(self, reading: FieldReading, frame: Frame | None) -> None:
         """Count a reading of a frame, or of a file that never became one."""
-        self._tally.add(reading)
-        self._flags.update(reading.flags)
+        self._accumulator.add(reading)
         self.frames += 1
-        if reading.rejected is None and reading.scale is not None:
-            self.scale = reading.scale
         if frame is not None:
             self._last = (frame.captured_at.timestamp(), frame.monotonic_s)
             self._began = self._began or self._last
 
     def counts(self) -> Counts:
         """Return the counts so far; raises TallyError when they do not add up."""
-        return self._tally.counts()
+        return self._accumulator.counts()
 
     def verdict(self) -> Verdict:
         """Return what the counts so far allow to be said."""
-        return assess(
-            self.counts(),
-            min_red_cells=self._config.screening.min_red_cells,
-            target_red_cells=self._config.screening.target_red_cells,
-            limit_of_blank=self._limit_of_blank,
-            scale_estimated=self.scale is not None and self.scale.source in ("estimated", "locked"),
-            flags=self._flags,
-            withhold=CONTROL_FLAGS if self._config.control.enforce == "withhold" else (),
-        )
+        return self._accumulator.verdict()
+
+    @property
+    def scale(self) -> Scale | None:
+        """The scale of the last field that was read, or None when there was none."""
+        return self._accumulator.scale
 
     def period(self) -> Period:
         """Return when the sample was read; the duration is of scanning, without what lay between."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
 
@@ -58,37 +58,45 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return low, high
 
 
-def assess(
-    counts: Counts,
-    *,
-    min_red_cells: int,
-    target_red_cells: int,
-    limit_of_blank: float | None,
-    scale_estimated: bool = False,
-    flags: Collection[str] = (),
-    withhold: Collection[str] = (),
-) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class VerdictRules:
+    """What a verdict is made by.
+
+    Attributes:
+        min_red_cells: red cells below which the verdict is `insufficient`.
+        target_red_cells: red cells that are the aim.
+        limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
+        withhold: flags for which the counts are not to be used, beside `unfamiliar`.
+    """
+
+    min_red_cells: int
+    target_red_cells: int
+    limit_of_blank: float | None
+    withhold: frozenset[str] = frozenset()
+
+
+def assess(counts: Counts, rules: VerdictRules, flags: Collection[str] = ()) -> Verdict:
     """Return what the counts allow to be said.
 
-    limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
-    scale_estimated: what the caller knows of how the counts were made; it becomes a flag. flags: those of FLAGS that
-    the caller raises, such as those that the readings carry. withhold: flags for which the counts are not to be used,
-    beside `unfamiliar`.
+    Args:
+        counts: what was counted in a sample.
+        rules: the limits of the verdict.
+        flags: those of FLAGS that do not follow from the counts, such as those of the readings.
     """
     strange = sum(counts.rejected.get(reason.value, 0) for reason in (Reason.UNFAMILIAR, Reason.MAGNIFICATION))
     red, sickle = counts.red_cells, counts.by_class["sickle"]
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
-    insufficient = red < min_red_cells
+    insufficient = red < rules.min_red_cells
     low, high = wilson(sickle, red) if red else (None, None)
-    above_blank = None if insufficient or limit_of_blank is None or low is None else low > limit_of_blank
+    blank = rules.limit_of_blank
+    above_blank = None if insufficient or blank is None or low is None else low > blank
     raised = {
         "insufficient": insufficient,
         "unfamiliar": strange > counts.fields_read,
-        "below_target": min_red_cells <= red < target_red_cells,
-        "no_limit_of_blank": limit_of_blank is None,
+        "below_target": rules.min_red_cells <= red < rules.target_red_cells,
+        "no_limit_of_blank": blank is None,
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
         "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),
-        "scale_estimated": scale_estimated,
     } | dict.fromkeys(flags, True)
     verdict = Verdict(
         status="insufficient" if insufficient else "reported",
@@ -99,12 +107,12 @@ def assess(
         high=high,
         fraction_if_none=sickle / (red + abstained) if red + abstained else None,
         fraction_if_all=(sickle + abstained) / (red + abstained) if red + abstained else None,
-        limit_of_blank=limit_of_blank,
+        limit_of_blank=blank,
         above_blank=above_blank,
         flags=tuple(name for name in FLAGS if raised.get(name)),
-        text=_text(sickle, red, low, high, min_red_cells),
+        text=_text(sickle, red, low, high, rules.min_red_cells),
     )
-    causes = [flag for flag in verdict.flags if flag in {"unfamiliar", *withhold}]
+    causes = [flag for flag in verdict.flags if flag in {"unfamiliar", *rules.withhold}]
     return _withheld(verdict, causes) if causes else verdict
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isclose, sqrt
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.screening.verdict import FLAGS, assess, wilson
+from edge.screening.verdict import FLAGS, VerdictRules, assess, wilson
 from edge.types import CLASSES, Counts, Verdict
 
 PROPORTIONS = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -21,8 +22,10 @@ def counts(normal: int = 0, sickle: int = 0, other: int = 0, abstained: int = 0,
     return Counts(by_class, {"border": 7, "abstained": abstained}, {}, sum(by_class.values()) + abstained + 7, 1, 0.1)
 
 
-def verdict(counted: Counts, limit_of_blank: float | None = 0.004, **known: Any) -> Verdict:
-    return assess(counted, min_red_cells=500, target_red_cells=1000, limit_of_blank=limit_of_blank, **known)
+def verdict(
+    counted: Counts, limit_of_blank: float | None = 0.004, flags: Sequence[str] = (), withhold: Sequence[str] = ()
+) -> Verdict:
+    return assess(counted, VerdictRules(500, 1000, limit_of_blank, frozenset(withhold)), flags)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_abstained_cells_bound_the_fraction(normal: int, sickle: int, abstained:
         (counts(normal=900), {}, "below_target"),
         (counts(normal=1000, abstained=112), {}, "many_abstained"),
         (counts(normal=1000), {"limit_of_blank": None}, "no_limit_of_blank"),
-        (counts(normal=1000), {"scale_estimated": True}, "scale_estimated"),
+        (counts(normal=1000), {"flags": ["scale_estimated"]}, "scale_estimated"),
     ],
 )
 def test_each_flag_is_raised_by_its_cause_alone(counted: Counts, known: dict[str, Any], flag: str) -> None:
