@@ -32,10 +32,11 @@ from edge.camera.image_files import read_image
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.pipeline import Pipeline
-from edge.publish.composer import Composer, Models
-from edge.sample.accumulator import Sample
-from edge.sample.lifecycle import Samples
-from edge.sample.session import Reader
+from edge.publish.composer import Composer
+from edge.sample.lifecycle import Lifecycle
+from edge.sample.session import SessionFactory
+from edge.screening.accumulator import Accumulator
+from edge.screening.verdict import VerdictRules
 from edge.service.reporter import resident_mb
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
@@ -137,27 +138,27 @@ def storing(pipeline: Pipeline, frames: int) -> dict[str, float]:
             Database(database_path(config)) as database,
             VirtualCamera(CameraConfig(kind="virtual", frames=frames)) as camera,
         ):
-            composer, models = Composer(config.device), Models.of(pipeline.detector, pipeline.classifier)
-            samples = Samples(config, database, composer)
-            scan = Reader(config, samples, composer, models, camera.name).begin("benchmark", "benchmark")
-            unkept = Sample(config, "benchmark", None)
+            lifecycle = Lifecycle(config, database, Composer(config.device))
+            sessions = SessionFactory(config, lifecycle, pipeline.detector, pipeline.classifier, camera.name)
+            session = sessions.begin("benchmark", "benchmark")
+            unkept = Accumulator(VerdictRules(500, 1000, None))
             pipeline.new_sample(each_cell_once=True)
             counted, kept = [], []
             for frame in iter(camera.read, None):
                 reading = pipeline.read(frame)
                 begun = time.perf_counter()
-                unkept.add(reading, frame)
+                unkept.add(reading)
                 counted.append((time.perf_counter() - begun) * 1e3)
                 begun = time.perf_counter()
-                scan.add(reading, frame)
+                session.add(reading, frame)
                 kept.append((time.perf_counter() - begun) * 1e3)
             begun = time.perf_counter()
-            scan.end("")
+            session.end("")
             end_ms = (time.perf_counter() - begun) * 1e3
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
     return {
         "frames": len(kept),
-        "cells": scan.sample.counts().cells_seen,
+        "cells": session.counts().cells_seen,
         "without_ms": round(float(np.mean(counted)), 3),
         "with_ms": round(float(np.mean(kept)), 3),
         "with_median_ms": quantile(kept, 50),

@@ -1,4 +1,4 @@
-"""Commands over MQTT: only from who knows the device's secret, for this device, soon, and once.
+"""Authentication of commands over MQTT: HMAC challenge and response, of single use.
 
 No clock is needed. The device publishes a challenge, 128 random bits, in its birth; a command carries it with
 HMAC-SHA256 (RFC 2104) over topic, challenge and order. A challenge that was used, or is old, opens nothing more.
@@ -38,8 +38,8 @@ def sign(secret: str, topic: str, challenge: str, order: str) -> str:
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-class Gate:
-    """Lets commands in. Any thread may call it; the clock is given by a test, seconds."""
+class Authenticator:
+    """Authenticates commands. Any thread may call it; the clock is given by a test, seconds."""
 
     def __init__(self, secret: str, topic: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.topic = topic
@@ -58,7 +58,7 @@ class Gate:
                 self._renew()
             return old
 
-    def open(self, payload: bytes) -> str:
+    def authenticate(self, payload: bytes) -> str:
         """Return the order of a command, which uses the challenge up; raises CommandError for all that is not one."""
         if len(payload) > LONGEST_BYTES:
             raise CommandError(f"the command has {len(payload)} bytes; at most {LONGEST_BYTES} are read")

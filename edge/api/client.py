@@ -11,7 +11,8 @@ from typing import Any
 from edge import errors
 from edge.api.unix_socket import short
 from edge.errors import CommandError, EdgeError
-from edge.sample.commands import ANSWER_S, Order
+from edge.sample.command_queue import ANSWER_S
+from edge.sample.commands import Command
 
 
 class NotRunningError(EdgeError):
@@ -32,9 +33,9 @@ class _Connection(HTTPConnection):
             self.sock.connect(path)
 
 
-def ask(folder: Path, order: Order) -> dict[str, Any]:
+def ask(folder: Path, command: Command) -> dict[str, Any]:
     """Have the service do something; raises NotRunningError, or the error that it answers."""
-    return _call(folder, "POST", "command", order.model_dump_json())
+    return _call(folder, "POST", "command", command.model_dump_json())
 
 
 def state(folder: Path) -> dict[str, Any]:

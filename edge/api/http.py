@@ -17,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge.errors import CommandError, EdgeError, SampleError, StorageError
-from edge.sample.commands import LONGEST_BYTES, Orders, parse
-from edge.sample.lifecycle import Samples
+from edge.sample.command_queue import CommandQueue
+from edge.sample.commands import LONGEST_BYTES, parse
+from edge.sample.lifecycle import Lifecycle
 from edge.sample.store import StoredSample
 from edge.types import Frame
 
@@ -32,10 +33,10 @@ _CODES = ((CommandError, 400), (SampleError, 409), (StorageError, 507))
 
 
 def application(
-    samples: Samples, orders: Orders, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
+    lifecycle: Lifecycle, commands: CommandQueue, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
 ) -> Starlette:
     """Return the API; `state` and `frame` give what is going on and the camera's newest picture, from any thread."""
-    api = _Api(samples, orders, state, frame)
+    api = _Api(lifecycle, commands, state, frame)
     routes = [
         Route("/api/v1/state", api.state),
         Route("/api/v1/frame.jpg", api.frame),
@@ -67,9 +68,13 @@ class _Api:
     """The endpoints; those that read the database run in threads of the server."""
 
     def __init__(
-        self, samples: Samples, orders: Orders, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
+        self,
+        lifecycle: Lifecycle,
+        commands: CommandQueue,
+        state: Callable[[], dict[str, Any]],
+        frame: Callable[[], Frame | None],
     ) -> None:
-        self._samples, self._orders, self._state, self._frame = samples, orders, state, frame
+        self._lifecycle, self._commands, self._state, self._frame = lifecycle, commands, state, frame
 
     def state(self, _: Request) -> Response:
         return JSONResponse(self._state())
@@ -90,31 +95,31 @@ class _Api:
             body += part
             if len(body) > LONGEST_BYTES:
                 break
-        return JSONResponse(await run_in_threadpool(self._orders.ask, parse(body)))
+        return JSONResponse(await run_in_threadpool(self._commands.ask, parse(body)))
 
     def samples(self, request: Request) -> Response:
-        found = self._samples.store.newest(_number(request, "limit", 50))
+        found = self._lifecycle.store.newest(_number(request, "limit", 50))
         return JSONResponse({"samples": [_brief(sample) for sample in found]})
 
     def sample(self, request: Request) -> Response:
-        return JSONResponse(self._samples.described(self._named(request)))
+        return JSONResponse(self._lifecycle.described(self._named(request)))
 
     def cells(self, request: Request) -> Response:
         query = request.query_params
-        cells = self._samples.store.cells(
+        cells = self._lifecycle.store.cells(
             self._named(request).id, query.get("class"), _number(request, "offset", 0), _number(request, "limit", 100)
         )
         return JSONResponse({"cells": [asdict(cell) for cell in cells]})
 
     def crop(self, request: Request) -> Response:
-        jpeg = self._samples.store.crop(self._named(request).id, request.path_params["number"])
+        jpeg = self._lifecycle.store.crop(self._named(request).id, request.path_params["number"])
         if jpeg is None:
             raise HTTPException(404, "no picture of this cell is kept")
         return Response(jpeg, media_type="image/jpeg")
 
     def _named(self, request: Request) -> StoredSample:
         try:
-            return self._samples.store.find(request.path_params["name"])
+            return self._lifecycle.store.find(request.path_params["name"])
         except SampleError as error:
             raise HTTPException(404, str(error)) from error
 

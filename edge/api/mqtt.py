@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future
 
-from edge.api.authentication import Gate
+from edge.api.authentication import Authenticator
 from edge.errors import CommandError, EdgeError
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
-from edge.sample.commands import Answer, Discard, Orders, Reopen, Start, Stop, parse
+from edge.sample.command_queue import CommandQueue
+from edge.sample.commands import Answer, Discard, Reopen, Start, Stop, parse
 
 log = logging.getLogger(__name__)
 
@@ -18,35 +19,35 @@ REMOTE = (Start, Stop, Discard, Reopen)
 
 
 class Remote:
-    """Between the broker and the orders of a service; `publisher` is set when there is one."""
+    """Between the broker and the commands of a service; `publisher` is set when there is one."""
 
-    def __init__(self, gate: Gate, orders: Orders, composer: Composer) -> None:
+    def __init__(self, authenticator: Authenticator, commands: CommandQueue, composer: Composer) -> None:
         self.publisher: Publisher | None = None
-        self.gate = gate
-        self._orders, self._composer = orders, composer
+        self.authenticator = authenticator
+        self._commands, self._composer = commands, composer
 
     def heard(self, payload: bytes) -> None:
         """Take a command in; called by paho's thread, and returns at once."""
         try:
-            text = self.gate.open(payload)
+            text = self.authenticator.authenticate(payload)
         except CommandError as error:
             # Not answered: whoever does not know the secret is not told more, and cannot make the device talk.
             log.warning("%s", error)
             return
         self._announce()
         try:
-            order = parse(text.encode())
-            if not isinstance(order, REMOTE):
-                raise CommandError(f"{order.command} is not done over MQTT, but at the device")
+            command = parse(text.encode())
+            if not isinstance(command, REMOTE):
+                raise CommandError(f"{command.command} is not done over MQTT, but at the device")
         except CommandError as error:
             self._reply("", None, error)
             return
-        name = order.command
-        self._orders.hand_in(order).add_done_callback(lambda future: self._answered(name, future))
+        name = command.command
+        self._commands.submit(command).add_done_callback(lambda future: self._answered(name, future))
 
     def turn(self) -> None:
         """Renew the challenge when it is old."""
-        if self.gate.renew_when_old():
+        if self.authenticator.renew_when_old():
             self._announce()
 
     def _announce(self) -> None:

@@ -14,10 +14,10 @@ from edge.errors import CommandError
 from edge.system.console import ConfigPath, answering
 
 if TYPE_CHECKING:
-    from edge.sample.lifecycle import Samples
+    from edge.sample.lifecycle import Lifecycle
 
 app = typer.Typer(
-    help="Start, stop, review, list and export samples.",
+    help="Start, stop, review, list and export lifecycle.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -93,7 +93,7 @@ def list_(
 ) -> None:
     """List the samples that are kept, the newest first."""
     with answering():
-        for sample in _stored(load(config), lambda samples: samples.store.newest(limit)):
+        for sample in _stored(load(config), lambda lifecycle: lifecycle.store.newest(limit)):
             when = datetime.fromtimestamp(sample.changed_ms / 1000, timezone.utc).astimezone()
             reason = f": {sample.reason}" if sample.reason else ""
             typer.echo(f"{sample.code}  {sample.day}  {sample.state}{reason}  ({when:%Y-%m-%d %H:%M}, {sample.id})")
@@ -105,9 +105,9 @@ def show(sample: SampleName, config: ConfigPath = None) -> None:
     with answering():
         found, cells = _stored(
             load(config),
-            lambda samples: (
-                samples.described(samples.store.find(sample)),
-                samples.store.cells(samples.store.find(sample).id),
+            lambda lifecycle: (
+                lifecycle.described(lifecycle.store.find(sample)),
+                lifecycle.store.cells(lifecycle.store.find(sample).id),
             ),
         )
         newest = found["results"][-1] if found["results"] else found["draft"]
@@ -130,11 +130,11 @@ def export(
     with answering():
         from edge.sample.export import export as write
 
-        def work(samples: Samples) -> None:
-            found = samples.store.find(sample)
-            cells = samples.store.cells(found.id)
-            crops = {one.number: samples.store.crop(found.id, one.number) or b"" for one in cells if one.pictured}
-            write(folder, samples.described(found), cells, crops)
+        def work(lifecycle: Lifecycle) -> None:
+            found = lifecycle.store.find(sample)
+            cells = lifecycle.store.cells(found.id)
+            crops = {one.number: lifecycle.store.crop(found.id, one.number) or b"" for one in cells if one.pictured}
+            write(folder, lifecycle.described(found), cells, crops)
 
         _stored(load(config), work)
         typer.echo(f"{folder / 'sample.json'}")
@@ -154,13 +154,14 @@ def _do(config: Path | None, by: str | None, **fields: Any) -> None:
         import json
 
         from edge.api.client import NotRunningError, ask
-        from edge.sample.commands import parse, perform
+        from edge.sample.commands import parse
+        from edge.sample.handlers import NoScanner, perform
 
-        order = parse(json.dumps({**fields, "by": by or person()}).encode())
+        command = parse(json.dumps({**fields, "by": by or person()}).encode())
         try:
-            answer = ask(loaded.config.device.state_dir, order)
+            answer = ask(loaded.config.device.state_dir, command)
         except NotRunningError:
-            answer = _stored(loaded, lambda samples: perform(samples, order))
+            answer = _stored(loaded, lambda lifecycle: perform(command, lifecycle, NoScanner(lifecycle)))
         reason = f": {answer['reason']}" if answer.get("reason") else ""
         typer.echo(f"sample {answer.get('sample', answer['id'])} is {answer['state']}{reason}")
 
@@ -168,9 +169,9 @@ def _do(config: Path | None, by: str | None, **fields: Any) -> None:
 def _stored(loaded: Loaded, work: Any) -> Any:
     """Open the database beside whatever runs, and return what `work` makes of the samples in it."""
     from edge.publish.composer import Composer
-    from edge.sample.lifecycle import Samples
+    from edge.sample.lifecycle import Lifecycle
     from edge.storage.database import Database, database_path
 
     config = loaded.config
     with Database(database_path(config)) as database:
-        return work(Samples(config, database, Composer(config.device)))
+        return work(Lifecycle(config, database, Composer(config.device)))

@@ -10,9 +10,10 @@ from typing import Any
 
 from edge.config.model import ControlConfig
 from edge.errors import InputError, SampleError
-from edge.publish.messages import Result
 from edge.sample.codes import CONTROL
-from edge.screening.westgard import Expected, broken, failed, score
+from edge.sample.store import Moment
+from edge.screening.sample_record import SampleRecord
+from edge.screening.westgard import Expected, failed, score, violated_rules
 from edge.storage.database import Database
 
 DAY_MS = 86_400_000
@@ -97,30 +98,30 @@ class ControlBook:
                 return slide
         raise InputError(self._absent(name))
 
-    def record(self, result: Result) -> None:
-        """Keep the reading of a control slide; a result of no such slide is none.
+    def record(self, sample: SampleRecord, moment: Moment) -> None:
+        """Store the reading of a control slide; a sample of no such slide is none.
 
         Neither is one of too few cells, or one that is withheld. A sample that is scanned further and ends once more is
         one reading still, its last.
         """
-        slide = self._named(result.sample)
-        if slide is None or result.verdict != "reported":
+        slide, verdict = self._named(sample.code), sample.verdict
+        if slide is None or verdict.status != "reported":
             return
         self._database.write(
             "INSERT INTO control_readings (slide_id, sample_id, read_ms, clock_synchronised, boot_id, sickle, "
             "red_cells, detector_sha256, classifier_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sample_id) "
             "DO UPDATE SET read_ms = excluded.read_ms, sickle = excluded.sickle, red_cells = excluded.red_cells",
-            slide.id, str(result.sample_id), self._now_ms(), int(result.clock_synchronised), result.boot_id,
-            result.sickle, result.red_cells, result.detector_sha256, result.classifier_sha256,
+            slide.id, str(sample.sample_id), moment.made_ms, int(moment.clock_synchronised), moment.boot_id,
+            verdict.sickle, verdict.red_cells, *sample.networks.digests,
         )  # fmt: skip
 
-    def news(self, result: Result) -> str:
-        """Return what a person should know of a control slide's result, in words; nothing when all is well."""
-        slide = self._named(result.sample)
+    def failure(self, sample: SampleRecord) -> str:
+        """Return what is wrong with the reading of a control slide, in words; nothing when all is well."""
+        slide = self._named(sample.code)
         if slide is None:
             return ""
-        if result.verdict != "reported":
-            return f"control slide {slide.name} was not read: {result.text}"
+        if sample.verdict.status != "reported":
+            return f"control slide {slide.name} was not read: {sample.verdict.text}"
         rules = self.readings(slide)[-1].rules
         return f"control slide {slide.name} failed: {', '.join(rules)}" if failed(rules) else ""
 
@@ -189,6 +190,6 @@ def _judged(expected: Expected, rows: Sequence[Any]) -> list[ControlReading]:
         if readings and readings[-1].networks != networks:
             running.clear()  # another model is another method: what it finds says nothing of a trend
         running.append(score(sickle, red_cells, expected))
-        rules = broken(running)
+        rules = violated_rules(running)
         readings.append(ControlReading(read_ms, bool(synchronised), sickle, red_cells, networks, running[-1], rules))
     return readings

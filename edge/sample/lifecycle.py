@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from edge.config.model import Config
 from edge.errors import SampleError
-from edge.publish.composer import Composer, Life, Stage
+from edge.publish.composer import Composer
 from edge.publish.messages import Result, topic
+from edge.publish.sample_fields import record_of
 from edge.sample.cell_records import FieldNews
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlBook
-from edge.sample.store import ABSTAINED_NAME, Moment, Store, StoredSample
-from edge.screening.verdict import wilson
+from edge.sample.store import Moment, Store, StoredSample
+from edge.screening.review import reviewed_counts
+from edge.screening.sample_record import SampleRecord, Stage
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
 from edge.system.clock import boot_id, clock_synchronised
-from edge.types import CLASSES, RED_CELLS
+from edge.types import CLASSES
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,15 @@ def now() -> Moment:
     return Moment(time.time_ns() // 1_000_000, clock_synchronised(), boot_id(), time.monotonic())
 
 
-class Samples:
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A result that is on the disk, and its sample as it is then; id: that of the result."""
+
+    id: UUID
+    sample: StoredSample
+
+
+class Lifecycle:
     """What may be done with samples. Any thread may call it, and other programs beside this one.
 
     Every method raises SampleError when what is asked cannot be, and StorageError as Database does.
@@ -78,30 +89,44 @@ class Samples:
         """Return a sample code after checking it; raises SampleError."""
         return sample_code(text, self._config.screening.sample_pattern)
 
-    def start(self, life: Life, draft: Result, setup: str, by: str) -> StoredSample:
-        """Begin to scan a sample; setup: what it is read with."""
+    def record(self, sample: StoredSample) -> SampleRecord:
+        """Return what is known of a stored sample, without its reviews."""
+        return record_of(Result.model_validate_json(sample.draft))
+
+    def start(self, record: SampleRecord, setup: str, by: str) -> StoredSample:
+        """Begin to scan a sample; setup: what it is read with, as JSON."""
         moment = self._clock()
         day = datetime.fromtimestamp(moment.made_ms / 1000).astimezone().date().isoformat()
         sample = StoredSample(
-            str(life.sample_id), self.code(life.code), day, "scanning", "", 0, moment.boot_id, moment.uptime_s,
-            moment.made_ms, setup, draft.to_json(),
+            str(record.sample_id), self.code(record.code), day, "scanning", "", 0, moment.boot_id, moment.uptime_s,
+            moment.made_ms, setup, self._draft(record),
         )  # fmt: skip
         with self._database.transaction():
             self.store.add(sample)
-            self.store.change(sample.id, "scanning", "", by, moment)
-        return sample
+            return self.store.change(sample, "scanning", "", by, moment)
 
-    def keep(self, sample_id: str, draft: Result, news: Iterable[FieldNews]) -> None:
-        """Store how far a sample is."""
-        self.store.keep(sample_id, draft.to_json(), self._clock(), news)
+    def keep(self, sample: StoredSample, record: SampleRecord, news: Iterable[FieldNews]) -> StoredSample:
+        """Store how far a sample is; news: what its newest fields changed in its cells."""
+        return self.store.keep(sample, self._draft(record), self._clock(), news)
 
-    def end(self, sample_id: str, draft: Result, news: Iterable[FieldNews], stage: Stage, reason: str) -> Result:
-        """End the scanning of a sample: its result is kept and waits for the broker."""
+    def end(
+        self,
+        sample: StoredSample,
+        record: SampleRecord,
+        news: Iterable[FieldNews],
+        stage: Stage,
+        reason: str,
+        by: str = DEVICE,
+    ) -> StoredResult:
+        """End the scanning of a sample: its result is stored and waits for the broker."""
         with self._database.transaction():
-            self.keep(sample_id, draft, news)
-            result = self._bring(self.store.find(sample_id), stage, reason, DEVICE)
-            self.controls.record(result)
+            result = self._bring(self.keep(sample, record, news), record, stage, reason, by)
+            self.controls.record(record, self._clock())
             return result
+
+    def _draft(self, record: SampleRecord) -> str:
+        """Return what is stored of a sample's record: the result that it would have if it ended now."""
+        return self._composer.draft(record).to_json()
 
     def recover(self, code: str | None = None) -> StoredSample | None:
         """Return the sample that was being scanned when the program or the power failed, if it can go on now.
@@ -120,99 +145,94 @@ class Samples:
         log.warning("sample %s goes on: %s", sample.code, CUT_SHORT)
         return self._go_on(sample, CUT_SHORT, DEVICE)
 
-    def give_up(self, sample: StoredSample, reason: str, by: str = DEVICE) -> None:
+    def give_up(self, sample: StoredSample, reason: str, by: str = DEVICE) -> StoredSample:
         """End a sample that cannot go on, with what was counted."""
         log.warning("sample %s is incomplete: %s", sample.code, reason)
-        with self._database.transaction():
-            self._bring(sample, "incomplete", reason, by)
+        return self._bring(sample, self.record(sample), "incomplete", reason, by).sample
 
     def stop_unread(self, reason: str, by: str) -> StoredSample:
         """End the sample that was being scanned when the service failed, where none is there to go on with it."""
         sample = self.store.scanned()
         if sample is None:
             raise SampleError("no sample is being scanned")
-        self.give_up(sample, reason, by)
-        return self.store.find(sample.id)
+        return self.give_up(sample, reason, by)
 
     def _go_on(self, sample: StoredSample, reason: str, by: str) -> StoredSample:
         """Scan a sample further, where the places of its cells are no longer known."""
-        draft = Result.model_validate_json(sample.draft)
-        further = draft.model_copy(update={"interruptions": sample.interruptions + 1})
+        further = replace(self.record(sample), interruptions=sample.interruptions + 1)
         with self._database.transaction():
-            self.store.keep(sample.id, further.to_json(), self._clock(), [])
-            self.store.change(sample.id, "scanning", reason, by, self._clock(), further.interruptions)
-        return self.store.find(sample.id)
+            kept = self.keep(sample, further, [])
+            return self.store.change(kept, "scanning", reason, by, self._clock(), further.interruptions)
 
     # What people do.
 
-    def discard(self, name: str, by: str, reason: str) -> StoredSample:
+    def discard(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Say that a sample is not to be used; its result, if one left, is followed by one that says so."""
-        sample = self._found(name, ("scanning", "review", "incomplete", "final"), "discarded")
+        _require(sample, ("scanning", "review", "incomplete", "final"), "discarded")
         with self._database.transaction():
-            if self.store.results(sample.id):
-                self._bring(sample, "discarded", reason, by)
-            else:
-                self.store.change(sample.id, "discarded", reason, by, self._clock())
-        return self.store.find(sample.id)
+            if not self.store.result_ids(sample.id):
+                return self.store.change(sample, "discarded", reason, by, self._clock())
+            return self._bring(sample, self.record(sample), "discarded", reason, by).sample
 
-    def reopen(self, name: str, by: str, reason: str) -> StoredSample:
+    def reopen(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Bring a sample a step back: final → review, discarded → incomplete, review or incomplete → scanning."""
-        sample = self._found(name, ("review", "incomplete", "final", "discarded"), "reopened")
+        _require(sample, ("review", "incomplete", "final", "discarded"), "reopened")
         if sample.state in ("review", "incomplete"):
             return self._go_on(sample, reason, by)
-        with self._database.transaction():
-            self._bring(sample, "review" if sample.state == "final" else "incomplete", reason, by)
-        return self.store.find(sample.id)
+        stage: Stage = "review" if sample.state == "final" else "incomplete"
+        return self._bring(sample, self.record(sample), stage, reason, by).sample
 
-    def review(self, name: str, classes: Mapping[int, str], by: str, reason: str, done: bool) -> StoredSample:
+    def review(
+        self, sample: StoredSample, classes: Mapping[int, str], by: str, reason: str, done: bool
+    ) -> StoredSample:
         """Note what a person says of cells; `done` makes a sample in review final, and publishes what was reviewed."""
-        sample = self._found(name, ("review", "incomplete"), "reviewed")
+        _require(sample, ("review", "incomplete"), "reviewed")
         wrong = sorted(set(classes.values()) - set(CLASSES))
         if wrong:
             raise SampleError(f"{', '.join(wrong)} is no class; expected one of {', '.join(CLASSES)}")
         with self._database.transaction():
             self.store.review(sample.id, classes, by, reason, self._clock())
-            if done:
-                self._bring(sample, "final" if sample.state == "review" else "incomplete", reason, by)
-        return self.store.find(sample.id)
+            if not done:
+                return sample
+            stage: Stage = "final" if sample.state == "review" else "incomplete"
+            return self._bring(sample, self.record(sample), stage, reason, by).sample
 
-    def erase(self, name: str, by: str, reason: str) -> str:
-        """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why; returns that.
+    def erase(self, sample: StoredSample, by: str, reason: str) -> None:
+        """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why.
 
         What left for the broker is not called back. `reason` and `by` stay, so they must name no patient.
         """
-        sample = self._found(name, ("review", "incomplete", "final", "discarded"), "erased")
+        _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         moment = self._clock()
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO tombstones (sample_id, by, reason, erased_ms, clock_synchronised) VALUES (?, ?, ?, ?, ?)",
                 (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
             )
-            for payload in self.store.results(sample.id):
-                self._outbox.delete(Result.model_validate_json(payload).id)
+            for result_id in self.store.result_ids(sample.id):
+                self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
             connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
         self._database.forget()
-        return sample.id
 
-    def _found(self, name: str, states: tuple[str, ...], what: str) -> StoredSample:
-        sample = self.store.find(name)
-        if sample.state not in states:
-            raise SampleError(f"sample {sample.code} is {sample.state} and cannot be {what}; {_WHEN[what]}")
-        return sample
+    def _bring(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
+        """Change a sample's state, and store the result that says so, as one."""
+        with self._database.transaction():
+            # The record is as new as the scanning; a person's reviews are added to it again each time.
+            reviewed = reviewed_counts(record.counts, record.verdict, self.store.reviewed(sample.id))
+            revision = len(self.store.result_ids(sample.id)) + 1
+            result = self._composer.result(record, revision, stage, reason, reviewed)
+            changed = self.store.change(sample, stage, reason, by, self._clock())
+            self.store.add_result(str(result.id), sample.id, result.revision, result.to_json())
+            if self._config.mqtt.enabled:
+                self._outbox.put(result.id, topic(result, self._composer.site, self._composer.device), result.to_json())
+        return StoredResult(result.id, changed)
 
-    def _bring(self, sample: StoredSample, stage: Stage, reason: str, by: str) -> Result:
-        """Change a sample's state, and keep the result that says so; within a transaction."""
-        before = self.store.results(sample.id)
-        # The draft is as new as the scanning; a person's reviews are added to it again each time.
-        draft = Result.model_validate_json(self.store.find(sample.id).draft)
-        reviewed = _reviewed(draft, self.store.reviewed(sample.id))
-        result = self._composer.result(draft, len(before) + 1, stage, reason, **reviewed)
-        self.store.change(sample.id, stage, reason, by, self._clock())
-        self.store.add_result(str(result.id), sample.id, result.revision, result.to_json())
-        if self._config.mqtt.enabled:
-            self._outbox.put(result.id, topic(result, self._composer.site, self._composer.device), result.to_json())
-        return result
+
+def _require(sample: StoredSample, states: tuple[str, ...], what: str) -> None:
+    """Raise SampleError unless the sample is in one of the states."""
+    if sample.state not in states:
+        raise SampleError(f"sample {sample.code} is {sample.state} and cannot be {what}; {_WHEN[what]}")
 
 
 _WHEN = {
@@ -221,28 +241,3 @@ _WHEN = {
     "reviewed": "stop it first, or reopen it when it is final",
     "erased": "stop it first",
 }
-
-
-def _reviewed(draft: Result, reviews: Counter[tuple[str, str]]) -> dict[str, Any]:
-    """Return the fields of `Reviewed` and the words that tell them; none when nobody has looked at a cell."""
-    if not reviews:
-        return {}
-    counts = {name: getattr(draft, name) for name in (*CLASSES, ABSTAINED_NAME)}
-    for (automatic, person), number in reviews.items():
-        counts[automatic] -= number
-        counts[person] += number
-    red, sickle = sum(counts[name] for name in RED_CELLS), counts["sickle"]
-    told = draft.verdict != "withheld" and red > 0
-    low, high = wilson(sickle, red) if told else (None, None)
-    said = f" After review of {reviews.total()} cells: {sickle} of {red}."
-    if low is not None and high is not None:
-        said = f"{said[:-1]} (95 % interval {100 * low:.2f}–{100 * high:.2f} %)."
-    return {
-        "reviewed_cells": reviews.total(),
-        **{f"reviewed_{name}": number for name, number in counts.items()},
-        "reviewed_red_cells": red,
-        "reviewed_fraction": sickle / red if told else None,
-        "reviewed_fraction_low": low,
-        "reviewed_fraction_high": high,
-        "text": draft.text if draft.verdict == "withheld" else draft.text + said,
-    }

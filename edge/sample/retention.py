@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from edge.config.model import RetentionConfig
-from edge.sample.lifecycle import DEVICE, Samples
+from edge.sample.lifecycle import DEVICE, Lifecycle
 from edge.sample.store import Moment
 
 log = logging.getLogger(__name__)
@@ -19,37 +19,37 @@ state != 'scanning' AND changed_ms < ? AND
 """Samples that were last changed before a time, by a clock that could be believed."""
 
 
-def sweep(samples: Samples, limits: RetentionConfig, moment: Moment) -> None:
+def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> None:
     """Remove what is kept longer than it may be; raises StorageError.
 
     Ages count only where the clock is synchronised now and was then: a clock that leaps must not erase a clinic's work.
     """
     if moment.clock_synchronised:
         if limits.images_days is not None:
-            samples.store.database.write(
+            lifecycle.store.database.write(
                 f"DELETE FROM crops WHERE sample_id IN (SELECT id FROM samples WHERE {_DATED})",  # noqa: S608
                 moment.made_ms - limits.images_days * DAY_MS,
             )
         if limits.samples_days is not None:
-            _erase_old(samples, limits.samples_days, moment)
-    _keep_budget(samples, limits.images_mb * 1_000_000)
+            _erase_old(lifecycle, limits.samples_days, moment)
+    _keep_budget(lifecycle, limits.images_mb * 1_000_000)
 
 
-def _erase_old(samples: Samples, days: int, moment: Moment) -> None:
+def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> None:
     """Erase the samples that were not changed for so long, unless a result of theirs still waits for the broker."""
-    found = samples.store.database.read(
+    found = lifecycle.store.database.read(
         f"SELECT id FROM samples WHERE {_DATED} AND NOT EXISTS "  # noqa: S608
         "(SELECT 1 FROM results r JOIN outbox o ON o.id = r.id WHERE r.sample_id = samples.id)",
         moment.made_ms - days * DAY_MS,
     )
     for (sample_id,) in found:
         log.info("sample %s is erased: it was kept for %d days", sample_id, days)
-        samples.erase(sample_id, DEVICE, f"kept for {days} days")
+        lifecycle.erase(lifecycle.store.find(sample_id), DEVICE, f"kept for {days} days")
 
 
-def _keep_budget(samples: Samples, budget_bytes: int) -> None:
+def _keep_budget(lifecycle: Lifecycle, budget_bytes: int) -> None:
     """Remove pictures of whole samples until the rest fits: reviewed ones first, the oldest first."""
-    found = samples.store.database.read(
+    found = lifecycle.store.database.read(
         "SELECT s.id, SUM(LENGTH(c.jpeg)) FROM samples s JOIN crops c ON c.sample_id = s.id "
         "WHERE s.state != 'scanning' GROUP BY s.id ORDER BY s.state NOT IN ('final', 'discarded'), s.rowid"
     )
@@ -58,5 +58,5 @@ def _keep_budget(samples: Samples, budget_bytes: int) -> None:
         if left <= budget_bytes:
             return
         log.info("the pictures of sample %s are removed: all take more than %d bytes", sample_id, budget_bytes)
-        samples.store.database.write("DELETE FROM crops WHERE sample_id = ?", sample_id)
+        lifecycle.store.database.write("DELETE FROM crops WHERE sample_id = ?", sample_id)
         left -= size

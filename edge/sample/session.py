@@ -1,53 +1,94 @@
-"""A sample while it is scanned: what is read of it is counted, kept on the disk, and ends by a rule or by word."""
+"""A sample while it is scanned: its readings are counted and stored, and it ends by a rule or when asked."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
+from dataclasses import replace
 from importlib.metadata import version
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from edge.camera.base import RejectedInputError
 from edge.camera.capture_thread import Item
 from edge.config.model import Config, StopConfig
 from edge.errors import SampleError
-from edge.publish.composer import Composer, Life, Models
-from edge.publish.messages import Result
-from edge.sample.accumulator import Sample
+from edge.publish.sample_fields import network_fields
+from edge.runtime.base import Network
 from edge.sample.cell_records import FieldNews, Gatherer
 from edge.sample.codes import CONTROL
-from edge.sample.lifecycle import Samples
+from edge.sample.lifecycle import DEVICE, Lifecycle, StoredResult
 from edge.sample.store import StoredSample
-from edge.types import FieldReading
+from edge.screening.accumulator import Accumulator
+from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
+from edge.screening.verdict import FLAGS, VerdictRules
+from edge.types import Counts, FieldReading, Frame, Verdict
 
-INTERRUPTED = "it was read with other networks or thresholds, which cannot be mixed in one sample"
+CONTROL_FLAGS = frozenset({"control_failed", "control_overdue"})
+"""Flags for which a result is withheld where the configuration says so."""
+
+FLAGS_OF_READINGS = frozenset(FLAGS) - {
+    "insufficient", "unfamiliar", "below_target", "no_limit_of_blank", "wbc_may_include_nucleated_red_cells",
+    "many_abstained", "scale_estimated",
+}  # fmt: skip
+"""Flags that do not follow from the counts: they stay with a sample that goes on."""
+
+OTHER_NETWORKS = "it was read with other networks or thresholds, which cannot be mixed in one sample"
 
 
-class Reader:
-    """What a device reads samples with; makes the scanning of one. One thread uses it."""
+class SessionFactory:
+    """Makes sessions with the networks, the camera and the configuration of a device. One thread uses it."""
 
-    def __init__(self, config: Config, samples: Samples, composer: Composer, models: Models, camera: str) -> None:
-        self.config, self.samples, self.composer, self.models = config, samples, composer, models
-        self._camera = camera
+    def __init__(
+        self, config: Config, lifecycle: Lifecycle, detector: Network, classifier: Network, camera: str
+    ) -> None:
+        """Take what samples are read with; camera: its name."""
+        self.config, self.lifecycle = config, lifecycle
+        self.networks = networks_of(detector, classifier)
+        self._detector, self._classifier, self._camera = detector.contract, classifier.contract, camera
+        withhold = CONTROL_FLAGS if config.control.enforce == "withhold" else frozenset[str]()
+        self._rules = VerdictRules(
+            config.screening.min_red_cells, config.screening.target_red_cells, self._classifier.limit_of_blank, withhold
+        )
 
-    def begin(self, code: str, by: str) -> Scan:
-        """Begin a new sample; raises SampleError when its code cannot be used or another is being scanned."""
-        life = Life(uuid4(), self.samples.code(code))
-        networks = self.models.detector_sha256, self.models.classifier_sha256
-        flags = self.samples.controls.flags(code, self.config.control, networks)
-        fresh = Sample(self.config, code, self.models.classifier.limit_of_blank, flags=flags)
-        draft = self.composer.draft(life, fresh.counts(), fresh.verdict(), None, self.models, fresh.period())
-        return Scan(self, self.samples.start(life, draft, self._setup(), by))
+    def begin(self, code: str, by: str) -> Session:
+        """Begin a new sample.
 
-    def go_on(self, sample: StoredSample) -> Scan:
-        """Scan a sample further that was broken off; raises SampleError when it was read with other networks."""
-        draft = Result.model_validate_json(sample.draft)
-        ours = self.models.as_fields()
-        if any(getattr(draft, key) != ours[key] for key in ours if key != "runtime"):
-            self.samples.give_up(sample, INTERRUPTED)
-            raise SampleError(f"sample {sample.code} cannot go on: {INTERRUPTED}. Begin a new one")
-        return Scan(self, sample)
+        Raises:
+            SampleError: The code cannot be used, or another sample is being scanned.
+            StorageError: The sample cannot be stored.
+        """
+        code = self.lifecycle.code(code)
+        flags = self.lifecycle.controls.flags(code, self.config.control, self.networks.digests)
+        nothing, now_ms = Accumulator(self._rules, flags=flags), int(time.time() * 1000)
+        record = SampleRecord(
+            sample_id=uuid4(),
+            code=code,
+            interruptions=0,
+            counts=nothing.counts(),
+            verdict=nothing.verdict(),
+            scale=None,
+            networks=self.networks,
+            period=Period(now_ms, now_ms, 0.0),
+        )
+        stored = self.lifecycle.start(record, self._setup(), by)
+        return Session(self, stored, record, nothing, first_cell=0)
+
+    def go_on(self, sample: StoredSample) -> Session:
+        """Scan a sample further that was broken off.
+
+        Raises:
+            SampleError: It was read with other networks; it is then incomplete.
+        """
+        record = self.lifecycle.record(sample)
+        if replace(record.networks, runtime="") != replace(self.networks, runtime=""):
+            self.lifecycle.give_up(sample, OTHER_NETWORKS)
+            raise SampleError(f"sample {sample.code} cannot go on: {OTHER_NETWORKS}. Begin a new one")
+        flags = set(record.verdict.flags) & FLAGS_OF_READINGS
+        if record.interruptions:
+            flags.add("interrupted")
+        before = Accumulator(self._rules, record.counts, record.scale, flags)
+        return Session(self, sample, record, before, self.lifecycle.store.next_number(sample.id))
 
     def _setup(self) -> str:
         """Return what a sample is read with, as JSON, beside what its results tell."""
@@ -58,66 +99,143 @@ class Reader:
                 "sicklescope": version("sicklescope"),
                 "camera": self._camera,
                 "calibration_sha256": hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else None,
-                **self.models.as_fields(),
-                "thresholds": {**self.models.detector.thresholds, **self.models.classifier.thresholds},
-                "log_odds": self.models.classifier.log_odds,
+                **network_fields(self.networks),
+                "thresholds": {**self._detector.thresholds, **self._classifier.thresholds},
+                "log_odds": self._classifier.log_odds,
                 **self.config.model_dump(mode="json", include=settings),
             },
             ensure_ascii=False,
         )
 
 
-class Scan:
-    """The scanning of a sample, from now to its end."""
+class Session:
+    """The scanning of one sample, from now to its end."""
 
-    def __init__(self, reader: Reader, stored: StoredSample) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        factory: SessionFactory,
+        stored: StoredSample,
+        before: SampleRecord,
+        accumulator: Accumulator,
+        first_cell: int,
+    ) -> None:
+        """Begin to scan.
+
+        Args:
+            factory: what the sample is read with.
+            stored: the sample's row.
+            before: what is known of it.
+            accumulator: counts from there on.
+            first_cell: number above those of all cells that are stored.
+        """
+        screening = factory.config.screening
         # A control slide is always read up to the target, that one day's reading is worth as much as the next's.
-        self._stop = StopConfig() if stored.code.startswith(f"{CONTROL}-") else reader.config.screening.stop
-        draft = Result.model_validate_json(stored.draft)
-        self.id, self.code = stored.id, stored.code
-        self.sample = Sample(reader.config, stored.code, reader.models.classifier.limit_of_blank, draft)
-        self._life = Life(UUID(stored.id), stored.code, stored.interruptions)
-        self._gatherer = Gatherer(reader.samples.store.next_number(stored.id), draft.islands)
+        self._stop = StopConfig() if before.code.startswith(f"{CONTROL}-") else screening.stop
+        self._target, self._store_interval_s = screening.target_red_cells, screening.store_interval_s
+        self.stored, self.frames = stored, before.frames
+        self._lifecycle, self._networks = factory.lifecycle, factory.networks
+        self._before, self._accumulator = before, accumulator
+        self._clock = _FrameTimes(before)
+        self._gatherer = Gatherer(first_cell, before.counts.islands)
         self._news: list[FieldNews] = []
-        self._kept_s = time.monotonic()
+        self._stored_s = time.monotonic()
 
     def add(self, reading: FieldReading, item: Item) -> None:
-        """Count a reading, and store it when it is time; raises StorageError when it cannot be."""
-        index = self.sample.frames
-        if isinstance(item, RejectedInputError):
-            self.sample.add(reading, None)
-        else:
-            self.sample.add(reading, item)
-            news = self._gatherer.take(reading, item.pixels, index)
+        """Count a reading, and store the sample when it is time.
+
+        Raises:
+            StorageError: It cannot be stored.
+        """
+        self._accumulator.add(reading)
+        if not isinstance(item, RejectedInputError):
+            self._clock.add(item)
+            news = self._gatherer.take(reading, item.pixels, self.frames)
             self._news += [news] if news else []
-        if time.monotonic() - self._kept_s >= self._reader.config.screening.store_interval_s:
-            self._reader.samples.keep(self.id, self._draft(), self._news)
+        self.frames += 1
+        if time.monotonic() - self._stored_s >= self._store_interval_s:
+            self.stored = self._lifecycle.keep(self.stored, self.record(), self._news)
             self._news.clear()
-            self._kept_s = time.monotonic()
+            self._stored_s = time.monotonic()
+
+    def counts(self) -> Counts:
+        """Return the counts so far."""
+        return self._accumulator.counts()
+
+    def verdict(self) -> Verdict:
+        """Return what the counts so far allow to be said."""
+        return self._accumulator.verdict()
+
+    def record(self) -> SampleRecord:
+        """Return the sample as it is now."""
+        return SampleRecord(
+            sample_id=self._before.sample_id,
+            code=self._before.code,
+            interruptions=self._before.interruptions,
+            counts=self.counts(),
+            verdict=self.verdict(),
+            scale=self._accumulator.scale,
+            networks=self._networks,
+            period=self._clock.period(),
+        )
 
     def rule(self) -> str:
         """Return the rule by which the scanning is to end, in words, or nothing."""
-        counts, target = self.sample.counts(), self._reader.config.screening.target_red_cells
-        if self._stop.at_target and counts.red_cells >= target:
-            return f"the target of {target} red cells was reached"
+        counts = self.counts()
+        if self._stop.at_target and counts.red_cells >= self._target:
+            return f"the target of {self._target} red cells was reached"
         if self._stop.fields is not None and counts.fields_read >= self._stop.fields:
             return f"{self._stop.fields} fields were read"
-        if self._stop.minutes is not None and self.sample.period().duration_s >= 60 * self._stop.minutes:
+        if self._stop.minutes is not None and self._clock.period().duration_s >= 60 * self._stop.minutes:
             return f"{self._stop.minutes:g} minutes were over"
         return ""
 
-    def end(self, why: str) -> Result:
+    def end(self, why: str, by: str = DEVICE) -> StoredResult:
         """End the scanning by a rule, or early, for `why`: its result is on the disk on return."""
         rule = self.rule()
-        target = self._reader.config.screening.target_red_cells
-        whole = bool(rule) or self.sample.counts().red_cells >= target
-        return self._reader.samples.end(
-            self.id, self._draft(), self._news, "review" if whole else "incomplete", rule or why
+        whole = bool(rule) or self.counts().red_cells >= self._target
+        return self._lifecycle.end(
+            self.stored, self.record(), self._news, "review" if whole else "incomplete", rule or why, by
         )
 
-    def _draft(self) -> Result:
-        sample = self.sample
-        return self._reader.composer.draft(
-            self._life, sample.counts(), sample.verdict(), sample.scale, self._reader.models, sample.period()
+
+class _FrameTimes:
+    """When the first and the last frame of a sample were taken."""
+
+    def __init__(self, before: SampleRecord) -> None:
+        self._before = before.period if before.frames else None
+        self._first: tuple[float, float] | None = None
+        self._last = (time.time(), time.monotonic())
+
+    def add(self, frame: Frame) -> None:
+        self._last = (frame.captured_at.timestamp(), frame.monotonic_s)
+        self._first = self._first or self._last
+
+    def period(self) -> Period:
+        """Return when the sample was read; the duration is of scanning, without what lay between."""
+        wall_s, monotonic_s = self._first or self._last
+        started_ms, ended_ms = int(wall_s * 1000), int(self._last[0] * 1000)
+        duration_s = max(0.0, self._last[1] - monotonic_s)
+        if self._before is None:
+            return Period(started_ms, ended_ms, duration_s)
+        return Period(
+            self._before.started_ms,
+            ended_ms if self._first else self._before.ended_ms,
+            self._before.duration_s + duration_s,
         )
+
+
+def networks_of(detector: Network, classifier: Network) -> UsedNetworks:
+    """Return what a sample's record says of two loaded networks."""
+    runtimes = dict.fromkeys((detector.runtime, classifier.runtime))
+    return UsedNetworks(
+        runtime=" + ".join(runtimes),
+        detector_name=detector.contract.name,
+        detector_version=detector.contract.version,
+        detector_sha256=detector.sha256,
+        classifier_name=classifier.contract.name,
+        classifier_version=classifier.contract.version,
+        classifier_sha256=classifier.sha256,
+        threshold_score=detector.contract.thresholds["score"],
+        threshold_sickle=classifier.contract.thresholds["sickle"],
+        threshold_abstain=classifier.contract.thresholds["abstain"],
+    )

@@ -9,8 +9,8 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from edge.errors import SampleError
 from edge.sample.cell_records import FieldNews
@@ -18,8 +18,6 @@ from edge.storage.database import Database
 
 State = Literal["scanning", "review", "incomplete", "final", "discarded"]
 """Of a sample; where there is none that is scanned the device is idle."""
-
-STATES: tuple[State, ...] = get_args(State)
 
 ABSTAINED_NAME = "abstained"
 """How a cell that is in no class is called where a text is needed."""
@@ -132,23 +130,37 @@ class Store:
         return [StoredSample(*row) for row in found]
 
     def change(
-        self, sample_id: str, state: State, reason: str, by: str, moment: Moment, interruptions: int | None = None
-    ) -> None:
-        """Bring a sample into a state, and note who did it and why; raises SampleError when another is scanned."""
+        self, sample: StoredSample, state: State, reason: str, by: str, moment: Moment, interruptions: int | None = None
+    ) -> StoredSample:
+        """Bring a sample into a state, and note who did it and why; return it as it is then.
+
+        Raises:
+            SampleError: Another sample is being scanned.
+        """
+        changed = replace(
+            sample,
+            state=state,
+            reason=reason,
+            interruptions=sample.interruptions if interruptions is None else interruptions,
+            boot_id=moment.boot_id,
+            uptime_s=moment.uptime_s,
+            changed_ms=moment.made_ms,
+        )
         with self.database.transaction() as connection:
             try:
                 connection.execute(
-                    "UPDATE samples SET state = ?, reason = ?, interruptions = COALESCE(?, interruptions), "
-                    "boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
-                    (state, reason, interruptions, moment.boot_id, moment.uptime_s, moment.made_ms, sample_id),
+                    "UPDATE samples SET state = ?, reason = ?, interruptions = ?, boot_id = ?, uptime_s = ?, "
+                    "changed_ms = ? WHERE id = ?",
+                    (state, reason, changed.interruptions, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
                 )
             except sqlite3.IntegrityError as error:
-                raise SampleError(self._taken(self.find(sample_id))) from error
+                raise SampleError(self._taken(sample)) from error
             connection.execute(
                 "INSERT INTO history (sample_id, state, reason, by, made_ms, clock_synchronised) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (sample_id, state, reason, by, moment.made_ms, moment.clock_synchronised),
+                (sample.id, state, reason, by, moment.made_ms, moment.clock_synchronised),
             )
+        return changed
 
     def history(self, sample_id: str) -> list[dict[str, Any]]:
         """Return what was done with a sample, the oldest first."""
@@ -161,15 +173,23 @@ class Store:
 
     # Cells.
 
-    def keep(self, sample_id: str, draft: str, moment: Moment, news: Iterable[FieldNews]) -> None:
-        """Store how far a sample is: its result so far, and what its newest fields changed, in their order."""
+    def keep(self, sample: StoredSample, draft: str, moment: Moment, news: Iterable[FieldNews]) -> StoredSample:
+        """Store how far a sample is, and return it as it is then.
+
+        Args:
+            sample: the row as it is.
+            draft: the sample's result so far, as JSON.
+            moment: now.
+            news: what the newest fields changed in its cells, in their order.
+        """
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE samples SET draft = ?, boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
-                (draft, moment.boot_id, moment.uptime_s, moment.made_ms, sample_id),
+                (draft, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
             )
             for one in news:
-                self._keep_field(connection, sample_id, one)
+                self._keep_field(connection, sample.id, one)
+        return replace(sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms)
 
     def _keep_field(self, connection: sqlite3.Connection, sample_id: str, news: FieldNews) -> None:
         for kept, dropped in news.joined:
@@ -267,6 +287,11 @@ class Store:
             "INSERT INTO results (id, sample_id, revision, payload) VALUES (?, ?, ?, ?)",
             result_id, sample_id, revision, payload,
         )  # fmt: skip
+
+    def result_ids(self, sample_id: str) -> list[str]:
+        """Return the identifiers of a sample's results, revision 1 first."""
+        found = self.database.read("SELECT id FROM results WHERE sample_id = ? ORDER BY revision", sample_id)
+        return [result_id for (result_id,) in found]
 
     def results(self, sample_id: str) -> list[str]:
         """Return the payloads of a sample's results, revision 1 first."""

@@ -93,8 +93,8 @@ def _distribution(red_cells: int, expected: Expected) -> NDArray[np.float64]:
     return np.asarray(probability / probability.sum())
 
 
-def broken(scores: Sequence[float]) -> tuple[str, ...]:
-    """Return the RULES that the last of the scores breaks, with those before it; oldest first."""
+def violated_rules(scores: Sequence[float]) -> tuple[str, ...]:
+    """Return the RULES that the last of the scores violates, with those before it; oldest first."""
     if not scores:
         return ()
     side = 1.0 if scores[-1] > 0 else -1.0

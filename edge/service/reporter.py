@@ -14,7 +14,7 @@ from edge.camera.capture_thread import Mailbox, Notice
 from edge.config.model import Config
 from edge.publish.composer import Composer, Health
 from edge.publish.publisher import Publisher, PublisherState
-from edge.sample.accumulator import Sample
+from edge.sample.session import Session
 from edge.screening.tally import Tally
 from edge.system.health import Machine
 from edge.types import Counts, FieldReading, Verdict
@@ -36,7 +36,7 @@ class Snapshot:
 
 
 class Reporter:
-    """Tells of one run; `sample` is what is being scanned, or None while the device is idle."""
+    """Tells of one run; `session` is the sample that is being scanned, or None while the device is idle."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Reporter:
         mailbox: Mailbox,
         observer: Callable[[Snapshot], None],
     ) -> None:
-        self.sample: Sample | None = None
+        self.session: Session | None = None
         self.latest: Snapshot | None = None
         self._config, self._composer, self._publisher = config.mqtt, composer, publisher
         self._machine = Machine(config.device.state_dir)
@@ -56,21 +56,21 @@ class Reporter:
         self._frames = 0
         self._progress_s = self._telemetry_s = time.monotonic()
 
-    def report(self, sample: Sample, reading: FieldReading) -> None:
+    def report(self, session: Session, reading: FieldReading) -> None:
         """Tell of one more reading."""
         self._frames += 1
         for stage, ms in reading.stage_ms.items():
             self._stage_ms[stage] += ms
-        counts, verdict = sample.counts(), sample.verdict()
+        code, counts, verdict = session.stored.code, session.counts(), session.verdict()
         now = time.monotonic()
         if now - self._progress_s >= self._config.interval_s:
             self._progress_s = now
             self._link = self._publisher.state()
-            self._publisher.live(self._composer.progress(sample.code, counts, verdict))
+            self._publisher.live(self._composer.progress(code, counts, verdict))
         if now - self._telemetry_s >= self._config.telemetry_interval_s:
-            self._send_telemetry(sample.code, counts)
+            self._send_telemetry(code, counts)
         dropped = self._mailbox.dropped
-        self.latest = Snapshot(sample.code, reading, counts, verdict, sample.frames, dropped, self._link)
+        self.latest = Snapshot(code, reading, counts, verdict, session.frames, dropped, self._link)
         self._observer(self.latest)
 
     def idle(self) -> None:
@@ -83,14 +83,14 @@ class Reporter:
         lost = notice.code == "camera_lost"
         log.warning("%s", notice.text)
         self._publisher.status("fault" if lost else "online", notice.text if lost else "")
-        code = self.sample.code if self.sample else ""
+        code = self.session.stored.code if self.session else ""
         event = self._composer.event("warning" if lost else "info", notice.code, notice.text, code)
         self._publisher.event(event)
 
-    def last(self, sample: Sample, counts: Counts, verdict: Verdict) -> None:
+    def last(self, code: str, counts: Counts, verdict: Verdict) -> None:
         """Send the last counts and telemetry of a sample."""
-        self._publisher.live(self._composer.progress(sample.code, counts, verdict))
-        self._send_telemetry(sample.code, counts)
+        self._publisher.live(self._composer.progress(code, counts, verdict))
+        self._send_telemetry(code, counts)
 
     def _send_telemetry(self, code: str, counts: Counts) -> None:
         now = time.monotonic()

@@ -12,24 +12,25 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.api.authentication import Gate
+from edge.api.authentication import Authenticator
 from edge.api.mqtt import Remote
 from edge.camera.capture_thread import Mailbox, Notice, capturing
 from edge.camera.registry import open_camera
 from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, SampleError
 from edge.pipeline import Pipeline
-from edge.publish.composer import Composer, Models
-from edge.publish.messages import ROOT, Result
+from edge.publish.composer import Composer
+from edge.publish.messages import ROOT
 from edge.publish.publisher import Publisher, PublisherState, Resent
 from edge.publish.publisher import resend as send_again
 from edge.sample.codes import new_sample_code, sample_code
-from edge.sample.commands import STOPPED, Orders
-from edge.sample.lifecycle import Samples
-from edge.sample.session import Reader
+from edge.sample.command_queue import CommandQueue
+from edge.sample.handlers import STOPPED
+from edge.sample.lifecycle import Lifecycle, StoredResult
+from edge.sample.session import SessionFactory
 from edge.service.build_status import Building
 from edge.service.reporter import Reporter, Snapshot
-from edge.service.sample_loop import Desk
+from edge.service.sample_loop import SampleLoop
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox, take_over
 from edge.system.lock import exclusive
@@ -86,7 +87,7 @@ class Service:
     """One run. observer: called in the caller's thread after each frame of a sample, so it should be quick.
 
     With a sample or a number of frames, or `screening.start = "at_once"`, it reads one sample and ends. Else it waits
-    for `orders`, and ends when stopped, or with its camera.
+    for `commands`, and ends when stopped, or with its camera.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Service:
     ) -> None:
         self.config = config
         self._heartbeat = heartbeat or Heartbeat()
-        self.orders = Orders()
+        self.commands = CommandQueue()
         self.sample: str | None = None
         if sample is not None:
             self.sample = sample_code(sample, config.screening.sample_pattern)
@@ -132,7 +133,8 @@ class Service:
             mailbox = stack.enter_context(
                 capturing(camera, reconnect_s=config.camera.reconnect_s, join_s=config.camera.read_timeout_s)
             )
-            models = Models.of(pipeline.detector, pipeline.classifier)
+            lifecycle = Lifecycle(config, database, composer)
+            sessions = SessionFactory(config, lifecycle, pipeline.detector, pipeline.classifier, camera.name)
             um_per_px = pipeline.known_um_per_px
             remote = self._remote(composer)
             publisher = stack.enter_context(
@@ -140,37 +142,36 @@ class Service:
                     config.mqtt,
                     composer,
                     outbox,
-                    lambda: composer.birth(models, camera.name, um_per_px, _challenge(remote)),
+                    lambda: composer.birth(sessions.networks, camera.name, um_per_px, _challenge(remote)),
                     alive=lambda: self._alive(remote),
-                    listen=(remote.gate.topic, remote.heard) if remote is not None else None,
+                    listen=(remote.authenticator.topic, remote.heard) if remote is not None else None,
                 )
             )
             if remote is not None:
                 remote.publisher = publisher
-            reader = Reader(config, Samples(config, database, composer), composer, models, camera.name)
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
-            stack.callback(self.orders.close)
-            desk = Desk(pipeline, reader, publisher, reporter)
-            stack.enter_context(self._served(desk, reader.samples))
+            stack.callback(self.commands.close)
+            loop = SampleLoop(pipeline, sessions, composer, publisher, reporter)
+            stack.enter_context(self._served(loop, lifecycle))
             what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
             self._heartbeat.ready(f"{what} from {camera.name}")
             if config.mqtt.enabled:
                 self._heartbeat.register("sender", SENDER_S)
             if camera.live:
                 self._heartbeat.register("capture", config.camera.read_timeout_s + CAPTURE_S)
-            fault = self._read(desk, mailbox, camera.live)
+            fault = self._read(loop, mailbox, camera.live)
             mailbox.end()
             self._heartbeat.unregister("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
-            return self._finish(desk, outbox, mailbox, fault)
+            return self._finish(loop, outbox, mailbox, fault)
 
     def _remote(self, composer: Composer) -> Remote | None:
         """Return what takes commands over MQTT, if it is configured."""
         mqtt = self.config.mqtt
         if not mqtt.commands or mqtt.command_secret is None:
             return None
-        gate = Gate(mqtt.command_secret.get_secret_value(), f"{ROOT}/{composer.site}/{composer.device}/command")
-        return Remote(gate, self.orders, composer)
+        topic = f"{ROOT}/{composer.site}/{composer.device}/command"
+        return Remote(Authenticator(mqtt.command_secret.get_secret_value(), topic), self.commands, composer)
 
     def _alive(self, remote: Remote | None) -> None:
         """Note that the sender lives, and see to what has to be done now and then."""
@@ -178,38 +179,38 @@ class Service:
         if remote is not None:
             remote.turn()
 
-    def _served(self, desk: Desk, samples: Samples) -> AbstractContextManager[None]:
-        """Serve the API from another thread: it hands orders in, and reads the database and what the desk shows."""
+    def _served(self, loop: SampleLoop, lifecycle: Lifecycle) -> AbstractContextManager[None]:
+        """Serve the API from another thread: it hands commands in, and reads the database and what the loop shows."""
         from edge.api.http import application
         from edge.api.server import serving
 
-        app = application(samples, self.orders, desk.state, lambda: desk.frame)
+        app = application(lifecycle, self.commands, loop.state, lambda: loop.frame)
         return serving(app, self.config.device.state_dir, self.config.web.port)
 
-    def _read(self, desk: Desk, mailbox: Mailbox, live: bool) -> EdgeError | None:
+    def _read(self, loop: SampleLoop, mailbox: Mailbox, live: bool) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""
         try:
-            desk.tidy()
-            desk.recover(self.sample)
-            if self.sample is not None and desk.scan is None:
-                desk.start(self.sample, "run")
-            while not (self._stopping or mailbox.ended or (self.sample is not None and desk.scan is None)):
+            loop.tidy()
+            loop.recover(self.sample)
+            if self.sample is not None and loop.session is None:
+                loop.start(self.sample, "run")
+            while not (self._stopping or mailbox.ended or (self.sample is not None and loop.session is None)):
                 self._heartbeat.tick()
-                self.orders.work_off(desk.do)
-                self._look_after(desk, mailbox)
-                if desk.scan is None and not live:
+                self.commands.work_off(loop.do)
+                self._look_after(loop, mailbox)
+                if loop.session is None and not live:
                     mailbox.wait(POLL_S)  # files and rendered slides wait for a sample
                     continue
                 item = mailbox.take(POLL_S)
                 if item is not None:
                     self._heartbeat.beat("capture")
-                    desk.show(item)
-                if item is not None and desk.scan is not None:
-                    desk.read(desk.scan, item)
-                    if desk.scan.sample.frames == self._frames:
-                        desk.end(FRAMES)
-                    elif self._frames is None and desk.scan.rule():
-                        desk.end("")
+                    loop.show(item)
+                if item is not None and loop.session is not None:
+                    loop.read(loop.session, item)
+                    if loop.session.frames == self._frames:
+                        loop.end(FRAMES)
+                    elif self._frames is None and loop.session.rule():
+                        loop.end("")
         except SampleError:
             raise  # the one sample asked for cannot be read: nothing has begun
         except EdgeError as error:
@@ -217,13 +218,13 @@ class Service:
             return error
         return None
 
-    def _look_after(self, desk: Desk, mailbox: Mailbox) -> None:
+    def _look_after(self, loop: SampleLoop, mailbox: Mailbox) -> None:
         """Tell what the camera gave notice of, and that the device is there."""
         for notice in mailbox.notices():
-            desk.reporter.camera(notice)
+            loop.reporter.camera(notice)
             self._heed(notice)
-        if desk.scan is None:
-            desk.reporter.idle()
+        if loop.session is None:
+            loop.reporter.idle()
 
     def _heed(self, notice: Notice) -> None:
         """Expect no frame of a camera that is being looked for, but that the looking ends: with opening and a read."""
@@ -232,34 +233,34 @@ class Service:
         self._heartbeat.register("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
         self._heartbeat.status(notice.text)
 
-    def _finish(self, desk: Desk, outbox: Outbox, mailbox: Mailbox, fault: EdgeError | None) -> Outcome | None:
-        if desk.scan is not None:
-            desk.end(str(fault) if fault else STOPPED if self._stopping else ENDED)
+    def _finish(self, loop: SampleLoop, outbox: Outbox, mailbox: Mailbox, fault: EdgeError | None) -> Outcome | None:
+        if loop.session is not None:
+            loop.end(str(fault) if fault else STOPPED if self._stopping else ENDED)
         if fault is not None:
-            desk.tell(fault)
-        desk.publisher.drain(ACKNOWLEDGE_S)
-        if desk.ended is None:
+            loop.announce_fault(fault)
+        loop.publisher.drain(ACKNOWLEDGE_S)
+        if loop.ended is None:
             if fault is not None:
                 raise fault
             return None
-        scan, result = desk.ended
+        session, result = loop.ended
         return Outcome(
-            sample=scan.code,
-            counts=scan.sample.counts(),
-            verdict=scan.sample.verdict(),
-            frames=scan.sample.frames,
+            sample=session.stored.code,
+            counts=session.counts(),
+            verdict=session.verdict(),
+            frames=session.frames,
             dropped=mailbox.dropped,
             fate=_fate(self.config, outbox, result),
-            link=desk.publisher.state(),
+            link=loop.publisher.state(),
             fault=fault,
         )
 
 
 def _challenge(remote: Remote | None) -> str | None:
-    return None if remote is None else remote.gate.challenge
+    return None if remote is None else remote.authenticator.challenge
 
 
-def _fate(config: Config, outbox: Outbox, result: Result) -> Literal["taken", "waiting", "refused", "unsent"]:
+def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Literal["taken", "waiting", "refused", "unsent"]:
     if not config.mqtt.enabled:
         return "unsent"
     if str(result.id) in {row.id for row in outbox.refused()}:

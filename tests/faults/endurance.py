@@ -77,7 +77,7 @@ def main() -> None:
             idle.acquire()
             while not service._stopping:
                 try:
-                    service.orders.ask(Start(command="start", by="nobody", sample=f"E-{number}"))
+                    service.commands.ask(Start(command="start", by="nobody", sample=f"E-{number}"))
                     break
                 except SampleError:
                     time.sleep(0.01)  # the last one is being ended

@@ -24,7 +24,7 @@ def main() -> None:
     import edge.service.service
     from edge.config.model import QualityConfig, ScreeningConfig
     from edge.pipeline import Pipeline
-    from edge.sample.lifecycle import Samples
+    from edge.sample.lifecycle import Lifecycle
     from tests.edge.service.service_parts import configured
     from tests.faults.drawn import Slide, pipeline_class
 
@@ -38,13 +38,14 @@ def main() -> None:
     config = configured(state, port)
     screening = ScreeningConfig.model_validate({"store_interval_s": 0.02, "stop": {"at_target": False}})
     config = config.model_copy(update={"quality": QualityConfig(gate=False), "screening": screening})
-    keep = Samples.keep
+    keep = Lifecycle.keep
 
-    def told(samples: Samples, sample_id: str, draft: Any, news: Any) -> None:
-        keep(samples, sample_id, draft, news)
-        print("kept", draft.fields_read + draft.fields_rejected, flush=True)
+    def telling(lifecycle: Lifecycle, sample: Any, record: Any, news: Any) -> Any:
+        kept = keep(lifecycle, sample, record, news)
+        print("kept", record.frames, flush=True)
+        return kept
 
-    Samples.keep = told  # type: ignore[method-assign]
+    Lifecycle.keep = telling  # type: ignore[method-assign]
     edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
     edge.service.service.open_camera = lambda *_: slide  # type: ignore[assignment]
     service = edge.service.service.Service(config)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edge.api.client import NotRunningError, ask
-from edge.sample.commands import Order, Reopen, Start, Stop
+from edge.sample.commands import Command, Reopen, Start, Stop
 from edge.sample.store import Store, StoredCell, StoredSample
 from edge.storage.database import Database
 from edge.types import CLASSES
@@ -44,7 +44,7 @@ class Reading:
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
 
-    def ask(self, order: Order) -> dict[str, Any]:
+    def ask(self, order: Command) -> dict[str, Any]:
         """Have it do something, as soon as it listens."""
 
         def answer() -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from edge.api.authentication import CHALLENGE_S, Gate, sign
+from edge.api.authentication import CHALLENGE_S, Authenticator, sign
 from edge.api.client import state
 from edge.config.model import CameraConfig, MqttConfig, ScreeningConfig
 from edge.errors import CommandError
@@ -32,8 +32,8 @@ def command(challenge: str, order: dict[str, Any] | str, secret: str = SECRET, t
 
 def test_the_gate_opens_once_for_the_right_secret_topic_and_challenge() -> None:
     now = [0.0]
-    gate = Gate(SECRET, TOPIC, lambda: now[0])
-    first = gate.challenge
+    authenticator = Authenticator(SECRET, TOPIC, lambda: now[0])
+    first = authenticator.challenge
     good = command(first, '{"command": "stop"}')
     for bad in (
         command(first, "{}", secret="guessed"),  # noqa: S106
@@ -42,19 +42,19 @@ def test_the_gate_opens_once_for_the_right_secret_topic_and_challenge() -> None:
         command("0" * 32, "{}"),
     ):
         with pytest.raises(CommandError, match=r"not authenticated|challenge is old"):
-            gate.open(bad)
-    assert gate.challenge == first, "who does not know the secret cannot use a challenge up"
-    assert gate.open(good) == '{"command": "stop"}'
+            authenticator.authenticate(bad)
+    assert authenticator.challenge == first, "who does not know the secret cannot use a challenge up"
+    assert authenticator.authenticate(good) == '{"command": "stop"}'
     with pytest.raises(CommandError, match="was used"):
-        gate.open(good)
-    late = command(gate.challenge, "{}")
+        authenticator.authenticate(good)
+    late = command(authenticator.challenge, "{}")
     now[0] += CHALLENGE_S + 1
     with pytest.raises(CommandError, match="old"):
-        gate.open(late)
-    assert gate.renew_when_old()
-    assert not gate.renew_when_old()
+        authenticator.authenticate(late)
+    assert authenticator.renew_when_old()
+    assert not authenticator.renew_when_old()
     with pytest.raises(CommandError, match="old"):
-        gate.open(late)
+        authenticator.authenticate(late)
 
 
 @given(
@@ -64,11 +64,11 @@ def test_the_gate_opens_once_for_the_right_secret_topic_and_challenge() -> None:
     .map(str.encode)
 )  # fmt: skip
 def test_nothing_else_opens_the_gate(payload: bytes) -> None:
-    gate = Gate(SECRET, TOPIC)
-    before = gate.challenge
+    authenticator = Authenticator(SECRET, TOPIC)
+    before = authenticator.challenge
     with pytest.raises(CommandError, match="the command"):
-        gate.open(payload)
-    assert gate.challenge == before
+        authenticator.authenticate(payload)
+    assert authenticator.challenge == before
 
 
 def test_commands_need_a_secret() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from edge.config.model import DeviceConfig
-from edge.publish.composer import Composer, Health, Life, Models, Period
+from edge.publish.composer import Composer, Health
 from edge.publish.messages import Birth, Result
-from edge.runtime.contract import Contract
+from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
 from edge.system.health import MachineHealth
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
 
@@ -54,22 +54,23 @@ HEALTH = Health(
 SCALE = Scale(0.1123, "locked", 0.09)
 
 
-def _contract(role: str, thresholds: dict[str, float]) -> Contract:
-    return Contract.model_validate(
-        {
-            "role": role, "name": f"{role}-s4", "version": "1.0.0", "classes": CLASSES, "um_per_px": 0.25, "size": 40,
-            "thresholds": thresholds, "graph_sha256": "0" * 64,
-        }
-    )  # fmt: skip
-
-
-MODELS = Models(
-    detector=_contract("detector", {"score": 0.35}),
-    detector_sha256="a" * 64,
-    classifier=_contract("classifier", {"sickle": 0.8, "abstain": 0.5}),
-    classifier_sha256="b" * 64,
+NETWORKS = UsedNetworks(
     runtime="onnxruntime 1.23.2 CPU fp32",
+    detector_name="detector-s4",
+    detector_version="1.0.0",
+    detector_sha256="a" * 64,
+    classifier_name="classifier-s4",
+    classifier_version="1.0.0",
+    classifier_sha256="b" * 64,
+    threshold_score=0.35,
+    threshold_sickle=0.8,
+    threshold_abstain=0.5,
 )
+
+
+def record(code: str = "K-1042") -> SampleRecord:
+    period = Period(1_789_999_900_000, 1_790_000_000_000, 100.0)
+    return SampleRecord(uuid4(), code, 0, COUNTS, VERDICT, SCALE, NETWORKS, period)
 
 
 def composer() -> Composer:
@@ -78,13 +79,11 @@ def composer() -> Composer:
 
 
 def birth(compose: Composer) -> Birth:
-    return compose.birth(MODELS, "/dev/video0, 1920 by 1080 at 30 Hz", None)
+    return compose.birth(NETWORKS, "/dev/video0, 1920 by 1080 at 30 Hz", None)
 
 
 def result(compose: Composer) -> Result:
-    period = Period(1_789_999_900_000, 1_790_000_000_000, 100.0)
-    draft = compose.draft(Life(uuid4(), "K-1042"), COUNTS, VERDICT, SCALE, MODELS, period)
-    return compose.result(draft, 1, "review", "")
+    return compose.result(record(), 1, "review", "")
 
 
 def make_certificates(folder: Path) -> None:

@@ -7,19 +7,20 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from edge.publish.composer import Composer, Health, Life, Period
+from edge.publish.composer import Composer, Health
 from edge.publish.messages import MESSAGES, Message, Result, topic
+from edge.publish.sample_fields import record_of
 from edge.publish.schemas import json_schemas, main
+from edge.screening.sample_record import Period
 from edge.system.clock import boot_id, clock_synchronised
 from edge.system.health import MachineHealth
-from edge.types import CLASSES, Counts, Exclusion, Reason
-from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, MODELS, SCALE, VERDICT, birth, composer, result
+from edge.types import CLASSES, Counts, Exclusion, Reason, Scale
+from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, SCALE, VERDICT, birth, composer, record, result
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -52,10 +53,10 @@ def nearly_nothing() -> dict[str, Message]:
     compose = composer()
     machine = MachineHealth(None, None, None, None, None, 21480.0)
     health = Health(fps=0.0, frames=0, frames_dropped=0, rss_mb=50.0, stage_ms={}, machine=machine)
-    period = Period(0, 0, 0.0)
+    nothing = replace(record(""), counts=NOTHING, verdict=UNKNOWN, scale=None, period=Period(0, 0, 0.0))
     return {
         "progress": compose.progress("", NOTHING, UNKNOWN),
-        "result": compose.draft(Life(uuid4(), ""), NOTHING, UNKNOWN, None, MODELS, period),
+        "result": compose.draft(nothing),
         "telemetry": compose.telemetry("", NOTHING, health, pending=0, refused=0, dropped=0),
     }
 
@@ -120,12 +121,18 @@ def test_a_sample_that_an_earlier_version_began_can_go_on() -> None:
     assert Result.model_validate(begun).rejected_stacked == Result.model_validate(begun).rejected_magnification == 0
 
 
+@pytest.mark.parametrize("scale", [SCALE, None])
+def test_a_stored_draft_gives_the_record_that_it_was_made_from(scale: Scale | None) -> None:
+    made = replace(record(), interruptions=2, scale=scale)
+    assert record_of(Result.model_validate_json(composer().draft(made).to_json())) == made
+
+
 def test_counts_that_do_not_add_up_never_leave() -> None:
     with pytest.raises(ValidationError, match="cells_seen is 1371; the counts add up to 1370"):
         composer().progress("K-1042", replace(COUNTS, cells_seen=1371), VERDICT)
     strange = replace(COUNTS, rejected={**COUNTS.rejected, "new_reason": 1})
     with pytest.raises(ValidationError, match="fields_rejected is 5; the reasons add up to 4"):
-        composer().draft(Life(uuid4(), ""), strange, VERDICT, SCALE, MODELS, Period(0, 0, 0.0))
+        composer().draft(replace(record(), counts=strange))
 
 
 def test_numbers_that_json_has_not_never_leave() -> None:

@@ -19,7 +19,8 @@ from edge.api.client import NotRunningError, ask, state
 from edge.cli.main import app
 from edge.config.model import CameraConfig, Config, ScreeningConfig, StopConfig, WebConfig
 from edge.errors import CommandError, SampleError, StorageError
-from edge.sample.commands import Orders, Start, parse
+from edge.sample.command_queue import CommandQueue
+from edge.sample.commands import Start, parse
 from edge.service.service import Service
 from tests.edge.service.service_parts import configured
 from tests.mosquitto import free_port, wait_for
@@ -189,9 +190,9 @@ def test_any_bytes_are_an_order_or_a_named_error(text: bytes) -> None:
 
 
 def test_what_waits_when_the_service_ends_is_refused() -> None:
-    orders = Orders()
-    early = orders.hand_in(Start(command="start", sample="A", by="x"))
-    orders.close()
-    for future in (early, orders.hand_in(Start(command="start", sample="B", by="x"))):
+    commands = CommandQueue()
+    early = commands.submit(Start(command="start", sample="A", by="x"))
+    commands.close()
+    for future in (early, commands.submit(Start(command="start", sample="B", by="x"))):
         with pytest.raises(CommandError, match="the service is stopping"):
             future.result(0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,13 +17,16 @@ from edge.api.client import NotRunningError, state
 from edge.cli.main import app
 from edge.config.model import CameraConfig, ControlConfig, ScreeningConfig
 from edge.errors import InputError, SampleError
-from edge.publish.messages import Result
 from edge.sample.controls import ControlBook, ControlReading
+from edge.sample.store import Moment
 from edge.screening.levey_jennings import READINGS_SHOWN, Point, levey_jennings
+from edge.screening.sample_record import SampleRecord
 from edge.screening.westgard import Expected, observed
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
-from tests.edge.publish.publish_parts import composer, result
+from edge.types import Verdict
+from tests.edge.publish.publish_parts import NETWORKS as NAMES
+from tests.edge.publish.publish_parts import VERDICT, record
 from tests.edge.service.service_parts import Program, configured
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
@@ -52,19 +57,25 @@ def book(tmp_path: Path, clock: Clock) -> Iterator[ControlBook]:
         yield ControlBook(database, clock)
 
 
-def ended(name: str, sickle: int, networks: tuple[str, str], **more: object) -> Result:
-    """Return the result of a sample that reads a slide: so many sickle cells of 1,000."""
-    changed = {
-        "sample": f"control-{name}-1", "sample_id": uuid4(), "sickle": sickle, "normal": 1000 - sickle, "other": 0,
-        "red_cells": 1000, "detector_sha256": networks[0], "classifier_sha256": networks[1], **more,
-    }  # fmt: skip
-    return result(composer()).model_copy(update=changed)
+def ended(name: str, sickle: int, networks: tuple[str, str], **more: Any) -> SampleRecord:
+    """Return a sample that reads a slide: so many sickle cells of 1,000."""
+    used = replace(NAMES, detector_sha256=networks[0], classifier_sha256=networks[1])
+    changed = {"code": f"control-{name}-1", "networks": used, "verdict": verdict(sickle), **more}
+    return replace(record(), **changed)
+
+
+def verdict(sickle: int, **more: Any) -> Verdict:
+    return replace(VERDICT, sickle=sickle, red_cells=1000, **more)
+
+
+def moment(book: ControlBook) -> Moment:
+    return Moment(book._now_ms(), True, "boot-1", 1000.0)
 
 
 def read(
-    book: ControlBook, name: str, sickle: int, networks: tuple[str, str] = NETWORKS, **more: object
+    book: ControlBook, name: str, sickle: int, networks: tuple[str, str] = NETWORKS, **more: Any
 ) -> ControlReading:
-    book.record(ended(name, sickle, networks, **more))
+    book.record(ended(name, sickle, networks, **more), moment(book))
     return book.readings(book.slide(name))[-1]
 
 
@@ -150,26 +161,26 @@ def test_a_sample_that_ends_twice_is_one_reading(book: ControlBook) -> None:
 @pytest.mark.parametrize("status", ["insufficient", "withheld"])
 def test_a_result_without_figures_is_no_reading(book: ControlBook, status: str) -> None:
     slide = added(book).slide("pos")
-    said = ended("pos", 200, NETWORKS, verdict=status, text="Why.")
-    book.record(said)
+    said = ended("pos", 200, NETWORKS, verdict=verdict(200, status=status, text="Why."))
+    book.record(said, moment(book))
     assert book.readings(slide) == []
-    assert book.news(said) == "control slide pos was not read: Why."
+    assert book.failure(said) == "control slide pos was not read: Why."
 
 
 def test_news_are_of_slides_that_failed_and_nothing_else(book: ControlBook) -> None:
     good, bad = ended("pos", 50, NETWORKS), ended("pos", 200, NETWORKS)
-    added(book).record(good)
-    assert book.news(good) == ""
-    book.record(bad)
-    assert book.news(bad) == "control slide pos failed: 1_2s, 1_3s"
-    assert book.news(ended("pos", 200, NETWORKS, sample="K-1042")) == ""
+    added(book).record(good, moment(book))
+    assert book.failure(good) == ""
+    book.record(bad, moment(book))
+    assert book.failure(bad) == "control slide pos failed: 1_2s, 1_3s"
+    assert book.failure(ended("pos", 200, NETWORKS, code="K-1042")) == ""
 
 
 def test_a_slide_that_is_retired_while_it_is_read_costs_no_result(book: ControlBook) -> None:
     added(book).retire("pos")
     gone = ended("pos", 50, NETWORKS)
-    book.record(gone)
-    assert book.news(gone) == ""
+    book.record(gone, moment(book))
+    assert book.failure(gone) == ""
 
 
 def test_a_code_says_which_slide_is_read_and_others_carry_how_the_slides_stand(book: ControlBook) -> None:

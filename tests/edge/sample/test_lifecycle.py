@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -21,19 +20,19 @@ from hypothesis import strategies as st
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, RetentionConfig, ScreeningConfig, StopConfig
 from edge.errors import SampleError, StorageError
-from edge.publish.composer import Life, Period
 from edge.publish.messages import Result
 from edge.sample.cell_records import FieldNews, Gatherer, KeptCell
 from edge.sample.codes import sample_code
-from edge.sample.commands import Stop, perform
-from edge.sample.lifecycle import RESUME_S, Samples
+from edge.sample.commands import Stop
+from edge.sample.handlers import NoScanner, perform
+from edge.sample.lifecycle import RESUME_S, Lifecycle
 from edge.sample.retention import sweep
 from edge.sample.store import Moment, StoredSample
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.types import CELLS_KEPT, CLASSES, Change, FieldReading, Placement, Scale
-from tests.edge.publish.publish_parts import COUNTS, MODELS, SCALE, VERDICT, composer
+from tests.edge.publish.publish_parts import COUNTS, composer, record
 from tests.edge.service.service_parts import Program, configured
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
@@ -69,8 +68,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def samples(database: Database, clock: Clock) -> Samples:
-    return Samples(Config(), database, composer(), clock)
+def lifecycle(database: Database, clock: Clock) -> Lifecycle:
+    return Lifecycle(Config(), database, composer(), clock)
 
 
 def cell(number: int, name: str | None = "normal") -> KeptCell:
@@ -81,32 +80,26 @@ def cell(number: int, name: str | None = "normal") -> KeptCell:
 NEWS = FieldNews((), (cell(0), cell(1, "sickle"), cell(2, None), cell(3, "sickle")), (), {1: b"one", 2: b"two"})
 
 
-def draft(life: Life) -> Result:
-    return composer().draft(life, COUNTS, VERDICT, SCALE, MODELS, Period(1_789_999_900_000, 1_790_000_000_000, 100.0))
+def begun(lifecycle: Lifecycle, code: str = "K-1042") -> StoredSample:
+    return lifecycle.start(record(code), "{}", "nurse")
 
 
-def begun(samples: Samples, code: str = "K-1042") -> StoredSample:
-    life = Life(uuid4(), code)
-    return samples.start(life, draft(life), "{}", "nurse")
+def ended(lifecycle: Lifecycle, stage: str = "review", code: str = "K-1042") -> StoredSample:
+    sample = begun(lifecycle, code)
+    return lifecycle.end(sample, lifecycle.record(sample), [NEWS], stage, "").sample  # type: ignore[arg-type]
 
 
-def ended(samples: Samples, stage: str = "review", code: str = "K-1042") -> StoredSample:
-    sample = begun(samples, code)
-    samples.end(sample.id, draft(Life(uuid4(), code)), [NEWS], stage, "")  # type: ignore[arg-type]
-    return samples.store.find(sample.id)
+def revisions(lifecycle: Lifecycle, sample: StoredSample) -> list[Result]:
+    return [Result.model_validate_json(payload) for payload in lifecycle.store.results(sample.id)]
 
 
-def revisions(samples: Samples, sample: StoredSample) -> list[Result]:
-    return [Result.model_validate_json(payload) for payload in samples.store.results(sample.id)]
-
-
-def test_from_the_start_to_final_with_a_result_for_each_step(samples: Samples, database: Database) -> None:
-    sample = ended(samples)
+def test_from_the_start_to_final_with_a_result_for_each_step(lifecycle: Lifecycle, database: Database) -> None:
+    sample = ended(lifecycle)
     assert sample.state == "review"
-    assert [one.class_name for one in samples.store.cells(sample.id)] == ["normal", "sickle", "abstained", "sickle"]
-    samples.review(sample.id, {1: "other", 2: "sickle"}, "dr", "folded", done=False)
-    samples.review(sample.id, {1: "normal"}, "dr", "looked again", done=True)
-    first, second = revisions(samples, sample)
+    assert [one.class_name for one in lifecycle.store.cells(sample.id)] == ["normal", "sickle", "abstained", "sickle"]
+    lifecycle.review(lifecycle.store.find(sample.id), {1: "other", 2: "sickle"}, "dr", "folded", done=False)
+    lifecycle.review(lifecycle.store.find(sample.id), {1: "normal"}, "dr", "looked again", done=True)
+    first, second = revisions(lifecycle, sample)
     assert (first.revision, first.stage, first.reviewed_cells, first.reviewed_sickle) == (1, "review", 0, None)
     assert (second.revision, second.stage, second.reviewed_cells) == (2, "final", 2)
     assert (first.sample_id, first.sample) == (second.sample_id, "K-1042")
@@ -116,150 +109,147 @@ def test_from_the_start_to_final_with_a_result_for_each_step(samples: Samples, d
     assert (second.reviewed_abstained, second.reviewed_red_cells) == (first.abstained - 1, first.red_cells + 1)
     assert second.reviewed_fraction == pytest.approx(first.sickle / (first.red_cells + 1))
     assert "After review of 2 cells: 37 of 1198 (95 % interval" in second.text
-    by_number = {one.number: one for one in samples.store.cells(sample.id)}
+    by_number = {one.number: one for one in lifecycle.store.cells(sample.id)}
     assert (by_number[1].class_name, by_number[1].reviewed, by_number[1].reviewed_reason) == (
         "sickle", "normal", "looked again",
     )  # fmt: skip
     waiting = [json.loads(row.payload) for row in Outbox(database).pending()]
     assert [(one["id"], one["revision"]) for one in waiting] == [(str(first.id), 1), (str(second.id), 2)]
-    assert [(row["state"], row["by"]) for row in samples.store.history(sample.id)] == [
+    assert [(row["state"], row["by"]) for row in lifecycle.store.history(sample.id)] == [
         ("scanning", "nurse"), ("review", "device"), ("final", "dr"),
     ]  # fmt: skip
 
 
-def test_one_sample_at_a_time_and_a_code_once_a_day(samples: Samples, clock: Clock) -> None:
-    first = begun(samples, "A")
+def test_one_sample_at_a_time_and_a_code_once_a_day(lifecycle: Lifecycle, clock: Clock) -> None:
+    first = begun(lifecycle, "A")
     with pytest.raises(SampleError, match=r"sample A is being scanned\. Stop it first"):
-        begun(samples, "B")
-    samples.end(first.id, draft(Life(uuid4(), "A")), [], "incomplete", "")
+        begun(lifecycle, "B")
+    lifecycle.end(first, lifecycle.record(first), [], "incomplete", "")
     with pytest.raises(
         SampleError, match=r"sample code A was used on 20\d\d-\d\d-\d\d already\. Give another, such as A-2"
     ):
-        begun(samples, "A")
-    samples.discard(first.id, "nurse", "wrong slide")
-    again = begun(samples, "A")
-    samples.discard(again.id, "nurse", "")
+        begun(lifecycle, "A")
+    lifecycle.discard(lifecycle.store.find(first.id), "nurse", "wrong slide")
+    again = begun(lifecycle, "A")
+    lifecycle.discard(lifecycle.store.find(again.id), "nurse", "")
     clock.pass_s(86_400)
-    assert begun(samples, "A").id not in (first.id, again.id)
+    assert begun(lifecycle, "A").id not in (first.id, again.id)
 
 
-def test_a_discarded_sample_says_so_to_whoever_has_its_result(samples: Samples) -> None:
-    sample = ended(samples)
-    samples.discard(sample.code, "nurse", "wrong slide")
-    assert [(one.stage, one.reason) for one in revisions(samples, sample)][-1] == ("discarded", "wrong slide")
+def test_a_discarded_sample_says_so_to_whoever_has_its_result(lifecycle: Lifecycle) -> None:
+    sample = ended(lifecycle)
+    lifecycle.discard(lifecycle.store.find(sample.code), "nurse", "wrong slide")
+    assert [(one.stage, one.reason) for one in revisions(lifecycle, sample)][-1] == ("discarded", "wrong slide")
     with pytest.raises(SampleError, match="is discarded and cannot be reviewed"):
-        samples.review(sample.id, {}, "dr", "", done=True)
-    assert samples.reopen(sample.id, "nurse", "it was the right one").state == "incomplete"
-    scanned = begun(samples, "B")
-    samples.discard(scanned.id, "nurse", "")
-    assert samples.store.results(scanned.id) == []
+        lifecycle.review(lifecycle.store.find(sample.id), {}, "dr", "", done=True)
+    assert lifecycle.reopen(lifecycle.store.find(sample.id), "nurse", "it was the right one").state == "incomplete"
+    scanned = begun(lifecycle, "B")
+    lifecycle.discard(lifecycle.store.find(scanned.id), "nurse", "")
+    assert lifecycle.store.results(scanned.id) == []
 
 
-def test_reopening_goes_a_step_back(samples: Samples) -> None:
-    sample = ended(samples)
-    samples.review(sample.id, {1: "normal"}, "dr", "", done=True)
-    assert samples.reopen(sample.id, "dr", "").state == "review"
-    assert revisions(samples, sample)[-1].reviewed_cells == 1
-    further = samples.reopen(sample.id, "dr", "more cells")
+def test_reopening_goes_a_step_back(lifecycle: Lifecycle) -> None:
+    sample = ended(lifecycle)
+    lifecycle.review(lifecycle.store.find(sample.id), {1: "normal"}, "dr", "", done=True)
+    assert lifecycle.reopen(lifecycle.store.find(sample.id), "dr", "").state == "review"
+    assert revisions(lifecycle, sample)[-1].reviewed_cells == 1
+    further = lifecycle.reopen(lifecycle.store.find(sample.id), "dr", "more cells")
     assert (further.state, further.interruptions) == ("scanning", 1)
-    assert samples.store.next_number(sample.id) == 4
+    assert lifecycle.store.next_number(sample.id) == 4
     with pytest.raises(SampleError, match="is scanning and cannot be reopened; stop it first"):
-        samples.reopen(sample.id, "dr", "")
-    other = Life(uuid4(), "other")
+        lifecycle.reopen(lifecycle.store.find(sample.id), "dr", "")
     with pytest.raises(SampleError, match="K-1042 is being scanned"):
-        samples.start(other, draft(other), "{}", "nurse")
+        begun(lifecycle, "other")
 
 
-def test_a_review_of_what_is_not_there_changes_nothing(samples: Samples) -> None:
-    sample = ended(samples)
+def test_a_review_of_what_is_not_there_changes_nothing(lifecycle: Lifecycle) -> None:
+    sample = ended(lifecycle)
     with pytest.raises(SampleError, match="no cell 99"):
-        samples.review(sample.id, {1: "normal", 99: "sickle"}, "dr", "", done=True)
+        lifecycle.review(lifecycle.store.find(sample.id), {1: "normal", 99: "sickle"}, "dr", "", done=True)
     with pytest.raises(SampleError, match="drepanocyte is no class; expected one of normal, sickle"):
-        samples.review(sample.id, {1: "drepanocyte"}, "dr", "", done=True)
-    assert samples.store.reviewed(sample.id) == Counter()
-    assert samples.store.find(sample.id).state == "review"
+        lifecycle.review(lifecycle.store.find(sample.id), {1: "drepanocyte"}, "dr", "", done=True)
+    assert lifecycle.store.reviewed(sample.id) == Counter()
+    assert lifecycle.store.find(sample.id).state == "review"
     with pytest.raises(SampleError, match="there is no sample 'nobody'"):
-        samples.review("nobody", {}, "dr", "", done=True)
+        lifecycle.review(lifecycle.store.find("nobody"), {}, "dr", "", done=True)
 
 
-def test_state_and_waiting_result_are_one(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = begun(samples)
+def test_state_and_waiting_result_are_one(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = begun(lifecycle)
 
     def full(*_: object) -> None:
         raise StorageError("database or disk is full")
 
     monkeypatch.setattr(Outbox, "put", full)
     with pytest.raises(StorageError):
-        samples.end(sample.id, draft(Life(uuid4(), "K-1042")), [NEWS], "review", "")
-    assert samples.store.find(sample.id).state == "scanning"
-    assert samples.store.results(sample.id) == []
-    assert samples.store.cells(sample.id) == []
+        lifecycle.end(sample, lifecycle.record(sample), [NEWS], "review", "")
+    assert lifecycle.store.find(sample.id).state == "scanning"
+    assert lifecycle.store.results(sample.id) == []
+    assert lifecycle.store.cells(sample.id) == []
 
 
-def test_a_sample_goes_on_soon_after_and_on_the_same_boot_only(samples: Samples, clock: Clock) -> None:
-    sample = begun(samples)
+def test_a_sample_goes_on_soon_after_and_on_the_same_boot_only(lifecycle: Lifecycle, clock: Clock) -> None:
+    sample = begun(lifecycle)
     clock.pass_s(RESUME_S - 1)
-    assert samples.recover("another") is None  # and is incomplete, for another sample is asked for
-    sample = begun(samples, "B")
+    assert lifecycle.recover("another") is None  # and is incomplete, for another sample is asked for
+    sample = begun(lifecycle, "B")
     clock.pass_s(RESUME_S - 1)
-    found = samples.recover()
+    found = lifecycle.recover()
     assert found is not None
     assert (found.id, found.state, found.interruptions) == (sample.id, "scanning", 1)
     clock.pass_s(RESUME_S + 1)
-    assert samples.recover() is None
-    sample = begun(samples, "C")
+    assert lifecycle.recover() is None
+    sample = begun(lifecycle, "C")
     clock.now = Moment(clock.now.made_ms - 3650 * DAY_MS, False, "boot-2", 20.0)
-    assert samples.recover() is None
-    kept = samples.store.find(sample.id)
+    assert lifecycle.recover() is None
+    kept = lifecycle.store.find(sample.id)
     assert (kept.state, kept.reason) == ("incomplete", "the power or the program failed while it was scanned")
-    (result,) = revisions(samples, sample)
+    (result,) = revisions(lifecycle, sample)
     assert (result.stage, result.cells_seen, result.sample) == ("incomplete", COUNTS.cells_seen, "C")
 
 
 def test_a_sample_that_no_service_can_go_on_with_is_stopped_with_what_was_counted(
-    samples: Samples, database: Database
+    lifecycle: Lifecycle, database: Database
 ) -> None:
-    sample = begun(samples)
-    answer = perform(samples, Stop(command="stop", by="nurse"))
+    sample = begun(lifecycle)
+    answer = perform(Stop(command="stop", by="nurse"), lifecycle, NoScanner(lifecycle))
     assert (answer["id"], answer["state"]) == (sample.id, "incomplete")
-    (result,) = revisions(samples, sample)
+    (result,) = revisions(lifecycle, sample)
     assert [json.loads(row.payload)["id"] for row in Outbox(database).pending()] == [str(result.id)]
-    assert samples.store.history(sample.id)[-1]["by"] == "nurse"
+    assert lifecycle.store.history(sample.id)[-1]["by"] == "nurse"
     with pytest.raises(SampleError, match="no sample is being scanned"):
-        perform(samples, Stop(command="stop", by="nurse"))
+        perform(Stop(command="stop", by="nurse"), lifecycle, NoScanner(lifecycle))
 
 
-def test_cells_that_prove_to_be_one_are_one(samples: Samples) -> None:
-    sample = begun(samples)
-    life = draft(Life(uuid4(), "K-1042"))
-    samples.keep(sample.id, life, [NEWS])
+def test_cells_that_prove_to_be_one_are_one(lifecycle: Lifecycle) -> None:
+    sample = begun(lifecycle)
+    lifecycle.keep(sample, lifecycle.record(sample), [NEWS])
     # 3 goes on as 0; 2 as 7, which was never seen whole and so has no row; 1 is now normal, and needs no picture.
     news = FieldNews(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {})
-    samples.keep(sample.id, life, [news])
-    kept = {one.number: (one.class_name, one.pictured) for one in samples.store.cells(sample.id)}
+    lifecycle.keep(sample, lifecycle.record(sample), [news])
+    kept = {one.number: (one.class_name, one.pictured) for one in lifecycle.store.cells(sample.id)}
     assert kept == {0: ("sickle", False), 1: ("normal", False), 7: ("abstained", True)}
-    assert samples.store.crop(sample.id, 7) == b"two"
-    assert samples.store.crop(sample.id, 1) is None
+    assert lifecycle.store.crop(sample.id, 7) == b"two"
+    assert lifecycle.store.crop(sample.id, 1) is None
 
 
-def test_a_cell_that_counts_no_longer_is_forgotten_with_its_picture_and_may_come_back(samples: Samples) -> None:
-    sample = begun(samples)
-    life = draft(Life(uuid4(), "K-1042"))
-    samples.keep(sample.id, life, [NEWS])
-    samples.keep(sample.id, life, [FieldNews((), (), (), {}, gone=(1, 9))])
-    assert [one.number for one in samples.store.cells(sample.id)] == [0, 2, 3]
-    assert samples.store.crop(sample.id, 1) is None
-    samples.keep(sample.id, life, [FieldNews((), (cell(1, "sickle"),), (), {1: b"again"})])
-    assert [one.number for one in samples.store.cells(sample.id)] == [0, 1, 2, 3]
-    assert samples.store.crop(sample.id, 1) == b"again"
+def test_a_cell_that_counts_no_longer_is_forgotten_with_its_picture_and_may_come_back(lifecycle: Lifecycle) -> None:
+    sample = begun(lifecycle)
+    lifecycle.keep(sample, lifecycle.record(sample), [NEWS])
+    lifecycle.keep(sample, lifecycle.record(sample), [FieldNews((), (), (), {}, gone=(1, 9))])
+    assert [one.number for one in lifecycle.store.cells(sample.id)] == [0, 2, 3]
+    assert lifecycle.store.crop(sample.id, 1) is None
+    lifecycle.keep(sample, lifecycle.record(sample), [FieldNews((), (cell(1, "sickle"),), (), {1: b"again"})])
+    assert [one.number for one in lifecycle.store.cells(sample.id)] == [0, 1, 2, 3]
+    assert lifecycle.store.crop(sample.id, 1) == b"again"
 
 
-def test_an_erased_sample_leaves_a_tombstone_and_no_trace(samples: Samples, database: Database) -> None:
+def test_an_erased_sample_leaves_a_tombstone_and_no_trace(lifecycle: Lifecycle, database: Database) -> None:
     code = "SECRET-17"
-    sample = ended(samples, code=code)
-    ended(samples, code="stays")
-    samples.review(sample.id, {1: "other"}, "dr-grey", "folded-like-a-letter", done=True)
-    samples.erase(sample.id, "nurse", "asked by the person")
+    sample = ended(lifecycle, code=code)
+    ended(lifecycle, code="stays")
+    lifecycle.review(lifecycle.store.find(sample.id), {1: "other"}, "dr-grey", "folded-like-a-letter", done=True)
+    lifecycle.erase(lifecycle.store.find(sample.id), "nurse", "asked by the person")
     for file in database.path.parent.iterdir():
         content = file.read_bytes()
         for trace in (code.encode(), b"dr-grey", b"folded-like-a-letter"):
@@ -268,51 +258,51 @@ def test_an_erased_sample_leaves_a_tombstone_and_no_trace(samples: Samples, data
         (sample.id, "nurse", "asked by the person")
     ]
     assert [json.loads(row.payload)["sample"] for row in Outbox(database).pending()] == ["stays"]
-    assert [one.code for one in samples.store.newest()] == ["stays"]
+    assert [one.code for one in lifecycle.store.newest()] == ["stays"]
 
 
 def big(number: int) -> FieldNews:
     return FieldNews((), (cell(0, "sickle"),), (), {0: bytes([number]) * 400_000})
 
 
-def aged(samples: Samples, clock: Clock, codes: str) -> dict[str, StoredSample]:
+def aged(lifecycle: Lifecycle, clock: Clock, codes: str) -> dict[str, StoredSample]:
     """Read a sample for each letter, a day each, with a picture of 0.4 MB."""
     found = {}
     for number, code in enumerate(codes):
         clock.pass_s(86_400)
-        sample = begun(samples, code)
-        samples.end(sample.id, draft(Life(uuid4(), code)), [big(number)], "review", "")
+        sample = begun(lifecycle, code)
+        lifecycle.end(sample, lifecycle.record(sample), [big(number)], "review", "")
         found[code] = sample
     return found
 
 
-def test_pictures_keep_a_budget_and_the_oldest_reviewed_go_first(samples: Samples, clock: Clock) -> None:
-    found = aged(samples, clock, "ABCD")
-    samples.review("C", {}, "dr", "", done=True)
+def test_pictures_keep_a_budget_and_the_oldest_reviewed_go_first(lifecycle: Lifecycle, clock: Clock) -> None:
+    found = aged(lifecycle, clock, "ABCD")
+    lifecycle.review(lifecycle.store.find("C"), {}, "dr", "", done=True)
     for _ in range(2):
-        sweep(samples, RetentionConfig(images_mb=1), clock())
-        pictured = [code for code, sample in found.items() if samples.store.crop(sample.id, 0)]
+        sweep(lifecycle, RetentionConfig(images_mb=1), clock())
+        pictured = [code for code, sample in found.items() if lifecycle.store.crop(sample.id, 0)]
         assert pictured == ["B", "D"], "C is reviewed; of the others A is the oldest"
-    assert all(samples.store.results(sample.id) for sample in found.values())
+    assert all(lifecycle.store.results(sample.id) for sample in found.values())
 
 
 def test_pictures_and_samples_go_after_their_days_by_a_clock_that_is_right(
-    samples: Samples, database: Database, clock: Clock
+    lifecycle: Lifecycle, database: Database, clock: Clock
 ) -> None:
-    found = aged(samples, clock, "ABC")
+    found = aged(lifecycle, clock, "ABC")
     limits = RetentionConfig(images_days=1, samples_days=2)
     clock.pass_s(86_400)
     leap = replace(clock.now, made_ms=clock.now.made_ms + 3650 * DAY_MS, clock_synchronised=False)
-    sweep(samples, limits, leap)
-    assert all(samples.store.crop(sample.id, 0) for sample in found.values())
+    sweep(lifecycle, limits, leap)
+    assert all(lifecycle.store.crop(sample.id, 0) for sample in found.values())
     clock.pass_s(1)
-    sweep(samples, limits, clock())
-    assert [code for code, sample in found.items() if samples.store.crop(sample.id, 0)] == []
-    assert {one.code for one in samples.store.newest()} == {"A", "B", "C"}, "their results still wait for the broker"
+    sweep(lifecycle, limits, clock())
+    assert [code for code, sample in found.items() if lifecycle.store.crop(sample.id, 0)] == []
+    assert {one.code for one in lifecycle.store.newest()} == {"A", "B", "C"}, "their results still wait for the broker"
     for row in Outbox(database).pending():
         Outbox(database).delete(row.id)
-    sweep(samples, limits, clock())
-    assert {one.code for one in samples.store.newest()} == {"C"}
+    sweep(lifecycle, limits, clock())
+    assert {one.code for one in lifecycle.store.newest()} == {"C"}
     assert {reason for (reason,) in database.read("SELECT reason FROM tombstones")} == {"kept for 2 days"}
 
 
@@ -365,10 +355,10 @@ def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_mem
 
 def stored(config: Config) -> tuple[StoredSample, list[Result], Counter[str]]:
     with Database(database_path(config)) as database:
-        samples = Samples(config, database, composer())
-        (sample,) = samples.store.newest()
-        classes = Counter(one.class_name for one in samples.store.cells(sample.id))
-        return sample, [Result.model_validate_json(text) for text in samples.store.results(sample.id)], classes
+        lifecycle = Lifecycle(config, database, composer())
+        (sample,) = lifecycle.store.newest()
+        classes = Counter(one.class_name for one in lifecycle.store.cells(sample.id))
+        return sample, [Result.model_validate_json(text) for text in lifecycle.store.results(sample.id)], classes
 
 
 def test_every_counted_cell_is_stored_with_its_place(tmp_path: Path) -> None:
@@ -383,7 +373,7 @@ def test_every_counted_cell_is_stored_with_its_place(tmp_path: Path) -> None:
     truth = VirtualCamera(camera)
     shown = {cell.identity for index in range(12) for cell in truth.truth(index) if cell.fully_visible}
     with Database(database_path(config)) as database:
-        store = Samples(config, database, composer()).store
+        store = Lifecycle(config, database, composer()).store
         cells = store.cells(sample.id)
         # Two cells are never at one place: they would be one that was counted twice.
         places = sorted((one.x_um, one.y_um) for one in cells if one.island == 0)

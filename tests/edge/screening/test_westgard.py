@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.screening.westgard import RULES, Expected, broken, failed, score
+from edge.screening.westgard import RULES, Expected, failed, score, violated_rules
 
 EXPECTED = st.floats(0.0005, 0.9995).flatmap(
     lambda p: st.floats(0, 0.5 * (p * (1 - p)) ** 0.5).map(lambda sd: Expected(p, sd))
@@ -69,7 +69,7 @@ def test_few_expected_cells_are_counts_and_no_normal_distribution() -> None:
     assert score(10, 1000, negative) > 3
     # Nothing is found most of the time where half a cell is expected: no side, so no ten on one side.
     assert score(0, 1000, Expected(0.0005)) == 0
-    assert broken([0.0] * 10) == ()
+    assert violated_rules([0.0] * 10) == ()
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_few_expected_cells_are_counts_and_no_normal_distribution() -> None:
     ],
 )
 def test_westgards_rules(scores: list[float], rules: tuple[str, ...]) -> None:
-    assert broken(scores) == rules
+    assert violated_rules(scores) == rules
     assert failed(rules) == bool(set(rules) - {"1_2s"})
 
 
 @given(st.lists(st.floats(-8, 8), max_size=15))
 def test_rules_know_no_direction_and_only_the_last_ten(scores: list[float]) -> None:
-    assert broken([-one for one in scores]) == broken(scores)
-    assert broken([5.0, *scores][-10:]) == broken(scores[-10:]) if len(scores) >= 10 else True
-    assert set(broken(scores)) <= set(RULES)
+    assert violated_rules([-one for one in scores]) == violated_rules(scores)
+    assert violated_rules([5.0, *scores][-10:]) == violated_rules(scores[-10:]) if len(scores) >= 10 else True
+    assert set(violated_rules(scores)) <= set(RULES)
 
 
 @pytest.mark.parametrize(

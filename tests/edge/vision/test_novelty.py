@@ -23,8 +23,8 @@ from edge.errors import ModelError
 from edge.pipeline import Pipeline
 from edge.runtime.contract import Contract
 from edge.runtime.registry import open_network
-from edge.sample.accumulator import Sample
-from edge.screening.verdict import FLAGS
+from edge.screening.accumulator import Accumulator
+from edge.screening.verdict import FLAGS, VerdictRules
 from edge.types import ABSTAINED, CANONICAL_UM_PER_PX, CLASSES, FieldReading, Pixels, Reason
 from export.graph import seal
 
@@ -129,9 +129,9 @@ def test_in_a_familiar_field_a_strange_cell_is_not_named(pipeline: Pipeline) -> 
 def test_a_refused_field_leaves_no_trace_in_a_sample(pipeline: Pipeline) -> None:
     """Its cells are not taken for known ones when the same place is seen again, as it should be."""
     pipeline.new_sample(each_cell_once=True)
-    sample = Sample(pipeline.config, "s", None)
+    sample = Accumulator(VerdictRules(500, 1000, None))
     for index, pixels in enumerate((bluer(40), FIELD, bluer(40), FIELD)):
-        sample.add(read(pipeline, pixels, index), None)
+        sample.add(read(pipeline, pixels, index))
     pipeline.new_sample()
     alone = read(pipeline, FIELD)
     assert sample.counts().cells_seen == len(alone.label) + alone.border
@@ -141,9 +141,9 @@ def test_a_refused_field_leaves_no_trace_in_a_sample(pipeline: Pipeline) -> None
 
 def test_a_sample_of_which_most_fields_are_refused_is_withheld_and_says_why(pipeline: Pipeline) -> None:
     pipeline.new_sample()
-    sample = Sample(pipeline.config, "s", 0.01)
+    sample = Accumulator(VerdictRules(500, 1000, 0.01))
     for pixels in (FIELD, bluer(40), bluer(45)):
-        sample.add(read(pipeline, pixels), None)
+        sample.add(read(pipeline, pixels))
     verdict = sample.verdict()
     assert verdict.status == "withheld"
     assert {"unfamiliar", "insufficient"} <= set(verdict.flags)

@@ -1,0 +1,113 @@
+"""What is done for each command: one table, one handler each, in the service and in a program beside none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from edge.errors import SampleError
+from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Review, Start, Stop
+from edge.sample.lifecycle import Lifecycle
+from edge.sample.store import StoredSample
+
+STOPPED = "it was stopped before its target"
+
+
+class Scanner(Protocol):
+    """What scans samples, as far as commands need it. Every method may raise SampleError or StorageError."""
+
+    def start(self, code: str, by: str) -> StoredSample:
+        """Begin a new sample."""
+        ...
+
+    def stop(self, reason: str, by: str) -> StoredSample:
+        """End the sample that is being scanned."""
+        ...
+
+    def scan_further(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
+        """Scan a sample further that ended."""
+        ...
+
+    def release(self, sample: StoredSample) -> None:
+        """Scan the sample no further, if it is being scanned; it was discarded."""
+        ...
+
+
+class NoScanner:
+    """Where no service runs: it scans nothing, and can end what a service that failed was scanning."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+
+    def start(self, code: str, by: str) -> StoredSample:
+        """Refuse to begin a sample."""
+        raise self._absent()
+
+    def stop(self, reason: str, by: str) -> StoredSample:
+        """End the sample that was being scanned when the service failed."""
+        return self._lifecycle.stop_unread(reason, by)
+
+    def scan_further(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
+        """Refuse to scan."""
+        raise self._absent()
+
+    def release(self, sample: StoredSample) -> None:
+        """Do nothing: nothing is being scanned."""
+
+    def _absent(self) -> SampleError:
+        return SampleError(
+            "no service runs that could scan, or it is in safe mode. Start it: `sicklescope run`, or systemctl start "
+            "sicklescope; `systemctl status sicklescope` tells what it lacks"
+        )
+
+
+def perform(command: Command, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    """Do what is asked, and return what came of it."""
+    return _HANDLERS[type(command)](command, lifecycle, scanner)
+
+
+def summary(sample: StoredSample) -> Answer:
+    """Return what a command answers of a sample."""
+    return {"id": sample.id, "sample": sample.code, "state": sample.state, "reason": sample.reason}
+
+
+def _start(command: Start, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    return summary(scanner.start(command.sample, command.by))
+
+
+def _stop(command: Stop, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    return summary(scanner.stop(STOPPED, command.by))
+
+
+def _discard(command: Discard, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    discarded = lifecycle.discard(lifecycle.store.find(command.sample), command.by, command.reason)
+    scanner.release(discarded)
+    return summary(discarded)
+
+
+def _reopen(command: Reopen, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    sample = lifecycle.store.find(command.sample)
+    if sample.state in ("review", "incomplete"):
+        return summary(scanner.scan_further(sample, command.by, command.reason))
+    return summary(lifecycle.reopen(sample, command.by, command.reason))
+
+
+def _review(command: Review, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    sample = lifecycle.store.find(command.sample)
+    return summary(lifecycle.review(sample, command.cells, command.by, command.reason, command.done))
+
+
+def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    sample = lifecycle.store.find(command.sample)
+    lifecycle.erase(sample, command.by, command.reason)
+    return {"id": sample.id, "state": "erased"}
+
+
+_HANDLERS: Mapping[type[Command], Callable[[Any, Lifecycle, Scanner], Answer]] = {
+    Start: _start,
+    Stop: _stop,
+    Discard: _discard,
+    Reopen: _reopen,
+    Review: _review,
+    Erase: _erase,
+}
