@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.types import Floats, Mask
-from edge.vision.registration.point_pattern import GRID_UM, Motion, View
+from edge.vision.registration.point_pattern import GRID_UM, PointPattern, Similarity
 
 OVERLAP_MIN = 0.05
 """Part of the smaller field that must be shared for the search; red cells are as wide as a twentieth of a field."""
@@ -19,7 +19,7 @@ shift reached 8.9 to 12.6; an overlap of 5 % gave 11.6 to 16.6, of 10 % 14 to 19
 """
 
 
-def search(a: View, b: View, count: int) -> list[Motion]:
+def search(a: PointPattern, b: PointPattern, count: int) -> list[Similarity]:
     """Return up to `count` shifts of a field over another at which they look alike, the likeliest first.
 
     The correlation of the coarse maps is divided by the root of the overlap's area, and so is its significance: a small
@@ -29,14 +29,14 @@ def search(a: View, b: View, count: int) -> list[Motion]:
     rows, columns = (cv2.getOptimalDFTSize(m + n) for m, n in zip(a.seen.shape, b.seen.shape, strict=True))
     score = _correlated(_spectrum(a, rows, columns), _spectrum(b, rows, columns))
     score *= _weight(_Seen(a.seen), _Seen(b.seen), rows, columns)
-    found: list[Motion] = []
+    found: list[Similarity] = []
     while len(found) < count:
         row, column = (int(at) for at in np.unravel_index(int(score.argmax()), score.shape))
         if score[row, column] < LIKE_MIN:
             break
         score[np.ix_(np.arange(row - 3, row + 4) % rows, np.arange(column - 3, column + 4) % columns)] = 0
         down, right = row - rows * (row > rows // 2), column - columns * (column > columns // 2)
-        found.append(Motion(1, complex(right, down) * GRID_UM + a.half - b.half))
+        found.append(Similarity(1, complex(right, down) * GRID_UM + a.half - b.half))
     return found
 
 
@@ -46,7 +46,7 @@ def forget() -> None:
 
 
 @lru_cache(64)
-def _spectrum(view: View, rows: int, columns: int) -> Floats:
+def _spectrum(view: PointPattern, rows: int, columns: int) -> Floats:
     return _transformed(view.occupancy(), rows, columns)
 
 

@@ -1,4 +1,4 @@
-"""How a picture is bent against another: by a lens that is not straight, or by a telephone that was held aslant."""
+"""How a picture is distorted against another, by its lens or because a telephone was held aslant."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Places: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 REACH_UM = 60.0
-"""Half the side of a field: here the terms of a bend weigh alike."""
+"""Half the side of a field: here the terms of a distortion weigh alike."""
 
 PRIOR = 0.5
-"""Weight of "not bent" in a fit, in cells at REACH_UM."""
+"""Weight of "not distorted" in a fit, in cells at REACH_UM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bend:
+class Distortion:
     """The places w become w + q(w), q a quadratic in w and its conjugate.
 
     terms: complex (6,), of 1, u, u*, u², uu*, u*² with u = w / REACH_UM: perspective and a lens's distortion, as far as
@@ -32,8 +32,8 @@ class Bend:
         return w + _powers(w) @ self.terms
 
     @classmethod
-    def fitted(cls, w: Places, to: Places) -> Bend:
-        """Least squares of the bend that carries places over, drawn a little to none."""
+    def fitted(cls, w: Places, to: Places) -> Distortion:
+        """Least squares of the distortion that carries places over, drawn a little to none."""
         powers = _powers(w)
         normal = powers.conj().T @ powers + PRIOR * np.eye(powers.shape[1])
         return cls(np.linalg.solve(normal, powers.conj().T @ (to - w)))

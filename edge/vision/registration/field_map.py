@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 from edge.types import Mask
 from edge.vision.registration import correlation
 from edge.vision.registration.distortion import Places
-from edge.vision.registration.geometric_hash import StarMap
-from edge.vision.registration.matching import Match, bent, matched
-from edge.vision.registration.point_pattern import Motion, View
+from edge.vision.registration.geometric_hash import GeometricHash
+from edge.vision.registration.matching import Match, distorted, matched
+from edge.vision.registration.point_pattern import PointPattern, Similarity
 
 Ids = NDArray[np.int64]
 
 SURE = 10.0
 """Evidence from which a likeness that was searched for is taken for true."""
+
+TURN_USUAL, ZOOM_USUAL, UNUSUAL_COSTS = 0.5, 0.1, 4.0
+"""A field that is mirrored, turned by more than a hand turns a slide (0.5 is 29°) or zoomed by more than this needs so
+much more evidence: among so many ways to lie, 100 pictures of different places reached 10.3 by chance.
+"""
 
 NEIGHBOUR_SURE = 4.0
 """The same where the place was known beforehand, so that there was nothing to choose from."""
@@ -61,14 +66,19 @@ ZOOMS = (0.93, 1.07)
 FACTORS = [*(cmath.rect(1, math.radians(turn)) for turn in TURNS_DEG), *map(complex, ZOOMS)]
 """What else is tried with pictures of a telephone held to an eyepiece, which is turned and zoomed by hand."""
 
+ZOOMS_RECALLED, ZOOMED = (0.62, 0.7, 0.79, 0.89, 1.13, 1.27, 1.43, 1.6), 2
+"""A picture of the same place at another magnification is recognised at these zooms, and those within 7 % of them; of
+each so many fields are tried.
+"""
+
 
 @dataclass(slots=True)
 class Known:
     """A field that is kept. ids: the number of each of its cells; place: from the field to its island."""
 
-    view: View
+    view: PointPattern
     ids: Ids
-    place: Motion
+    place: Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ class FieldMap:
         _turned.cache_clear()
         self.fields: dict[int, Known] = {}
         self.count = 0
-        self._stars = StarMap()
+        self._hash = GeometricHash()
         # By number, so that thousands are looked through at once; island −1: forgotten.
         self._at = np.zeros(256, np.complex128)
         self._guess = np.zeros(256, np.complex128)
@@ -109,7 +119,7 @@ class FieldMap:
         self._at[number], self._island[number] = known.place.shift, island
         self._guess[number] = self._now
         self._reach = max(self._reach, abs(known.view.half))
-        self._stars.add(known.view, number)
+        self._hash.add(known.view, number)
         return number
 
     def forget(self, ids_before: int) -> None:
@@ -128,7 +138,7 @@ class FieldMap:
         """Return how many islands have a field."""
         return len(np.unique(self._island[self._island >= 0]))
 
-    def place_on(self, link: Link) -> Motion:
+    def place_on(self, link: Link) -> Similarity:
         """Return where a linked frame lies on the field's island."""
         return self.fields[link.number].place.after(link.match.motion)
 
@@ -137,7 +147,9 @@ class FieldMap:
         known = self.fields[number]
         return known.view.shows(known.place.inverse()(points))
 
-    def linked(self, view: View, last: Link | None, stage_um: complex | None = None) -> tuple[list[Link], float]:
+    def linked(
+        self, view: PointPattern, last: Link | None, stage_um: complex | None = None
+    ) -> tuple[list[Link], float]:
         """Return the fields that a frame surely overlaps, or, where there is none, the best evidence that was found.
 
         stage_um: where a motorised stage says that it stands, x + iy. It says where to look, and a likeness that lies
@@ -148,9 +160,12 @@ class FieldMap:
         tried = [Link(last.number, matched(view, self.fields[last.number].view, last.match.motion))]
         kept = tried[0].match.share if sure(tried[0].match) else 0.0
         if kept < UNMOVED:
-            for number, motion in self._stars.like(view, RECALLED):
+            for number, motion in self._hash.like(view, RECALLED):
                 if number in self.fields and not (number == last.number and kept >= STAYS):
                     tried.append(Link(number, matched(view, self.fields[number].view, motion)))
+        if links := _best_of_each(tried):
+            return self._with_other_islands(view, links), 0.0
+        tried += self._zoomed(view)
         if links := _best_of_each(tried):
             return self._with_other_islands(view, links), 0.0
         guess = self._expected(stage_um)
@@ -164,11 +179,21 @@ class FieldMap:
             ]
             if links := _best_of_each(there, DRIFTED_SURE):
                 return self._with_other_islands(view, links), 0.0
-        return [], max((link.match.evidence for link in tried if link.match.share >= SHARE_MIN), default=0.0)
+        return [], max((_weighed(link.match) for link in tried if link.match.share >= SHARE_MIN), default=0.0)
 
-    def bent(self, view: View, link: Link) -> Link:
-        """Return the link with the cells that only show as the same along the bend between the two pictures."""
-        return Link(link.number, bent(view, self.fields[link.number].view, link.match))
+    def _zoomed(self, view: PointPattern) -> list[Link]:
+        """Lay a frame that is like no field over those that it is like when it is zoomed."""
+        tried = []
+        for factor in ZOOMS_RECALLED:
+            for number, motion in self._hash.like(view.turned(factor), ZOOMED):
+                if number in self.fields:
+                    onto = motion.after(Similarity(factor, 0))
+                    tried.append(Link(number, matched(view, self.fields[number].view, onto)))
+        return tried
+
+    def distorted(self, view: PointPattern, link: Link) -> Link:
+        """Return the link with the cells that only show as the same along the distortion between the two pictures."""
+        return Link(link.number, distorted(view, self.fields[link.number].view, link.match))
 
     def _expected(self, stage_um: complex | None) -> complex:
         """Return where the next frame is guessed to lie."""
@@ -177,7 +202,7 @@ class FieldMap:
         stood, then = self._told
         return then + stage_um - stood
 
-    def around(self, view: View, place: Motion, links: list[Link]) -> list[Link]:
+    def around(self, view: PointPattern, place: Similarity, links: list[Link]) -> list[Link]:
         """Return further fields that a placed frame overlaps: those that show parts of it which few show yet."""
         points, more = place(view.points()), []
         shown = np.sum([self.shows(link.number, points) for link in links], axis=0)
@@ -196,7 +221,7 @@ class FieldMap:
                 break
         return more
 
-    def join(self, island: int, other: int, onto: Motion) -> list[tuple[int, int, Match]]:
+    def join(self, island: int, other: int, onto: Similarity) -> list[tuple[int, int, Match]]:
         """Bring the fields of another island onto this one; return pairs of fields, other and this, that overlap."""
         here, there = (np.nonzero(self._island == one)[0].tolist() for one in (island, other))
         for number in there:
@@ -213,22 +238,22 @@ class FieldMap:
         self._island[there] = island
         return found
 
-    def _neighbour(self, view: View, number: int, place: Motion) -> Match | None:
+    def _neighbour(self, view: PointPattern, number: int, place: Similarity) -> Match | None:
         """Match a placed frame with a field that should lie under it."""
         known = self.fields[number]
         onto = known.place.inverse().after(place)
         match = matched(view, known.view, onto)
         if sure(match, NEIGHBOUR_SURE):
-            return bent(view, known.view, match)
+            return distorted(view, known.view, match)
         if match.expected < CELLS_MIN:
             return None
         # A long way round does not end quite where it began.
         near = [one for one in correlation.search(view, known.view, SEARCHED) if abs(one(0) - onto(0)) < DRIFT_UM]
         found = [found for found in (matched(view, known.view, one) for one in near) if sure(found, DRIFTED_SURE)]
         best = max(found, key=lambda one: one.evidence, default=None)
-        return best and bent(view, known.view, best)
+        return best and distorted(view, known.view, best)
 
-    def _searched(self, view: View, number: int) -> list[Link]:
+    def _searched(self, view: PointPattern, number: int) -> list[Link]:
         """Lay the frame over a known field in every way."""
         known = self.fields[number].view
         tried = [Link(number, matched(view, known, motion)) for motion in correlation.search(view, known, SEARCHED)]
@@ -236,12 +261,12 @@ class FieldMap:
             return tried
         for factor in FACTORS:
             for motion in correlation.search(_turned(view, factor), known, 1):
-                tried.append(Link(number, matched(view, known, motion.after(Motion(factor, 0)))))
+                tried.append(Link(number, matched(view, known, motion.after(Similarity(factor, 0)))))
                 if sure(tried[-1].match):
                     return tried
         return tried
 
-    def _with_other_islands(self, view: View, links: list[Link]) -> list[Link]:
+    def _with_other_islands(self, view: PointPattern, links: list[Link]) -> list[Link]:
         """Return the links and those to fields of other islands, which the frame may join by a narrow strip."""
         islands = {self.island(link.number) for link in links}
         best = max(links, key=lambda link: link.match.evidence)
@@ -256,7 +281,7 @@ class FieldMap:
         near = np.argsort(apart, kind="stable")[:NEAREST]
         return [int(number) for number in near[apart[near] < GUESS_REACH * self._reach]]
 
-    def moved(self, links: list[Link], place: Motion, stage_um: complex | None = None) -> None:
+    def moved(self, links: list[Link], place: Similarity, stage_um: complex | None = None) -> None:
         """Take note of where the frame is guessed to lie; links: the surest first, none on a new island."""
         if links:
             best = links[0].number
@@ -269,14 +294,21 @@ class FieldMap:
 
 
 @lru_cache(len(FACTORS))
-def _turned(view: View, factor: complex) -> View:
+def _turned(view: PointPattern, factor: complex) -> PointPattern:
     """Return a turned frame, the same one for each field that it is laid over, so that its spectrum is made once."""
     return view.turned(factor)
 
 
 def sure(match: Match, limit: float = SURE) -> bool:
-    """Whether a match is taken for true."""
-    return match.evidence >= limit and match.share >= SHARE_MIN
+    """Return whether a match is taken for true."""
+    return _weighed(match) >= limit and match.share >= SHARE_MIN
+
+
+def _weighed(match: Match) -> float:
+    """Return the evidence of a match, less what it costs to have looked in unusual ways."""
+    turn = match.motion.turn
+    usual = not match.motion.mirrored and abs(turn - 1) < TURN_USUAL and abs(abs(turn) - 1) < ZOOM_USUAL
+    return match.evidence if usual else match.evidence - UNUSUAL_COSTS
 
 
 def _best_of_each(links: Iterable[Link], limit: float = SURE) -> list[Link]:

@@ -1,79 +1,117 @@
-"""Finds, among thousands of fields, those that show the same group of cells: a table of small constellations.
+"""Finds, among thousands of fields, those that show the same cells, however they are turned or mirrored.
 
-Each cell and three of its four nearest neighbours make a pattern of three arrows, rounded to some µm, as star trackers
-and geometric hashing (H. J. Wolfson, I. Rigoutsos, IEEE Comput. Sci. Eng. 4 (1997) 10) do. Memory and time do not grow
-with the sample: where the table is full, the newest takes the place of the oldest.
+A cell and four of its five nearest neighbours make a pattern: the neighbours' distances in rising order, and their
+directions against the nearest one's, rounded. That does not change when a picture is turned, and a mirrored pattern is
+brought to the same form. So do star trackers and geometric hashing (H. J. Wolfson, I. Rigoutsos, IEEE Comput. Sci. Eng.
+4 (1997) 10). Memory and time do not grow with the sample: where the table is full, the newest takes the oldest's place.
 """
 
 from __future__ import annotations
 
+import cmath
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.types import Mask
 from edge.vision.registration.distortion import Places
-from edge.vision.registration.point_pattern import Motion, View
+from edge.vision.registration.point_pattern import PointPattern, Similarity
 
-BIN_UM = 2.5
-"""Arrows are rounded to this: several times the error of a cell's place, and a twentieth of a turn's effect at 2°."""
+BIN_UM, BIN_DEG = 2.5, 20.0
+"""Distances and directions are rounded to these: several times the error of a cell's place."""
 
-NEIGHBOURS = 4
+NEIGHBOURS, CHOSEN = 5, 4
 
 BUCKETS, WAYS = 1 << 16, 8
-"""Places in the table: enough for the patterns of some 1,300 fields of 100 cells."""
+"""Places in the table: enough for the patterns of some 1,000 fields of 100 cells."""
 
-SPREAD_UM = 8.0
-"""Patterns that agree on a shift to within this vote for it together."""
+SPREAD_UM, SPREAD_DEG = 16.0, 15.0
+"""Patterns that agree on shift and turn to within these vote for them together."""
 
 VOTES_MIN = 3
 
-_FACTORS = np.array([73856093, 19349663, 83492791, 49979687, 67867967, 86028121], np.int64)
-_TRIPLES = np.array(list(combinations(range(NEIGHBOURS), 3)))
+_FACTORS = np.array([73856093, 19349663, 83492791, 49979687, 67867967, 86028121, 15485863], np.int64)
+_CHOICES = np.array(list(combinations(range(NEIGHBOURS), CHOSEN)))
 
 
-class StarMap:
+class GeometricHash:
     """The table. Fields are known by a number that the caller gives."""
 
     def __init__(self) -> None:
         self._field = np.full((BUCKETS, WAYS), -1, np.int32)
-        self._at = np.full((BUCKETS, WAYS), 0, np.complex64)
+        self._at = np.zeros((BUCKETS, WAYS), np.complex64)
+        self._direction = np.zeros((BUCKETS, WAYS), np.complex64)
+        self._mirrored = np.zeros((BUCKETS, WAYS), np.bool_)
         self._next = np.zeros(BUCKETS, np.int8)
 
-    def add(self, view: View, field: int) -> None:
+    def add(self, view: PointPattern, field: int) -> None:
         """Keep the patterns of a field."""
-        bucket, at = _patterns(view)
-        way = self._next[bucket]
-        self._field[bucket, way] = field
-        self._at[bucket, way] = at
-        self._next[bucket] = (way + 1) % WAYS
+        found = _patterns(view)
+        way = self._next[found.bucket]
+        self._field[found.bucket, way] = field
+        self._at[found.bucket, way] = found.at
+        self._direction[found.bucket, way] = found.direction
+        self._mirrored[found.bucket, way] = found.mirrored
+        self._next[found.bucket] = (way + 1) % WAYS
 
-    def like(self, view: View, count: int) -> list[tuple[int, Motion]]:
-        """Return up to `count` fields that may show the same cells, the likeliest first, and the shift onto each."""
-        bucket, at = _patterns(view)
-        field, shift = self._field[bucket].ravel(), (self._at[bucket] - at[:, None]).ravel()
-        shift, field = shift[field >= 0], field[field >= 0]
-        column, row = (np.rint(part / SPREAD_UM).astype(np.int64) for part in (shift.real, shift.imag))
-        group = (field.astype(np.int64) << 32) + ((column + 0x7FFF) << 16) + (row + 0x7FFF)
+    def like(self, view: PointPattern, count: int) -> list[tuple[int, Similarity]]:
+        """Return up to `count` fields that may show the same cells, the likeliest first, and how it lies on each."""
+        found = _patterns(view)
+        row, way = np.nonzero(self._field[found.bucket] >= 0)
+        bucket = found.bucket[row]
+        field, mirrored = self._field[bucket, way], self._mirrored[bucket, way] != found.mirrored[row]
+        facing = np.where(mirrored, found.direction[row].conj(), found.direction[row])
+        turn = self._direction[bucket, way] / facing
+        at = np.where(mirrored, found.at[row].conj(), found.at[row])
+        shift = self._at[bucket, way] - turn * at
+        group = _grouped(field, mirrored, turn, shift)
         _, inverse, votes = np.unique(group, return_inverse=True, return_counts=True)
-        best = np.argsort(-votes, kind="stable")[:count]
-        found = []
-        for one in best[votes[best] >= VOTES_MIN]:
+        likely = []
+        for one in np.argsort(-votes, kind="stable")[:count]:
+            if votes[one] < VOTES_MIN:
+                break
             mine = inverse == one
-            found.append((int(field[mine][0]), Motion(1, complex(shift[mine].mean()))))
-        return found
+            mean = cmath.rect(1.0, cmath.phase(complex(turn[mine].sum())))
+            onto = complex((self._at[bucket, way][mine] - mean * at[mine]).mean())
+            likely.append((int(field[mine][0]), Similarity(mean, onto, bool(mirrored[mine][0]))))
+        return likely
 
 
-def _patterns(view: View) -> tuple[NDArray[np.int64], Places]:
-    """Return the bucket (M,) of each pattern, and the place (M,) of the cell in its middle."""
+def _grouped(field: NDArray[np.int32], mirrored: Mask, turn: Places, shift: Places) -> NDArray[np.int64]:
+    """Return the same number where field, mirroring, turn and shift are the same but for rounding."""
+    angle = np.rint(np.angle(turn, deg=True) / SPREAD_DEG).astype(np.int64) % round(360 / SPREAD_DEG)
+    column, row = (np.rint(part / SPREAD_UM).astype(np.int64) for part in (shift.real, shift.imag))
+    cell = ((column + 0x7FF) << 12) + row + 0x7FF
+    return np.asarray((((field.astype(np.int64) * 2 + mirrored) * 32 + angle) << 24) + cell, np.int64)
+
+
+class _Patterns(NamedTuple):
+    """The patterns (M,) of a field: bucket, place of the middle cell, direction of its nearest neighbour, mirroring."""
+
+    bucket: NDArray[np.int64]
+    at: Places
+    direction: Places
+    mirrored: Mask
+
+
+def _patterns(view: PointPattern) -> _Patterns:
     middle = view.middle
     if len(middle) <= NEIGHBOURS:
-        return np.zeros(0, np.int64), np.zeros(0, np.complex128)
+        none = np.zeros(0, np.complex64)
+        return _Patterns(np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))
     apart = np.abs(middle[:, None] - middle[None])
     np.fill_diagonal(apart, np.inf)
     near = np.argpartition(apart, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-    arrows = np.sort(middle[near] - middle[:, None], axis=1)  # by x: the order does not hang on who is nearest
-    triple = arrows[:, _TRIPLES].reshape(-1, 3)
-    rounded = np.floor(np.concatenate([triple.real, triple.imag], axis=1) / BIN_UM).astype(np.int64)
-    key = (rounded * _FACTORS).sum(1)
-    return (key ^ (key >> 17)) % BUCKETS, np.repeat(middle, len(_TRIPLES))
+    near = np.take_along_axis(near, np.take_along_axis(apart, near, 1).argsort(1), 1)
+    arrows = (middle[near] - middle[:, None])[:, _CHOICES].reshape(-1, CHOSEN)
+    nearest, *others = np.angle(arrows).T
+    angles = np.degrees(np.stack(others, 1) - nearest[:, None]) % 360
+    mirrored = angles[:, 0] > 180
+    angles[mirrored] = 360 - angles[mirrored]
+    direction = np.exp(1j * nearest).astype(np.complex64)
+    rounded = np.concatenate([np.floor(np.abs(arrows) / BIN_UM), np.floor(angles / BIN_DEG)], axis=1)
+    key = (rounded.astype(np.int64) * _FACTORS).sum(1)
+    bucket = (key ^ (key >> 17)) % BUCKETS
+    return _Patterns(bucket, np.repeat(middle, len(_CHOICES)), direction, mirrored)

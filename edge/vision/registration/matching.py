@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.registration.distortion import Bend, Places
-from edge.vision.registration.point_pattern import Motion, View, xy
+from edge.vision.registration.distortion import Distortion, Places
+from edge.vision.registration.point_pattern import PointPattern, Similarity, xy
 
 Ints: TypeAlias = NDArray[np.intp]
 
@@ -31,11 +31,11 @@ PRIOR_UM2 = 200.0
 TURN_MAX = 0.13
 """A fit that departs this much from what was thought (7°, or 13 %) is no fit."""
 
-BEND_CELLS_MIN, BENT_UM = 30, 0.5
-"""Two fields that share so many cells, half of which lie farther apart than this, are looked at for a bend."""
+DISTORTION_CELLS_MIN, DISTORTED_UM = 30, 0.5
+"""Two fields that share so many cells, half of which lie farther apart than this, are looked at for a distortion."""
 
-BENT_NEAR_UM = (6.0, 5.0, 4.0, 3.0)
-"""How near two cells must lie to be taken for one along a bend, fit by fit."""
+DISTORTED_NEAR_UM = (6.0, 5.0, 4.0, 3.0)
+"""How near two cells must lie to be taken for one along a distortion, fit by fit."""
 
 SEEN_UM = 1.5
 """A cell of which less than this is in both fields is not expected in both."""
@@ -46,20 +46,20 @@ class Match:
     """How a field lies to another.
 
     pairs: (M, 2), a cell of the first and the same cell in the second; expected: how many could be. evidence: the
-    probability that as many coincide by chance is below 10 to the minus this (Chernoff bound). bend: what the pairs
-    show beyond the motion.
+    probability that as many coincide by chance is below 10 to the minus this (Chernoff bound). distortion: what the
+    pairs show beyond the motion.
     """
 
-    motion: Motion
+    motion: Similarity
     pairs: Ints
     expected: int
     evidence: float
-    bend: Bend | None = None
+    distortion: Distortion | None = None
 
     def onto(self, z: Places) -> Places:
         """Carry places of the first over to the second."""
         w: Places = self.motion(z)
-        return w if self.bend is None else self.bend(w)
+        return w if self.distortion is None else self.distortion(w)
 
     @property
     def share(self) -> float:
@@ -67,10 +67,10 @@ class Match:
         return len(self.pairs) / max(1, self.expected)
 
 
-NO_MATCH = Match(Motion(1, 0), np.zeros((0, 2), np.intp), 0, 0.0)
+NO_MATCH = Match(Similarity(1, 0), np.zeros((0, 2), np.intp), 0, 0.0)
 
 
-def matched(a: View, b: View, motion: Motion) -> Match:
+def matched(a: PointPattern, b: PointPattern, motion: Similarity) -> Match:
     """Fit the motion that carries `a` over `b`, from one that is right to some µm, and say how well it fits."""
     if not (len(a) and len(b)):
         return NO_MATCH
@@ -79,7 +79,7 @@ def matched(a: View, b: View, motion: Motion) -> Match:
         pairs = _paired(a, b, motion, near)
         if len(pairs.i) < 2:
             return NO_MATCH
-        motion = _fitted(motion.inverse()(pairs.at_a), pairs.at_b, thought)
+        motion = _fitted(motion.inverse()(pairs.at_a), pairs.at_b, motion, thought)
         if abs(motion.turn - thought) > TURN_MAX:
             return NO_MATCH
     pairs = _paired(a, b, motion, SAME_UM)
@@ -88,23 +88,23 @@ def matched(a: View, b: View, motion: Motion) -> Match:
     return Match(motion, pairs.both, pairs.fewer, _evidence(a, b, motion, pairs))
 
 
-def bent(a: View, b: View, match: Match) -> Match:
-    """Pair the cells of two fields that surely overlap once more, where a bent picture laid some of them too far apart.
+def distorted(a: PointPattern, b: PointPattern, match: Match) -> Match:
+    """Pair the cells of two overlapping fields once more, where distortion laid some of them too far apart.
 
     The evidence stays that of the similarity, which has less to choose from.
     """
     i, j = match.pairs.T
     at_a, at_b = match.motion(a.middle[i]), b.middle[j]
-    if len(i) < BEND_CELLS_MIN or float(np.median(np.abs(at_a - at_b))) < BENT_UM:
+    if len(i) < DISTORTION_CELLS_MIN or float(np.median(np.abs(at_a - at_b))) < DISTORTED_UM:
         return match
-    bend = Bend.fitted(at_a, at_b)
-    for near in BENT_NEAR_UM:
-        pairs = _paired(a, b, match.motion, near, bend)
-        bend = Bend.fitted(match.motion(a.middle[pairs.i]), pairs.at_b)
-    pairs = _paired(a, b, match.motion, SAME_UM, bend)
+    distortion = Distortion.fitted(at_a, at_b)
+    for near in DISTORTED_NEAR_UM:
+        pairs = _paired(a, b, match.motion, near, distortion)
+        distortion = Distortion.fitted(match.motion(a.middle[pairs.i]), pairs.at_b)
+    pairs = _paired(a, b, match.motion, SAME_UM, distortion)
     if len(pairs.i) <= len(match.pairs):
         return match
-    return replace(match, pairs=pairs.both, expected=pairs.fewer, bend=bend)
+    return replace(match, pairs=pairs.both, expected=pairs.fewer, distortion=distortion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,13 @@ class _Pairs:
         return np.stack([self.i, self.j], 1)
 
 
-def _paired(a: View, b: View, motion: Motion, near: float, bend: Bend | None = None) -> _Pairs:
+def _paired(
+    a: PointPattern, b: PointPattern, motion: Similarity, near: float, distortion: Distortion | None = None
+) -> _Pairs:
     """Pair the cells of two fields that lie within so many µm of each other, and have no nearer one."""
     in_a, at_a = _shared(a, b, motion)
-    if bend is not None:
-        at_a = bend(at_a)
+    if distortion is not None:
+        at_a = distortion(at_a)
     in_b, at_b = _shared(b, a, motion.inverse())
     at_b = motion(at_b)
     fewer, more = sorted((len(in_a), len(in_b)))
@@ -146,9 +148,9 @@ def _paired(a: View, b: View, motion: Motion, near: float, bend: Bend | None = N
     return _Pairs(in_a[i], in_b[j], at_a[i], at_b[j], fewer, more)
 
 
-def _shared(a: View, b: View, motion: Motion) -> tuple[Ints, Places]:
+def _shared(a: PointPattern, b: PointPattern, motion: Similarity) -> tuple[Ints, Places]:
     """Return the cells of `a` that `b` should show, and their middles in `b`, cut as `b` would cut them."""
-    size, edge = a.reach * abs(motion.turn), np.array([b.half.real, b.half.imag], np.float32)
+    size, edge = a.reach_turned(motion.turn), np.array([b.half.real, b.half.imag], np.float32)
     centre = motion(a.middle)
     at = xy(centre)
     low, high = np.maximum(at - size, -edge), np.minimum(at + size, edge)
@@ -161,15 +163,16 @@ def _shared(a: View, b: View, motion: Motion) -> tuple[Ints, Places]:
     return shown[seen], middle[seen]
 
 
-def _fitted(z: Places, w: Places, thought: complex) -> Motion:
-    """Least squares of w = turn · z + shift, drawn a little to the turn that was thought."""
+def _fitted(z: Places, w: Places, motion: Similarity, thought: complex) -> Similarity:
+    """Least squares of a similarity that faces as `motion`, drawn a little to the turn that was thought."""
+    z = motion.facing(z)
     mean_z, mean_w = z.sum() / len(z), w.sum() / len(w)
     dz, dw = z - mean_z, w - mean_w
     turn = complex((np.vdot(dz, dw) + PRIOR_UM2 * thought) / (np.vdot(dz, dz).real + PRIOR_UM2))
-    return Motion(turn, complex(mean_w - turn * mean_z))
+    return Similarity(turn, complex(mean_w - turn * mean_z), motion.mirrored)
 
 
-def _evidence(a: View, b: View, motion: Motion, pairs: _Pairs) -> float:
+def _evidence(a: PointPattern, b: PointPattern, motion: Similarity, pairs: _Pairs) -> float:
     """Return −log10 of the probability that so many cells, strewn at random, lie so near to others.
 
     The better of two radii is taken, and the choice is paid for (Bonferroni).

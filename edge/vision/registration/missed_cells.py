@@ -8,28 +8,28 @@ import numpy as np
 
 from edge.types import Mask, Numbers
 from edge.vision.registration.distortion import Places
-from edge.vision.registration.point_pattern import Motion, View
+from edge.vision.registration.point_pattern import PointPattern, Similarity
 
 AROUND_UM = 25.0
 """How far the cells lie that say whether a frame can be compared with a field in some place."""
 
-BORNE_OUT, BORNE_OUT_MIN = 0.5, 3
-"""Part of those cells that must be in both, and how many: where a picture is bent or blurred, nothing is missed."""
+CONFIRMED, CONFIRMED_MIN = 0.5, 3
+"""Part of those cells that must be in both, and how many; nothing is missed in a distorted or blurred picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lying:
+class Overlap:
     """How a frame lies on a known field, to which motion carries; ids (M,): the numbers of the field's cells now."""
 
-    view: View
-    motion: Motion
+    view: PointPattern
+    motion: Similarity
     ids: Numbers
 
 
-def absent_from(view: View, ids: Numbers, lying: list[Lying]) -> Numbers:
+def missed_in(view: PointPattern, ids: Numbers, overlaps: list[Overlap]) -> Numbers:
     """Return the numbers of cells that the linked fields have, and that a frame with cells `ids` (N,) should show."""
     found = [np.zeros(0, np.int64)]
-    for one in lying:
+    for one in overlaps:
         at = one.motion.inverse()(one.view.middle)
         whole = _shown_whole(one.view, view, at)
         hit = np.isin(one.ids, ids)
@@ -37,17 +37,17 @@ def absent_from(view: View, ids: Numbers, lying: list[Lying]) -> Numbers:
     return np.unique(np.concatenate(found))
 
 
-def absent_before(view: View, ids: Numbers, new: Mask, lying: list[Lying]) -> Numbers:
+def missed_before(view: PointPattern, ids: Numbers, new: Mask, overlaps: list[Overlap]) -> Numbers:
     """Return of a frame's new cells, bool (N,), how many linked fields should have shown each: (K,) for K new ones."""
     times = np.zeros(len(ids), np.int64)
-    for one in lying:
+    for one in overlaps:
         at = one.motion(view.middle)
         whole = _shown_whole(view, one.view, at)
         times[_missed(at, whole, np.isin(ids, one.ids)) & new] += 1
     return times[new]
 
 
-def _shown_whole(mine: View, other: View, at: Places) -> Mask:
+def _shown_whole(mine: PointPattern, other: PointPattern, at: Places) -> Mask:
     """Return which cells of a field lie wholly in another, where their middles lie at `at` (N,)."""
     reach = (mine.high - mine.low) / 2
     return np.asarray(other.shows(at - reach) & other.shows(at + reach) & other.shows(at), np.bool_)
@@ -59,5 +59,5 @@ def _missed(at: Places, whole: Mask, hit: Mask) -> Mask:
     where, others = np.nonzero(missed)[0], np.nonzero(whole)[0]
     near = np.abs(at[where][:, None] - at[others]) < AROUND_UM
     hits = (near & hit[others]).sum(1)
-    missed[where] = (hits >= BORNE_OUT_MIN) & (hits >= BORNE_OUT * (near.sum(1) - 1))
+    missed[where] = (hits >= CONFIRMED_MIN) & (hits >= CONFIRMED * (near.sum(1) - 1))
     return missed

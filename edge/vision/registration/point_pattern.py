@@ -1,7 +1,7 @@
 """The cells of one field as a pattern of places: light, stain and dirt do not count.
 
-Places are complex numbers, x + iy in µm, about the middle of a field. A `Motion` carries places to another field's:
-w = turn · z + shift, where turn is near 1 (its argument the rotation, its modulus the zoom of a hand-held camera).
+Places are complex numbers, x + iy in µm, about the middle of a field. A `Similarity` carries places to another field's:
+w = turn · z + shift, where the argument of turn is the rotation and its modulus the zoom.
 """
 
 from __future__ import annotations
@@ -21,27 +21,34 @@ GRID_UM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
-    """The similarity w = turn · z + shift."""
+class Similarity:
+    """The similarity w = turn · z + shift, or, where it is mirrored, w = turn · z* + shift."""
 
     turn: complex
     shift: complex
+    mirrored: bool = False
 
     def __call__(self, z: Any) -> Any:
         """Carry places over."""
-        return self.turn * z + self.shift
+        return self.turn * self.facing(z) + self.shift
 
-    def inverse(self) -> Motion:
+    def facing(self, z: Any) -> Any:
+        """Return places as they are, or their mirror image, before they are turned."""
+        return np.conj(z) if self.mirrored else z
+
+    def inverse(self) -> Similarity:
         """Return the way back."""
-        return Motion(1 / self.turn, -self.shift / self.turn)
+        turn, shift = 1 / self.turn, -self.shift / self.turn
+        return Similarity(complex(self.facing(turn)), complex(self.facing(shift)), self.mirrored)
 
-    def after(self, first: Motion) -> Motion:
+    def after(self, first: Similarity) -> Similarity:
         """Return `first`, then this."""
-        return Motion(self.turn * first.turn, self(first.shift))
+        turn = self.turn * complex(self.facing(first.turn))
+        return Similarity(turn, complex(self(first.shift)), self.mirrored != first.mirrored)
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PointPattern:
     """The cells of one field.
 
     low, high: corners of their boxes, µm; half: the field's far corner; seen: coarse mask of
@@ -56,7 +63,7 @@ class View:
     whole: bool = True
 
     @classmethod
-    def of(cls, field: Field, cells: Cells) -> View:
+    def of(cls, field: Field, cells: Cells) -> PointPattern:
         """Take the boxes of a field's cells."""
         h, w = field.pixels.shape[:2]
         half = complex(w, h) / 2 * CANONICAL_UM_PER_PX
@@ -83,16 +90,21 @@ class View:
         """Half of each box's sides, (N, 2)."""
         return np.asarray(xy(self.high - self.low) / 2, np.float32)
 
-    def turned(self, factor: complex) -> View:
+    def reach_turned(self, turn: complex) -> Floats:
+        """Return half of each box's sides after a turn, (N, 2) in µm, as of an ellipse that fills the box."""
+        turned: Floats = np.hypot(self.reach * np.float32(turn.real), self.reach[:, ::-1] * np.float32(turn.imag))
+        return turned
+
+    def turned(self, factor: complex) -> PointPattern:
         """Return the same cells with their places turned and zoomed, as if within the same field."""
         middle, reach = self.middle * factor, (self.high - self.low) / 2 * abs(factor)
-        return View(middle - reach, middle + reach, self.half, self.seen, self.whole)
+        return PointPattern(middle - reach, middle + reach, self.half, self.seen, self.whole)
 
-    def with_more(self, low: Places, high: Places) -> View:
-        """Return the field with further cells."""
-        return View(
-            np.concatenate([self.low, low]), np.concatenate([self.high, high]), self.half, self.seen, self.whole
-        )
+    def with_more(self, middle: Places, reach: Floats) -> PointPattern:
+        """Return the field with further cells, of these centres (N,) and half sides (N, 2)."""
+        half_box = np.ascontiguousarray(reach).view(np.complex64)[:, 0]
+        low, high = np.concatenate([self.low, middle - half_box]), np.concatenate([self.high, middle + half_box])
+        return PointPattern(low, high, self.half, self.seen, self.whole)
 
     def shows(self, z: Places) -> Mask:
         """Return bool (N,): whether places lie in the field and are seen."""

@@ -14,8 +14,8 @@ import numpy as np
 from edge.types import CELLS_KEPT, Cells, Field, Mask, Placement, Reason, Rejection
 from edge.vision.registration.field_map import CELLS_MIN, SURE, FieldMap, Ids, Known, Link
 from edge.vision.registration.matching import NO_MATCH
-from edge.vision.registration.missed_cells import Lying, absent_before, absent_from
-from edge.vision.registration.point_pattern import Motion, View
+from edge.vision.registration.missed_cells import Overlap, missed_before, missed_in
+from edge.vision.registration.point_pattern import PointPattern, Similarity
 
 DOUBT = 8.0
 """Evidence from which a likeness is too good to be chance: a frame between this and SURE is not counted."""
@@ -45,23 +45,23 @@ class Registrar:
 
         stage_um: where a motorised stage says that the frame's middle lies, x + iy, right and down; only a hint.
         """
-        view = View.of(field, cells)
+        view = PointPattern.of(field, cells)
         if len(view) < CELLS_MIN:
             return Rejection(Reason.NOT_PLACED, 0.0, SURE)
         links, doubt = self._map.linked(view, self._last, stage_um)
         if not links and doubt >= DOUBT:
             return Rejection(Reason.NOT_PLACED, doubt, SURE)
-        links = [self._map.bent(view, link) for link in links]
+        links = [self._map.distorted(view, link) for link in links]
         before, joined = self._given, Joined()
         if links:
             place, island = self._met(links, joined)
             links = sorted([*links, *self._map.around(view, place, links)], key=lambda link: -link.match.evidence)
         else:
-            place, island, self._islands = Motion(1, 0), self._islands, self._islands + 1
+            place, island, self._islands = Similarity(1, 0), self._islands, self._islands + 1
         self._map.moved(links, place, stage_um)
         ids = self._recognised(len(view), links, joined)
-        lying = [self._lying(link) for link in links]
-        absent, earlier = absent_from(view, ids, lying), absent_before(view, ids, ids < 0, lying)
+        overlaps = [self._overlap(link) for link in links]
+        absent, earlier = missed_in(view, ids, overlaps), missed_before(view, ids, ids < 0, overlaps)
         points = place(view.points())
         shows = [self._map.shows(link.number, points) for link in links]
         self._last = links[0] if links else None
@@ -84,7 +84,7 @@ class Registrar:
             absent=absent,
         )
 
-    def _met(self, links: list[Link], joined: Joined) -> tuple[Motion, int]:
+    def _met(self, links: list[Link], joined: Joined) -> tuple[Similarity, int]:
         """Return the frame's place and island; islands that meet in it become the oldest of them."""
         best: dict[int, Link] = {}
         for link in sorted(links, key=lambda link: link.match.evidence):
@@ -96,10 +96,13 @@ class Registrar:
             for number, near, match in self._map.join(island, other, onto):
                 one, two = self._map.fields[number].ids, self._map.fields[near].ids
                 self._unite(one, two, match.pairs.tolist(), joined)
+        facing = self._map.place_on(best[island]).mirrored
         mine = [(len(link.match.pairs), self._map.place_on(link)) for link in links]
+        mine = [(weight, one) for weight, one in mine if one.mirrored == facing]
         total = sum(weight for weight, _ in mine)
-        turn = sum(weight * one.turn for weight, one in mine) / total
-        return Motion(turn, sum(weight * one.shift for weight, one in mine) / total), island
+        turn, shift = (sum(weight * part for weight, part in parts) / total for parts in (
+            [(weight, one.turn) for weight, one in mine], [(weight, one.shift) for weight, one in mine]))  # fmt: skip
+        return Similarity(turn, shift, facing), island
 
     def _unite(self, ids: Ids, others: Ids, pairs: list[list[int]], joined: Joined) -> None:
         """Make cells of two fields one, but never two cells of one field."""
@@ -149,9 +152,9 @@ class Registrar:
         self._same[ids[new] % CELLS_KEPT] = ids[new]
         return ids
 
-    def _lying(self, link: Link) -> Lying:
+    def _overlap(self, link: Link) -> Overlap:
         known = self._map.fields[link.number]
-        return Lying(known.view, link.match.motion, self._resolved(known.ids))
+        return Overlap(known.view, link.match.motion, self._resolved(known.ids))
 
     def _keep(self, known: Known, island: int, links: list[Link], shows: list[Mask]) -> Link:
         """Keep a frame that shows something new, by itself or with the field that shows nearly all of it.
@@ -163,8 +166,10 @@ class Registrar:
             host, onto = self._map.fields.get(links[most].number), links[most].match.onto
             if host is not None:
                 added = ~np.isin(known.ids, self._resolved(host.ids))
-                if host.view.shows(onto(known.view.middle[added])).all():
-                    host.view = host.view.with_more(onto(known.view.low[added]), onto(known.view.high[added]))
+                middle = onto(known.view.middle[added])
+                if host.view.shows(middle).all():
+                    reach = known.view.reach_turned(links[most].match.motion.turn)[added]
+                    host.view = host.view.with_more(middle, reach)
                     host.ids = np.concatenate([host.ids, known.ids[added]])
                     return links[most]
         return Link(self._map.add(known, island), NO_MATCH)

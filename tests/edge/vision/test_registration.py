@@ -18,8 +18,7 @@ from edge.types import CLASSES, RED_CELLS, Cells, Field, Placement, Reason, Reje
 from edge.vision.registration.correlation import search
 from edge.vision.registration.field_map import FACTORS
 from edge.vision.registration.matching import matched
-from edge.vision.registration.point_pattern import Motion
-from edge.vision.registration.point_pattern import View as Pattern
+from edge.vision.registration.point_pattern import PointPattern, Similarity
 from edge.vision.registration.registrar import DOUBT, Registrar
 
 SPEC = SlideSpec(seed=3)
@@ -121,10 +120,57 @@ def test_a_frame_that_meets_two_islands_joins_them_and_their_doubles() -> None:
     assert sum(walk.counts().by_class.values()) == pytest.approx(len(walk.shown), abs=1)
 
 
+def drawn_again(turn_deg: float, zoom: float, mirrored: bool) -> Cells:
+    """Return the cells of the place at 0, 0 as another picture of it shows them: turned, zoomed and mirrored."""
+    found = cells(View(0, 0, turn_deg), 1)
+    middle = np.array([320, 240, 320, 240], np.float32)
+    boxes = (found.boxes - middle) * np.float32(zoom) + middle
+    if mirrored:
+        boxes[:, [0, 2]] = 640 - boxes[:, [2, 0]]
+    shown = (boxes.reshape(-1, 2, 2) >= 0).all((1, 2)) & (boxes[:, 2] <= 640) & (boxes[:, 3] <= 480)
+    return Cells(boxes[shown], found.score[shown], found.border[shown], found.kind[shown])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("zoom", [0.7, 0.9, 1.0, 1.2, 1.4])
+@pytest.mark.parametrize("turn_deg", [0, 10, 45, 90, 137, 180, 271])
+def test_a_place_is_known_again_turned_mirrored_and_zoomed(turn_deg: float, zoom: float, mirrored: bool) -> None:
+    """Kind: the same place in another picture, which counted its cells twice from a turn of 8 degrees on."""
+    registrar = Registrar()
+    for x in (3000, 0, 2000, 4000):
+        placed(registrar, View(x, 0))
+    again = drawn_again(turn_deg, zoom, mirrored)
+    found = registrar.place(FIELD, again)
+    assert isinstance(found, Placement)
+    assert found.evidence is not None
+    assert found.islands == 4
+    shown_before = np.abs(again.boxes.reshape(-1, 2, 2).mean(1) - (320, 240)) < np.array([225, 225]) * zoom
+    assert (found.ids[shown_before.all(1)] < found.numbered_before).mean() > 0.9
+
+
+def test_frames_after_a_turned_one_are_placed_by_it() -> None:
+    """Kind: a slide that is laid back turned, and read on from there."""
+    walk, rng = Walk(SPEC, Eye(missed=0.0)), np.random.default_rng(0)
+    for x, turn in ((0, 0), (60, 0), (60, 130), (110, 130), (170, 130)):
+        found = walk.read(View(x, 0, turn), rng)
+        assert isinstance(found, Placement)
+        assert found.islands == 1
+    assert sum(walk.counts().by_class.values()) == pytest.approx(len(walk.shown), rel=0.02)
+
+
+def test_a_motion_that_is_mirrored_can_be_undone_and_chained() -> None:
+    one, two = Similarity(1j, 3 + 2j, mirrored=True), Similarity(0.5 - 0.5j, -1j)
+    places = np.array([1 + 2j, -3 + 0.5j])
+    assert np.allclose(one.inverse()(one(places)), places)
+    assert np.allclose(two.after(one)(places), two(one(places)))
+    assert np.allclose(one.after(two)(places), one(two(places)))
+    assert np.allclose(one.after(one)(places), one(one(places)))
+
+
 def test_islands_that_overlap_unseen_are_counted_twice_until_they_join() -> None:
     walk, rng = Walk(SPEC, Eye(missed=0.0)), np.random.default_rng(0)
     walk.read(View(0, 0), rng)
-    walk.registrar._map._stars._field[:] = -1
+    walk.registrar._map._hash._field[:] = -1
     walk.registrar._last = None
     walk.read(View(70, 0), rng)
     assert walk.counts().islands == 2
@@ -224,7 +270,7 @@ def test_fields_that_have_nothing_in_common_show_no_evidence() -> None:
     views = []
     for seed in range(6):
         crowd = Specimen(replace(spec, seed=seed)).truth(View(0, 0))
-        views.append(Pattern.of(field, looked(crowd, spec, EYE, np.random.default_rng(seed))[1]))
+        views.append(PointPattern.of(field, looked(crowd, spec, EYE, np.random.default_rng(seed))[1]))
     found = [
         matched(two.turned(factor), one, motion)
         for at, one in enumerate(views)
@@ -254,7 +300,10 @@ def test_a_bent_picture_of_a_known_field_shows_no_new_cells() -> None:
     x=st.floats(-110, 110), y=st.floats(-75, 75), turn=st.floats(-2, 2), seed=st.integers(0, 1000)
 )  # fmt: skip
 def test_the_motion_between_two_views_is_found_both_ways(x: float, y: float, turn: float, seed: int) -> None:
-    one, two = Pattern.of(FIELD, cells(View(0, 0), seed)), Pattern.of(FIELD, cells(View(x, y, turn), seed + 1))
+    one, two = (
+        PointPattern.of(FIELD, cells(View(0, 0), seed)),
+        PointPattern.of(FIELD, cells(View(x, y, turn), seed + 1)),
+    )
     best = max((matched(two, one, motion) for motion in search(two, one, 4)), key=lambda match: match.evidence)
     assert best.evidence > 10
     assert abs(best.motion(0j) - complex(x, y)) < 2
@@ -267,7 +316,7 @@ def test_the_motion_between_two_views_is_found_both_ways(x: float, y: float, tur
     z=st.complex_numbers(max_magnitude=1e3),
 )  # fmt: skip
 def test_a_motion_and_its_inverse_cancel(turn: complex, shift: complex, z: complex) -> None:
-    motion = Motion(turn, shift)
+    motion = Similarity(turn, shift)
     assert motion.inverse()(motion(z)) == pytest.approx(z, abs=1e-6)
     assert motion.after(motion.inverse())(z) == pytest.approx(z, abs=1e-6)
 
