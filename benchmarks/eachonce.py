@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.slidepaths import Walk, jittered
 from edge.camera.virtual.camera import VirtualCamera
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
 from edge.config.model import Config
 from edge.pipeline import Pipeline
 from edge.screening.tally import Tally

@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from benchmarks.slidepaths import Walk, jittered, looked
-from edge.camera.virtual.slide import SlideSpec, View
+from edge.camera.virtual.layout import SlideSpec, View
 from edge.service.reporter import resident_mb
 from edge.types import Rejection
 

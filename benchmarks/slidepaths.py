@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from edge.camera.virtual.slide import SlideSpec, View, VirtualCell
+from edge.camera.virtual.layout import SlideSpec, View, VirtualCell
 from edge.camera.virtual.specimen import Specimen, serpentine
 from edge.screening.cell_registry import Census
 from edge.screening.tally import Tally

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 
 FIELDS = 20
 """Some 1,100 red cells, so that the scan ends in a result."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.service.service import Outcome, Service
 from edge.types import RED_CELLS

@@ -13,8 +13,9 @@ import pytest
 from benchmarks.quality_limits import blurred, brightened
 from edge.camera.frames import stamped
 from edge.camera.image_files import read_image
-from edge.camera.virtual.camera import Slide, VirtualCamera
-from edge.camera.virtual.slide import SlideSpec, VirtualCell
+from edge.camera.virtual.camera import VirtualCamera
+from edge.camera.virtual.layout import SlideSpec, VirtualCell
+from edge.camera.virtual.slide import Slide
 from edge.camera.virtual.specimen import serpentine
 from edge.config.model import Config, ModelsConfig, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.pipeline import Pipeline

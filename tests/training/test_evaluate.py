@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.types import CLASSES, Floats
 from training.data.datasets import LabelledField
 from training.evaluate import detection, interventions, sickle_calls

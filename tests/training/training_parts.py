@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec, VirtualCell
+from edge.camera.virtual.layout import SlideSpec, VirtualCell
+from edge.camera.virtual.slide import Slide
 from edge.types import Pixels
 
 FOLDS = range(4)

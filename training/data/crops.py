@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.types import CLASSES, RED_CELLS, Floats, Mask, Pixels
 from edge.vision.classify import crops
 from training.data.datasets import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera.virtual.slide import (
+from edge.camera.virtual.layout import (
     ATTEMPTS,
     GAP_UM,
     MARGIN_UM,

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera.virtual.camera import STAINS, Slide, VirtualCamera
-from edge.camera.virtual.slide import CLEAR_UM, SlideSpec, VirtualCell
+from edge.camera.virtual.camera import VirtualCamera
+from edge.camera.virtual.layout import CLEAR_UM, SlideSpec, VirtualCell
+from edge.camera.virtual.slide import STAINS, Slide
 from edge.config.model import CameraConfig
 from edge.types import CLASSES, Pixels
 

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge import errors
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.cli.main import app
 from edge.errors import EdgeError
 from tests.edge.service.service_parts import Program

@@ -136,8 +136,8 @@ def test_a_path_in_the_configuration_wins_and_the_commands_say_so(tmp_path: Path
 
 
 def test_the_result_says_which_model_made_it(tmp_path: Path, own: Callable[..., Path]) -> None:
-    from edge.camera.virtual.camera import Slide
-    from edge.camera.virtual.slide import SlideSpec
+    from edge.camera.virtual.layout import SlideSpec
+    from edge.camera.virtual.slide import Slide
     from tests.calibration.optics_parts import write
 
     install(own("lab-a"))

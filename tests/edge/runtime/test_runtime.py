@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.config.model import ModelsConfig
 from edge.errors import RuntimeUnavailableError
 from edge.runtime.base import Network

@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from edge.camera.isolated import IsolatedCamera
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.config.model import CameraConfig
 from edge.errors import BrokerError, CameraError, InputError, SampleError, StorageError
 from edge.service.reporter import Snapshot

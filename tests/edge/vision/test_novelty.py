@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import strange
 from edge.batch.scan import scan
 from edge.camera.frames import stamped
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.cli.doctor import examine
 from edge.config.model import Config, ModelConfig, ModelsConfig, OpticsConfig, QualityConfig
 from edge.errors import ModelError

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.quality_limits import blurred, brightened, smeared
-from edge.camera.virtual.camera import Slide
-from edge.camera.virtual.slide import SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.config.model import QualityConfig
 from edge.types import Cells, Field, Pixels, Reason
 from edge.vision import quality

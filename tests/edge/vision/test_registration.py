@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.slidepaths import Eye, Walk, jittered, looked
-from edge.camera.virtual.slide import SlideSpec, View
+from edge.camera.virtual.layout import SlideSpec, View
 from edge.camera.virtual.specimen import Specimen
 from edge.screening.verdict import wilson
 from edge.types import CLASSES, RED_CELLS, Cells, Field, Placement, Reason, Rejection
