@@ -41,8 +41,7 @@ check: $(VENV)/.for-test
 	$(VENV)/bin/lint-imports
 
 schemas: $(VENV)/.for-test
-	$(VENV)/bin/python -m edge.publish.schemas --write docs/schemas
-	$(VENV)/bin/python -m edge.batch.records --write docs/schemas
+	$(VENV)/bin/python -m edge.cli.schemas --write docs/schemas
 	$(VENV)/bin/python -m edge.config.loader > sicklescope.example.toml
 
 bundle: $(VENV)/.made

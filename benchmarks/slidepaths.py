@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from edge.camera.virtual.layout import SlideSpec, View, VirtualCell
 from edge.camera.virtual.specimen import Specimen, serpentine
-from edge.screening.cell_registry import Census
+from edge.screening.cell_registry import CellRegistry
 from edge.screening.tally import Tally
 from edge.types import CLASSES, Cells, Change, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
 from edge.vision.registration.registrar import Registrar
@@ -65,7 +65,7 @@ class Walk:
     change: Change | None = None
 
     def __post_init__(self) -> None:
-        self.census = Census(told)
+        self.registry = CellRegistry(told)
         self.specimen = Specimen(self.spec)
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)
@@ -84,9 +84,9 @@ class Walk:
         none = np.zeros((0, len(CLASSES)), np.float32)
         change = None
         if isinstance(placed, Placement):
-            wanted = ~cells.border & ~self.census.known(placed)
+            wanted = ~cells.border & ~self.registry.known(placed)
             prob = np.array([sure_of(cell) for cell, ask in zip(found, wanted, strict=True) if ask], np.float32)
-            change = self.census.take(placed, ~cells.border, wanted, prob.reshape(-1, len(CLASSES)))
+            change = self.registry.update(placed, ~cells.border, wanted, prob.reshape(-1, len(CLASSES)))
             self.change = change
             self.shown |= {cell.identity: cell.class_name for cell in found if cell.fully_visible}
         self.tally.add(

@@ -13,7 +13,7 @@ import numpy as np
 from edge.config.model import Config
 from edge.runtime.base import Network
 from edge.runtime.registry import open_network
-from edge.screening.cell_registry import Census
+from edge.screening.cell_registry import CellRegistry
 from edge.types import (
     CANONICAL_UM_PER_PX,
     KIND_UNKNOWN,
@@ -69,7 +69,7 @@ class Pipeline:
         self._classify = CellClassifier(self.classifier)
         self._estimate = ScaleEstimator(self.detector)
         # Their memory is taken once, and holds one sample after the other: taken anew for each, it would scatter.
-        self._registrar, self._census = Registrar(), Census(self._classify.told)
+        self._registrar, self._registry = Registrar(), CellRegistry(self._classify.told)
         self.new_sample()
 
     def __enter__(self) -> Pipeline:
@@ -98,7 +98,7 @@ class Pipeline:
         self._check = ScaleCheck(self._estimate)
         self._each_cell_once = each_cell_once
         self._registrar.clear()
-        self._census.clear()
+        self._registry.clear()
 
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
@@ -171,9 +171,9 @@ class Pipeline:
 
     def _once(self, looks: LazyClassification, whole: Mask, placed: Placement) -> tuple[Floats, Labels, Change]:
         """Classify the whole cells that are not known yet; of every cell is told what all looks at it come to."""
-        looked = whole & ~self._census.known(placed)
-        change = self._census.take(placed, whole, looked, looks.prob(looked))
-        return *self._census.told(placed.ids[whole]), change
+        looked = whole & ~self._registry.known(placed)
+        change = self._registry.update(placed, whole, looked, looks.prob(looked))
+        return *self._registry.calibrated_probabilities(placed.ids[whole]), change
 
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""

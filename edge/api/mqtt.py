@@ -18,23 +18,24 @@ REMOTE = (Start, Stop, Discard, Reopen)
 """What may be asked from afar; to review and to erase one has to be at the device."""
 
 
-class Remote:
-    """Between the broker and the commands of a service; `publisher` is set when there is one."""
+class RemoteCommands:
+    """Takes the commands that come over MQTT to a service, and sends the answers."""
 
-    def __init__(self, authenticator: Authenticator, commands: CommandQueue, composer: Composer) -> None:
-        self.publisher: Publisher | None = None
-        self.authenticator = authenticator
-        self._commands, self._composer = commands, composer
+    def __init__(
+        self, authenticator: Authenticator, commands: CommandQueue, composer: Composer, publisher: Publisher
+    ) -> None:
+        self._authenticator, self._commands = authenticator, commands
+        self._composer, self._publisher = composer, publisher
 
-    def heard(self, payload: bytes) -> None:
+    def receive(self, payload: bytes) -> None:
         """Take a command in; called by paho's thread, and returns at once."""
         try:
-            text = self.authenticator.authenticate(payload)
+            text = self._authenticator.authenticate(payload)
         except CommandError as error:
             # Not answered: whoever does not know the secret is not told more, and cannot make the device talk.
             log.warning("%s", error)
             return
-        self._announce()
+        self._publisher.announce()
         try:
             command = parse(text.encode())
             if not isinstance(command, REMOTE):
@@ -45,14 +46,10 @@ class Remote:
         name = command.command
         self._commands.submit(command).add_done_callback(lambda future: self._answered(name, future))
 
-    def turn(self) -> None:
-        """Renew the challenge when it is old."""
-        if self.authenticator.renew_when_old():
-            self._announce()
-
-    def _announce(self) -> None:
-        if self.publisher is not None:
-            self.publisher.announce()
+    def renew_challenge(self) -> None:
+        """Publish a new challenge when the present one is old."""
+        if self._authenticator.renew_when_old():
+            self._publisher.announce()
 
     def _answered(self, command: str, future: Future[Answer]) -> None:
         error = future.exception()
@@ -61,5 +58,4 @@ class Remote:
     def _reply(self, command: str, answer: Answer | None, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, EdgeError):
             raise error
-        if self.publisher is not None:
-            self.publisher.reply(self._composer.reply(command, answer or {}, str(error or "")))
+        self._publisher.reply(self._composer.reply(command, answer or {}, str(error or "")))

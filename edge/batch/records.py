@@ -1,15 +1,11 @@
 """The public contract of `sicklescope scan`: the lines of fields.jsonl and the whole of summary.json.
 
-These models are the source; `python -m edge.batch.records --write docs/schemas` writes the JSON Schemas from them.
+These models are the source; `edge.cli.schemas` writes the JSON Schemas from them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -251,30 +247,3 @@ def csv_rows(record: FieldRecord) -> list[list[str | int | float]]:
         [record.image, index, *cell.box, cell.score, cell.class_ or "", *(cell.prob[name] for name in CLASSES)]
         for index, cell in enumerate(record.cells)
     ]
-
-
-SCHEMAS: dict[str, type[Record]] = {"field": FieldRecord, "summary": Summary}
-"""The public models by name, written to `docs/schemas/NAME.schema.json`."""
-
-
-def json_schemas() -> dict[str, str]:
-    """Return the JSON Schemas by file name, as text."""
-    texts = {}
-    for name, model in SCHEMAS.items():
-        schema = model.model_json_schema(by_alias=True, mode="serialization")
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-        texts[f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-    return texts
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the schemas of the files that a scan writes."""
-    parser = argparse.ArgumentParser(prog="python -m edge.batch.records", description=main.__doc__)
-    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="where the schemas go")
-    folder: Path = parser.parse_args(arguments).write
-    for name, text in json_schemas().items():
-        (folder / name).write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -16,6 +16,7 @@ from typing import Literal
 
 from edge.camera.base import Camera, RejectedInputError
 from edge.errors import CameraError
+from edge.system.backoff import Backoff
 from edge.types import Frame
 
 Item = Frame | RejectedInputError
@@ -158,7 +159,7 @@ class _Capture:
     def __init__(self, camera: Camera, mailbox: Mailbox, reconnect_s: float) -> None:
         self._camera, self._mailbox, self._reconnect_s = camera, mailbox, reconnect_s
         self._back_s = float("-inf")
-        self._delay_s = RETRY_FIRST_S
+        self._backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
 
     def run(self) -> None:
         """Read until the end of the camera or the reader."""
@@ -181,11 +182,10 @@ class _Capture:
         self._mailbox.tell(Notice("camera_lost", str(error)))
         lost_s = time.monotonic()
         if lost_s - self._back_s > STEADY_S:
-            self._delay_s = RETRY_FIRST_S
+            self._backoff.reset()
         while (left_s := lost_s + self._reconnect_s - time.monotonic()) > 0:
-            if self._mailbox.abandoned(min(self._delay_s, left_s)):
+            if self._mailbox.abandoned(min(self._backoff.next_s(), left_s)):
                 return None
-            self._delay_s = min(2 * self._delay_s, RETRY_MAX_S)
             try:
                 frame = self._camera.read()
             except CameraError as newest:

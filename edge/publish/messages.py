@@ -1,6 +1,6 @@
 """The wire contract: every MQTT message as a frozen model, its topic, and how it is delivered. The only source.
 
-`edge.publish.schemas` writes the JSON Schemas from the models below.
+`edge.cli.schemas` writes the JSON Schemas from the models below.
 """
 
 from __future__ import annotations

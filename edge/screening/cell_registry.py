@@ -1,4 +1,4 @@
-"""The cells of one sample, each once: what the looks at it said, and the class that follows from their mean."""
+"""The cells of one sample, each once: its mean class probabilities, and the class that follows from them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edge.types import CELLS_KEPT, CLASSES, Change, Exclusion, Floats, Labels, Mask, Numbers, Placement
 
 MAX_OBSERVATIONS = 4
-"""A cell that was classified so often is known: further looks at it are much like those before, and cost the most
-time.
+"""A cell that was classified so often is not classified again: a further observation says much the same, at the most
+cost.
 """
 
 FRAMES_MIN = 3
@@ -24,16 +24,19 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 """By state, from BORDER on."""
 
 
-class Census:
-    """Keeps for each cell the sum of its looks' probabilities, its state, and how many frames show it: 37 bytes.
+class CellRegistry:
+    """Keeps for each cell the sum of its class probabilities, its state, and how many frames show it: 37 bytes."""
 
-    told: gives chances float32 (N, 6) and labels int8 (N,) for mean probabilities float32 (N, 6).
-    """
+    def __init__(self, calibrate: Callable[[Floats], tuple[Floats, Labels]]) -> None:
+        """Make room for a sample.
 
-    def __init__(self, told: Callable[[Floats], tuple[Floats, Labels]]) -> None:
-        self._told = told
+        Args:
+            calibrate: gives calibrated probabilities float32 (N, 6) and labels int8 (N,) for mean probabilities
+                float32 (N, 6) of the network.
+        """
+        self._calibrate = calibrate
         self._sum = np.empty((CELLS_KEPT, len(CLASSES)), np.float32)
-        self._looks = np.empty(CELLS_KEPT, np.int32)
+        self._observations = np.empty(CELLS_KEPT, np.int32)
         self._state = np.empty(CELLS_KEPT, np.int8)
         # How many frames found it, and how many did not though they showed its place.
         self._found = np.empty(CELLS_KEPT, np.int32)
@@ -46,17 +49,22 @@ class Census:
         self._islands = 0
 
     def known(self, placement: Placement) -> Mask:
-        """Return bool (N,): the cells of a frame that need no further look."""
-        looks: Mask = self._looks[placement.ids % CELLS_KEPT] >= MAX_OBSERVATIONS
+        """Return bool (N,): the cells of a frame that need not be classified again."""
+        observed: Mask = self._observations[placement.ids % CELLS_KEPT] >= MAX_OBSERVATIONS
         oldest = placement.numbered_before + placement.found - CELLS_KEPT
-        return looks & (placement.ids >= max(0, oldest)) & (placement.ids < placement.numbered_before)
+        return observed & (placement.ids >= max(0, oldest)) & (placement.ids < placement.numbered_before)
 
-    def take(self, placement: Placement, whole: Mask, looked: Mask, prob: Floats) -> Change:
-        """Take in a frame; prob float32 (M, 6): what was seen of the cells that were looked at.
+    def update(self, placement: Placement, whole: Mask, classified: Mask, prob: Floats) -> Change:
+        """Take in a frame, and return what it changes in the counts.
 
-        whole, looked: bool (N,), the cells that are not cut, and those of them that were looked at.
-        Returns what it changes in the counts, which may go down: a cell seen cut before is now whole, two cells prove
-        to be one when islands meet, and what most frames do not find is none.
+        Counts may go down: a cell seen cut before is now whole, two cells prove to be one when islands meet, and what
+        most frames do not find is none.
+
+        Args:
+            placement: where the frame lies, with the numbers of its N cells.
+            whole: bool (N,), the cells that are not cut by the edge.
+            classified: bool (N,), those of them that were classified in this frame.
+            prob: float32 (M, 6), class probabilities of the M cells that were classified.
         """
         # The memory of cells long past holds newer ones.
         oldest = placement.numbered_before + placement.found - CELLS_KEPT
@@ -75,10 +83,10 @@ class Census:
         for one, other in zip(kept.tolist(), dropped.tolist(), strict=True):
             has_row[one] |= has_row[other]
             self._unite(touched[one], touched[other])
-        seen = looked & (ids >= 0)
+        seen = classified & (ids >= 0)
         at = ids[seen] % CELLS_KEPT
-        self._sum[at] += prob[seen[looked]]
-        self._looks[at] += 1
+        self._sum[at] += prob[seen[classified]]
+        self._observations[at] += 1
         self._found[ids[whole & (ids >= 0)] % CELLS_KEPT] += 1
         np.add.at(self._missed, absent % CELLS_KEPT, 1)
         alive = np.ones(len(numbers), np.bool_)
@@ -92,21 +100,21 @@ class Census:
         change = {name: int(number) for name, number in zip(_NAMES, counted, strict=True)}
         # Counted by itself, as a check: cells have numbers, and of these some count for nothing.
         idle = int((alive & (after == UNKNOWN)).sum() - (~fresh & (before == UNKNOWN)).sum())
-        # Named now: what was looked at, what took another's looks, and what is a cell again after all.
+        # Named now: what was classified, what took another's observations, and what is a cell again after all.
         renewed = np.isin(numbers, ids[seen]) | np.isin(numbers, joined[:, 0]) | (before == UNKNOWN)
         named = numbers[alive & renewed & (after > BORDER)]
         gone = numbers[alive & (after == UNKNOWN) & has_row]
         cells_seen = placement.found - len(joined) - idle
-        return Change(change, cells_seen, islands, named, *self.told(named), gone)
+        return Change(change, cells_seen, islands, named, *self.calibrated_probabilities(named), gone)
 
     def _forget(self, at: NDArray[np.int64] | slice) -> None:
-        for memory in (self._sum, self._looks, self._found, self._missed):
+        for memory in (self._sum, self._observations, self._found, self._missed):
             memory[at] = 0
         self._state[at] = UNKNOWN
 
     def _unite(self, kept: int, dropped: int) -> None:
         """Add what is known of a cell to the one that it proved to be; missed is what both were, at least."""
-        for memory in (self._sum, self._looks, self._found):
+        for memory in (self._sum, self._observations, self._found):
             memory[kept] += memory[dropped]
         self._missed[kept] = min(self._missed[kept], self._missed[dropped])
         self._forget(np.array([dropped]))
@@ -117,15 +125,22 @@ class Census:
         found, missed = self._found[at], self._missed[at]
         counts = (missed <= found) | (found + missed < FRAMES_MIN)
         state = np.full(len(at), BORDER, np.int8)
-        named = self._looks[at] > 0
-        state[named] = self.told(at[named])[1]
+        named = self._observations[at] > 0
+        state[named] = self.calibrated_probabilities(at[named])[1]
         state[~counts] = UNKNOWN
         self._state[at] = np.where(nameless & (state > BORDER), had, state)
 
-    def told(self, ids: Numbers) -> tuple[Floats, Labels]:
-        """Return chances float32 (N, 6) and labels int8 (N,) of cells that were looked at, by the mean of all looks."""
+    def calibrated_probabilities(self, ids: Numbers) -> tuple[Floats, Labels]:
+        """Return the calibrated mean probabilities over all observations of cells, and their labels.
+
+        Args:
+            ids: int64 (N,), numbers of cells that were classified at least once.
+
+        Returns:
+            Probabilities float32 (N, 6) and labels int8 (N,).
+        """
         at = ids % CELLS_KEPT
-        return self._told(np.asarray(self._sum[at] / self._looks[at, None], np.float32))
+        return self._calibrate(np.asarray(self._sum[at] / self._observations[at, None], np.float32))
 
 
 def _counted(states: Labels) -> NDArray[np.int64]:

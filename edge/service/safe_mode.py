@@ -21,6 +21,7 @@ from edge.publish.publisher import Publisher
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
+from edge.system.backoff import Backoff
 from edge.system.systemd import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class SafeMode:
         self._path, self._sample, self._frames, self._heartbeat = path, sample, frames, heartbeat
         self._service: Service | None = None
         self._stopping = threading.Event()
-        self._told = ""
+        self._announced = ""
 
     def stop(self) -> None:
         """Ask for the end; a signal handler may call it."""
@@ -61,17 +62,17 @@ class SafeMode:
 
     def run(self) -> None:
         """Run and, after each fault, say so and try again; raises SampleError for a code that cannot be used."""
-        wait_s = FIRST_WAIT_S
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while not self._stopping.is_set():
             began_s = time.monotonic()
             fault = self._try()
             if fault is None:
                 break
             if time.monotonic() - began_s >= WELL_S:
-                wait_s = FIRST_WAIT_S
+                backoff.reset()
+            wait_s = backoff.next_s()
             log.error("%s. Trying again in %.0f s", fault, wait_s)
-            self._tell(fault, wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            self._wait_announcing(fault, wait_s)
         self._heartbeat.stopping()
 
     def _try(self) -> EdgeError | None:
@@ -93,17 +94,17 @@ class SafeMode:
         log.info("sample %s: %s; the result is %s", outcome.sample, outcome.verdict.text, outcome.fate)
         return outcome.fault
 
-    def _tell(self, fault: EdgeError, wait_s: float) -> None:
+    def _wait_announcing(self, fault: EdgeError, wait_s: float) -> None:
         """Wait, while the broker shows the fault and systemd hears that somebody waits."""
         deadline_s = time.monotonic() + wait_s
         if isinstance(fault, BusyError):
             self._wait(fault, deadline_s)  # the other one is at the broker, under the same name
             return
         try:
-            with _connected(self._path, fault, str(fault) != self._told) as publisher:
+            with _connected(self._path, fault, str(fault) != self._announced) as publisher:
                 self._wait(fault, deadline_s)
                 if publisher.state().connected:
-                    self._told = str(fault)
+                    self._announced = str(fault)
         except (ConfigError, StorageError) as error:
             log.error("the broker cannot be told: %s", error)
             self._wait(fault, deadline_s)

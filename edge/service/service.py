@@ -7,20 +7,20 @@ disk, before anything of it is sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 from edge.api.authentication import Authenticator
-from edge.api.mqtt import Remote
+from edge.api.mqtt import RemoteCommands
 from edge.camera.capture_thread import Mailbox, Notice, capturing
 from edge.camera.registry import open_camera
 from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
-from edge.publish.messages import ROOT
+from edge.publish.messages import ROOT, Birth
 from edge.publish.publisher import Publisher, PublisherState, Resent
 from edge.publish.publisher import resend as send_again
 from edge.sample.codes import new_sample_code, sample_code
@@ -28,11 +28,11 @@ from edge.sample.command_queue import CommandQueue
 from edge.sample.handlers import STOPPED
 from edge.sample.lifecycle import Lifecycle, StoredResult
 from edge.sample.session import SessionFactory
-from edge.service.build_status import Building
+from edge.service.build_status import build_status
 from edge.service.reporter import Reporter, Snapshot
 from edge.service.sample_loop import SampleLoop
 from edge.storage.database import Database, database_path
-from edge.storage.outbox import Outbox, take_over
+from edge.storage.outbox import Outbox
 from edge.system.lock import exclusive
 from edge.system.systemd import Heartbeat
 from edge.types import Counts, Verdict
@@ -71,16 +71,6 @@ class Outcome:
     fate: Literal["taken", "waiting", "refused", "unsent"]
     link: PublisherState
     fault: EdgeError | None
-
-
-@contextmanager
-def opened_database(config: Config) -> Iterator[Database]:
-    """Open the device's database, with what an earlier version left waiting for the broker."""
-    with Database(database_path(config)) as database:
-        taken = take_over(database, config.device.state_dir / "outbox.sqlite3")
-        if taken:
-            log.info("%d results of an earlier version were taken over", taken)
-        yield database
 
 
 class Service:
@@ -124,11 +114,11 @@ class Service:
         config, composer = self.config, Composer(self.config.device)
         with ExitStack() as stack:
             stack.enter_context(exclusive(config.device.state_dir))
-            database = stack.enter_context(opened_database(config))
+            database = stack.enter_context(Database(database_path(config)))
             outbox = Outbox(database)
             self._heartbeat.starting("loading the networks")
-            with Building(config, composer, outbox, self._heartbeat.starting) as building:
-                pipeline = stack.enter_context(Pipeline(config, progress=building))
+            with build_status(config, composer, outbox, self._heartbeat.starting) as step:
+                pipeline = stack.enter_context(Pipeline(config, progress=step))
             camera = open_camera(config.camera, config.quality.megapixels_max)
             mailbox = stack.enter_context(
                 capturing(camera, reconnect_s=config.camera.reconnect_s, join_s=config.camera.read_timeout_s)
@@ -136,19 +126,13 @@ class Service:
             lifecycle = Lifecycle(config, database, composer)
             sessions = SessionFactory(config, lifecycle, pipeline.detector, pipeline.classifier, camera.name)
             um_per_px = pipeline.known_um_per_px
-            remote = self._remote(composer)
             publisher = stack.enter_context(
-                Publisher(
-                    config.mqtt,
+                self._publisher(
                     composer,
                     outbox,
-                    lambda: composer.birth(sessions.networks, camera.name, um_per_px, _challenge(remote)),
-                    alive=lambda: self._alive(remote),
-                    listen=(remote.authenticator.topic, remote.heard) if remote is not None else None,
+                    lambda challenge: composer.birth(sessions.networks, camera.name, um_per_px, challenge),
                 )
             )
-            if remote is not None:
-                remote.publisher = publisher
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.commands.close)
             loop = SampleLoop(pipeline, sessions, composer, publisher, reporter)
@@ -165,19 +149,32 @@ class Service:
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(loop, outbox, mailbox, fault)
 
-    def _remote(self, composer: Composer) -> Remote | None:
-        """Return what takes commands over MQTT, if it is configured."""
+    def _publisher(self, composer: Composer, outbox: Outbox, birth: Callable[[str | None], Birth]) -> Publisher:
+        """Return a publisher that is not connected yet, with commands over MQTT where they are configured.
+
+        birth: makes that message with the challenge for the next command, None where no commands are taken.
+        """
         mqtt = self.config.mqtt
         if not mqtt.commands or mqtt.command_secret is None:
-            return None
+            return Publisher(mqtt, composer, outbox, lambda: birth(None), alive=lambda: self._heartbeat.beat("sender"))
         topic = f"{ROOT}/{composer.site}/{composer.device}/command"
-        return Remote(Authenticator(mqtt.command_secret.get_secret_value(), topic), self.commands, composer)
+        authenticator = Authenticator(mqtt.command_secret.get_secret_value(), topic)
 
-    def _alive(self, remote: Remote | None) -> None:
-        """Note that the sender lives, and see to what has to be done now and then."""
-        self._heartbeat.beat("sender")
-        if remote is not None:
-            remote.turn()
+        def alive() -> None:
+            self._heartbeat.beat("sender")
+            remote.renew_challenge()
+
+        # Its callbacks are first called when it connects, and `remote` is there by then.
+        publisher = Publisher(
+            mqtt,
+            composer,
+            outbox,
+            lambda: birth(authenticator.challenge),
+            alive=alive,
+            listen=(topic, lambda payload: remote.receive(payload)),
+        )
+        remote = RemoteCommands(authenticator, self.commands, composer, publisher)
+        return publisher
 
     def _served(self, loop: SampleLoop, lifecycle: Lifecycle) -> AbstractContextManager[None]:
         """Serve the API from another thread: it hands commands in, and reads the database and what the loop shows."""
@@ -256,10 +253,6 @@ class Service:
         )
 
 
-def _challenge(remote: Remote | None) -> str | None:
-    return None if remote is None else remote.authenticator.challenge
-
-
 def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Literal["taken", "waiting", "refused", "unsent"]:
     if not config.mqtt.enabled:
         return "unsent"
@@ -276,5 +269,5 @@ def resend(config: Config) -> Resent:
     """
     if not config.mqtt.enabled:
         raise ConfigError("mqtt.enabled is false: nothing can be sent. Set it to true in sicklescope.toml")
-    with opened_database(config) as database:
+    with Database(database_path(config)) as database:
         return send_again(config.mqtt, Composer(config.device), Outbox(database))

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID, uuid4
 
-from edge.errors import StorageError
 from edge.storage.database import Database
-from edge.system.atomic_files import storage_errors
 
 KEPT = {"event": 1000, "telemetry": 8640}
 """So many of each kind are stored, the newest; telemetry of a day at one in ten seconds. Results have no bound."""
@@ -149,31 +144,3 @@ class Outbox:
 
 def _checksum(payload: str) -> int:
     return zlib.crc32(payload.encode())
-
-
-def take_over(database: Database, old: Path) -> int:
-    """Move what waits in `old`, the outbox file of version 0.2, into the database; returns how many results.
-
-    The file is then renamed to end in `.taken-over`. After a power cut in between they are taken a second time, which
-    may send a result twice with the same UUID. Raises StorageError when the file cannot be read; it stays as it is.
-    """
-    if not old.is_file():
-        return 0
-    columns = "id, topic, payload, created_ms, state, refused_reason"
-    try:
-        with closing(sqlite3.connect(old, timeout=5.0)) as connection:
-            rows = connection.execute(f"SELECT {columns} FROM outbox ORDER BY rowid").fetchall()  # noqa: S608
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"{old} holds results of an earlier version that wait for the broker, and cannot be read: {error}. "
-            f"Move it aside to go on without them; `sqlite3 {old.name} .recover` shows what is in it"
-        ) from error
-    with database.transaction() as connection:
-        connection.executemany(
-            f"INSERT INTO outbox ({columns}, kind, crc32) VALUES (?, ?, ?, ?, ?, ?, 'result', ?) "  # noqa: S608
-            "ON CONFLICT (id) DO NOTHING",
-            [(*row, _checksum(row[2])) for row in rows],
-        )
-    with storage_errors(old):
-        old.rename(old.with_name(f"{old.name}.taken-over"))
-    return len(rows)

@@ -17,7 +17,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edge.batch.records import json_schemas
 from edge.batch.scan import scan
 from edge.config.model import Config
 from edge.errors import ConfigError, InputError, StorageError
@@ -317,12 +316,6 @@ def test_any_file_name_is_written_as_text(tmp_path: Path) -> None:
     assert {Path(line["image"]).name for line in lines(tmp_path / "out")} == {"caf\ufffd.png", '<b>a, "b"\n.png'}
     assert len(list((tmp_path / "out" / "annotated").iterdir())) == 2
     assert "<b>a," not in (tmp_path / "out" / "report.html").read_text("utf-8")
-
-
-def test_schemas_in_the_documentation_are_those_of_the_models() -> None:
-    for name, text in json_schemas().items():
-        written = (SCHEMAS / name).read_text("utf-8")
-        assert written == text, f"run: python -m edge.batch.records --write docs/schemas ({name} differs)"
 
 
 def test_images_of_one_sample_count_each_cell_once(tmp_path: Path) -> None:

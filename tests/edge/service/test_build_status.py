@@ -13,7 +13,7 @@ from edge.errors import EngineRefusedError
 from edge.publish.composer import Composer
 from edge.runtime.base import Network
 from edge.runtime.registry import open_network
-from edge.service.build_status import Building
+from edge.service.build_status import build_status
 from edge.service.service import Service
 from tests.edge.service.service_parts import configured, outbox_of
 from tests.mosquitto import Listener, Mosquitto, wait_for
@@ -46,7 +46,7 @@ def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_pa
     with Listener("127.0.0.1", broker.port) as listener, outbox_of(config) as outbox:
         with (
             pytest.raises(EngineRefusedError),
-            Building(config, Composer(config.device), outbox, print),
+            build_status(config, Composer(config.device), outbox, print),
         ):
             raise EngineRefusedError("the engine answers otherwise")
         wait_for(lambda: listener.of("event"))
@@ -55,7 +55,8 @@ def test_a_refused_engine_is_a_fault_and_an_event(start_mosquitto: Start, tmp_pa
         assert listener.of("status")[-1]["reason"] == "the engine answers otherwise"
 
 
-def test_a_start_that_builds_nothing_connects_to_nothing(tmp_path: Path) -> None:
+def test_a_start_that_builds_nothing_connects_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path, 1)
-    with outbox_of(config) as outbox, Building(config, Composer(config.device), outbox, print) as building:
-        assert building._publisher is None
+    monkeypatch.setattr("edge.service.build_status.Publisher", None)
+    with outbox_of(config) as outbox, build_status(config, Composer(config.device), outbox, print):
+        pass

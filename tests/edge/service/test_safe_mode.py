@@ -146,6 +146,6 @@ def test_the_waits_grow_and_begin_anew_after_a_good_run(tmp_path: Path, monkeypa
             service.stop()
 
     monkeypatch.setattr(service, "_try", lambda: CameraError("no camera"))
-    monkeypatch.setattr(service, "_tell", tell)
+    monkeypatch.setattr(service, "_wait_announcing", tell)
     service.run()
     assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 2.0, 4.0]

@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from edge.errors import StorageError
 from edge.storage.database import Database
-from edge.storage.outbox import KEPT, News, Outbox, OutboxCounts, take_over
+from edge.storage.outbox import KEPT, News, Outbox, OutboxCounts
 
 
 @pytest.fixture
@@ -202,40 +202,6 @@ def test_a_kill_loses_nothing_that_was_put(path: Path) -> None:
         ids = [row.id for row in outbox.pending()]
     assert ids[: put + 1] == [f"{number:06}" for number in range(put + 1)]
     assert len(ids) <= put + 2, "at most the one that was being put is there unannounced"
-
-
-OLD = """
-CREATE TABLE outbox (id TEXT PRIMARY KEY NOT NULL, topic TEXT NOT NULL, payload TEXT NOT NULL,
-    created_ms INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending', refused_reason TEXT NOT NULL DEFAULT '')
-"""
-"""The file of version 0.2.0."""
-
-
-def test_what_waits_in_the_file_of_an_earlier_version_is_taken_over_once(path: Path) -> None:
-    old = path.with_name("outbox.sqlite3")
-    with closing(sqlite3.connect(old)) as connection, connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(OLD)
-        connection.execute("INSERT INTO outbox VALUES ('b', 't/b', '{}', 17, 'pending', '')")
-        connection.execute("INSERT INTO outbox VALUES ('a', 't/a', '{}', 18, 'refused', 'no')")
-    with Database(path) as database:
-        assert take_over(database, old) == 2
-        outbox = Outbox(database)
-        assert [(row.id, row.created_ms) for row in outbox.pending()] == [("b", 17)]
-        assert [(row.id, row.refused_reason) for row in outbox.refused()] == [("a", "no")]
-        assert take_over(database, old) == 0
-    assert not old.exists()
-
-
-def test_an_earlier_file_that_cannot_be_read_is_named_and_kept(path: Path) -> None:
-    old = path.with_name("outbox.sqlite3")
-    old.write_bytes(b"no database at all" * 300)
-    with (
-        Database(path) as database,
-        pytest.raises(StorageError, match=r"outbox.sqlite3 holds results .* Move it aside"),
-    ):
-        take_over(database, old)
-    assert old.exists()
 
 
 def test_answers_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

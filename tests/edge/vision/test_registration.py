@@ -432,10 +432,10 @@ def test_classes_follow_the_mean_of_all_looks() -> None:
         shown = [replace(cell, class_name=name) if i == normal else cell for i, cell in enumerate(found)]
         placement = walk.count(shown, seen)
         assert isinstance(placement, Placement)
-        _, label = walk.census.told(placement.ids[[normal]])
+        _, label = walk.registry.calibrated_probabilities(placement.ids[[normal]])
         if expected:
             assert CLASSES[label[0]] == expected
-    assert walk.census.known(placement)[normal]
+    assert walk.registry.known(placement)[normal]
     assert sum(walk.counts().by_class.values()) == len(walk.shown)
 
 

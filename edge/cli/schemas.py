@@ -1,0 +1,53 @@
+"""The JSON Schemas of messages and files of a scan: `python -m edge.cli.schemas --write docs/schemas`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from edge.batch.records import FieldRecord, Summary
+from edge.publish.messages import MESSAGES
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """JSON Schema 2020-12 without the titles that only repeat each key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+MODELS: dict[str, tuple[type[BaseModel], type[GenerateJsonSchema]]] = {
+    **{f"mqtt-{model.kind}": (model, _WithoutTitles) for model in MESSAGES},
+    "field": (FieldRecord, GenerateJsonSchema),
+    "summary": (Summary, GenerateJsonSchema),
+}
+"""The public models, and how their schemas are made, by name: `docs/schemas/NAME.schema.json`."""
+
+
+def json_schemas() -> dict[str, str]:
+    """Return the JSON Schemas by file name, as text."""
+    texts = {}
+    for name, (model, generator) in MODELS.items():
+        schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=generator)
+        schema = {"$schema": generator.schema_dialect, **schema}
+        texts[f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the schemas."""
+    parser = argparse.ArgumentParser(prog="python -m edge.cli.schemas", description=__doc__)
+    parser.add_argument("--write", type=Path, required=True, metavar="FOLDER", help="where the schemas go")
+    folder: Path = parser.parse_args(arguments).write
+    for name, text in json_schemas().items():
+        (folder / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
