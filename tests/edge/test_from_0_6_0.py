@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli.main import app
+from edge.cli.schemas import json_schemas
 from edge.config.loader import fields, load
 from edge.config.model import CameraConfig, Config, ScreeningConfig, StopConfig
-from edge.publish.schemas import json_schemas
 from edge.runtime.model_store import ModelStore
 from edge.service.service import Service, resend
 from edge.storage.database import database_path
