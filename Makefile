@@ -8,16 +8,18 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test soak test-training check schemas bundle clean
+.PHONY: help demo test coverage lock soak test-training check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [ARGS=\"--frames 200\"]  the service on a virtual slide, with the shipped models and its own broker"
 	@echo "make test                        every test but training's"
+	@echo "make coverage                    the same, and which lines of edge/ they reached"
 	@echo "make soak [SOAK=0.1]             the fault tests in full, or a part of them: hours (docs/faults.md)"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/ and sicklescope.example.toml from the code"
+	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
 	@echo "make bundle                      one file that installs without a network: docs/install.md"
 	@echo "make clean                       remove the environments and what the tools left"
 
@@ -26,6 +28,12 @@ demo: $(VENV)/.for-demo
 
 test: $(VENV)/.for-test
 	$(VENV)/bin/python -m pytest -m "not training" $(ARGS)
+
+coverage: $(VENV)/.for-test
+	rm -f .coverage*
+	$(VENV)/bin/coverage run -m pytest -m "not training" $(ARGS)
+	@$(VENV)/bin/coverage combine --quiet
+	@$(VENV)/bin/coverage report
 
 soak: SOAK ?= 1
 soak: $(VENV)/.for-test
@@ -44,11 +52,17 @@ schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.cli.schemas --write docs/schemas
 	$(VENV)/bin/python -m edge.config.loader > sicklescope.example.toml
 
+# For every Python and machine at once, and without the address of any index.
+lock: $(VENV)/.made
+	@$(VENV)/bin/python $(PIP) uv
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-emit-index-url --no-header \
+		--no-annotate --extra test --extra check pyproject.toml --output-file requirements.lock
+
 bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .coverage* $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find edge export calibration training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
@@ -72,8 +86,8 @@ $(VENV)/.for-demo: pyproject.toml $(VENV)/.made
 	@$(VENV)/bin/python $(PIP) -e ".[demo]"
 	@touch $@
 
-$(VENV)/.for-test: pyproject.toml $(VENV)/.made
-	@$(VENV)/bin/python $(PIP) -e ".[test,check]"
+$(VENV)/.for-test: pyproject.toml requirements.lock $(VENV)/.made
+	@$(VENV)/bin/python $(PIP) --constraint requirements.lock -e ".[test,check]"
 	@touch $@ $(VENV)/.for-demo
 
 $(VENV_TRAINING)/.made:

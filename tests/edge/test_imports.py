@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import subprocess
 import sys
@@ -37,7 +38,10 @@ MODULES = ["edge", *(module.name for module in pkgutil.walk_packages(edge.__path
 
 def imported(modules: list[str], blocked: tuple[str, ...], watched: tuple[str, ...] = ()) -> str:
     code = BLOCKED.format(blocked=blocked, modules=modules, watched=watched)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    # What measures coverage imports modules of its own.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
