@@ -1,1 +1,1 @@
-"""Commands and questions from outside, by HTTP and MQTT; holds no rule of a sample and no statistics."""
+"""Commands and questions by HTTP and MQTT; holds no rule of a sample and no statistics."""

@@ -51,7 +51,7 @@ class Authenticator:
         self.challenge, self._made_s = secrets.token_hex(16), self._monotonic()
 
     def renew_when_old(self) -> bool:
-        """Make a new challenge when the present one is old; returns whether it did, so that it can be published."""
+        """Make a new challenge when the present one is old; return whether it did."""
         with self._lock:
             old = self._monotonic() - self._made_s > CHALLENGE_S
             if old:
@@ -59,7 +59,11 @@ class Authenticator:
             return old
 
     def authenticate(self, payload: bytes) -> str:
-        """Return the order of a command, which uses the challenge up; raises CommandError for all that is not one."""
+        """Return the order (JSON text) of an authentic command, which uses the challenge up.
+
+        Raises:
+            CommandError: The payload is no command, not authentic, or its challenge is old or used.
+        """
         if len(payload) > LONGEST_BYTES:
             raise CommandError(f"the command has {len(payload)} bytes; at most {LONGEST_BYTES} are read")
         try:

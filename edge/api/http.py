@@ -1,4 +1,4 @@
-"""The local HTTP API: what is going on, the samples that are kept, and one address for every command."""
+"""The local HTTP API: what is going on, stored samples, one address for every command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ _CODES = ((CommandError, 400), (SampleError, 409), (StorageError, 507))
 def application(
     lifecycle: Lifecycle, commands: CommandQueue, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
 ) -> Starlette:
-    """Return the API; `state` and `frame` give what is going on and the camera's newest picture, from any thread."""
+    """Return the API.
+
+    Args:
+        lifecycle: the samples.
+        commands: takes what is asked to the reading thread.
+        state: gives what is going on; any thread may call it.
+        frame: gives the camera's newest picture; any thread may call it.
+    """
     api = _Api(lifecycle, commands, state, frame)
     routes = [
         Route("/api/v1/state", api.state),

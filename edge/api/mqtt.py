@@ -1,4 +1,4 @@
-"""Commands that come over MQTT, on their way to the reading thread, and their answers on the way back."""
+"""Commands over MQTT on their way to the reading thread, and their answers on the way back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves the API on the device's socket, and on a port of the loopback if one is configured, in a thread of its own."""
+"""Serves the API in a thread, on the device's socket and, where configured, a loopback port."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ STOP_S = 3.0
 
 @contextmanager
 def serving(app: Starlette, folder: Path, port: int | None) -> Iterator[None]:
-    """Serve until the block is left; raises ConfigError when the port is taken, StorageError when the socket fails."""
+    """Serve until the block is left.
+
+    Args:
+        app: the API.
+        folder: the state folder, where the socket goes.
+        port: of the loopback, or None.
+
+    Raises:
+        ConfigError: The port is taken.
+        StorageError: The socket cannot be made.
+    """
     with storage_errors(folder / NAME):
         sockets = [listening(folder)]
     if port is not None:

@@ -1,4 +1,4 @@
-"""The Unix socket by which programs on this device talk to the service: the file's rights say who may."""
+"""The Unix socket of the service, for programs on this device; its rights say who may."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "sicklescope.sock"
 
 @contextmanager
 def short(folder: Path) -> Iterator[str]:
-    """Give a path of the socket that is short however deep the folder lies: unix(7) takes 108 bytes, and no more."""
+    """Give a short path of the socket however deep the folder lies: unix(7) takes 108 bytes."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/{NAME}"
@@ -23,7 +23,7 @@ def short(folder: Path) -> Iterator[str]:
 
 
 def listening(folder: Path) -> socket.socket:
-    """Return a socket that listens in `folder`, for this user and group; one that a dead program left is replaced."""
+    """Return a socket listening in a folder, for this user and group; a dead one is replaced."""
     (folder / NAME).unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

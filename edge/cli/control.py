@@ -22,7 +22,7 @@ from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.console import ConfigPath, answering, err, out
 
 if TYPE_CHECKING:
-    from edge.sample.controls import ControlBook, ControlReading, ControlSlide
+    from edge.sample.controls import ControlReading, ControlSlide, ControlSlides
     from edge.storage.database import Database
 
 app = typer.Typer(
@@ -57,7 +57,7 @@ def add(
     config: ConfigPath = None,
 ) -> None:
     """Take a control slide into use. What chance does to a count is reckoned with beside the standard deviation."""
-    with answering(), _book(load(config)) as book:
+    with answering(), _slides(load(config)) as book:
         if (sickle is None) == (limits is None):
             raise ConfigError("expected either --sickle, with --sd, or --range LOW HIGH: what the slide is to show")
         if limits is not None:
@@ -82,7 +82,7 @@ def read(
     """
     with answering():
         loaded = load(config)
-        with _book(loaded) as book:
+        with _slides(loaded) as book:
             slide = book.slide(name)
             before = len(book.readings(slide))
         code = f"{CONTROL}-{name}-{moment()}"
@@ -91,7 +91,7 @@ def read(
             _have_read(loaded, code)
         else:
             fault = _read(loaded, code, frames)
-        with _book(loaded) as book:
+        with _slides(loaded) as book:
             readings = book.readings(slide)
         if fault is not None:
             raise fault
@@ -163,7 +163,7 @@ def _have_read(loaded: Loaded, code: str) -> None:
 @app.command()
 def retire(name: SlideName, config: ConfigPath = None) -> None:
     """Take a control slide out of use. Its readings stay on record."""
-    with answering(), _book(load(config)) as book:
+    with answering(), _slides(load(config)) as book:
         book.retire(name)
         typer.echo(f"{name} is out of use")
 
@@ -173,7 +173,7 @@ def list_(config: ConfigPath = None) -> None:
     """Show the control slides in use, their last readings, and what results say of it."""
     with answering():
         loaded = load(config)
-        with _book(loaded) as book:
+        with _slides(loaded) as book:
             slides = book.slides()
             if not slides:
                 typer.echo("no control slide is in use; begin with: sicklescope control add NAME --sickle FRACTION")
@@ -196,7 +196,7 @@ def list_(config: ConfigPath = None) -> None:
 @app.command()
 def show(name: SlideName, config: ConfigPath = None) -> None:
     """List every reading of a control slide."""
-    with answering(), _book(load(config)) as book:
+    with answering(), _slides(load(config)) as book:
         slide = book.slide(name)
         readings = book.readings(slide)
         typer.echo(f"{slide.name}: {_expected(slide.expected)}")
@@ -214,7 +214,7 @@ def chart(
     config: ConfigPath = None,
 ) -> None:
     """Draw a control slide's readings as a Levey-Jennings chart, an SVG that any browser shows and prints."""
-    with answering(), _book(load(config)) as book:
+    with answering(), _slides(load(config)) as book:
         slide = book.slide(name)
         readings = book.readings(slide)
         if not readings:
@@ -230,11 +230,11 @@ def chart(
 
 
 @contextmanager
-def _book(loaded: Loaded) -> Iterator[ControlBook]:
-    from edge.sample.controls import ControlBook
+def _slides(loaded: Loaded) -> Iterator[ControlSlides]:
+    from edge.sample.controls import ControlSlides
 
     with _database(loaded) as database:
-        yield ControlBook(database)
+        yield ControlSlides(database)
 
 
 def _database(loaded: Loaded) -> Database:

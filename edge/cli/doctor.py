@@ -28,7 +28,7 @@ from edge.runtime.contract import ROLES, Role
 from edge.runtime.model_store import located
 from edge.runtime.onnx import OnnxNetwork
 from edge.runtime.registry import chosen, digests, shipped_form
-from edge.sample.controls import ControlBook
+from edge.sample.controls import ControlSlides
 from edge.storage.database import Database, database_path
 from edge.system.clock import clock_synchronised
 from edge.system.health import existing, free_mb
@@ -220,7 +220,7 @@ def _controls(config: Config) -> Finding:
     try:
         with Database(path) as database:
             networks = digests(config.models, config.device.state_dir)
-            found = ControlBook(database).standing(config.control, networks)
+            found = ControlSlides(database).standing(config.control, networks)
     except EdgeError as error:
         return Finding(what, "missing", str(error))
     return Finding(what, "warning" if found else "ok", "; ".join(found.values()) or "in order")

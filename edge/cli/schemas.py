@@ -1,4 +1,4 @@
-"""The JSON Schemas of messages and files of a scan: `python -m edge.cli.schemas --write docs/schemas`."""
+"""The JSON Schemas of messages and of the files of a scan."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _FRESH, _HISTORICAL = '"historical":false', '"historical":true'
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the device is doing; see `Telemetry` for each number. stage_ms: by stage, without prefix or unit."""
+    """How the device is doing, as in `Telemetry`; stage_ms: by stage, without prefix or unit."""
 
     fps: float
     frames: int
@@ -41,7 +41,7 @@ class Health:
 
 
 class Composer:
-    """Makes the messages of one device. Any thread may call it. The clocks are given by a test, seconds each.
+    """Makes the messages of one device, from any thread. A test gives the clocks, seconds.
 
     Raises pydantic's ValidationError where a number breaks the contract, such as counts that do not add up.
     """
@@ -75,7 +75,7 @@ class Composer:
         }
 
     def dated(self, payload: str) -> tuple[str, bool]:
-        """Return a payload as it leaves now, marked when it is `historical`, and whether it is; ValueError for no JSON.
+        """Return a payload as it leaves now, marked when it is `historical`, and whether it is.
 
         The mark is set in the text, for all else has to stay as it was stored, byte for byte.
         """
@@ -122,7 +122,7 @@ class Composer:
         )
 
     def progress(self, sample: str, counts: Counts, verdict: Verdict) -> Progress:
-        """Tell the running counts."""
+        """Make the message of the running counts."""
         return Progress(**self._stamp(sample), **counted_fields(counts, verdict))
 
     def draft(self, record: SampleRecord) -> Result:
@@ -151,7 +151,7 @@ class Composer:
     def telemetry(
         self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, dropped: int
     ) -> Telemetry:
-        """Tell how the device is doing; the last three are the publisher's state()."""
+        """Make the message of how the device is doing; the last three: of the publisher's state()."""
         fields: dict[str, Any] = {
             **self._stamp(sample),
             **rejection_fields(counts.rejected),
@@ -170,7 +170,7 @@ class Composer:
         return Telemetry.model_validate(fields)
 
     def event(self, level: Literal["info", "warning", "error"], code: str, text: str, sample: str = "") -> Event:
-        """Tell that something happened."""
+        """Make the message that something happened."""
         return Event(**self._stamp(sample), level=level, code=code, text=text)
 
 

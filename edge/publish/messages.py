@@ -1,4 +1,4 @@
-"""The wire contract: every MQTT message as a frozen model, its topic, and how it is delivered. The only source.
+"""The wire contract: every MQTT message as a frozen model, its topic and its delivery.
 
 `edge.cli.schemas` writes the JSON Schemas from the models below.
 """
@@ -25,7 +25,10 @@ _STAGE_KEY = r"^stage_[a-z0-9_]+_ms$"
 
 
 class Message(BaseModel):
-    """What every message begins with. Flat: each value is a text, a number, a boolean or null; no key is left out."""
+    """What every message begins with.
+
+    Flat: each value is a text, a number, a boolean or null; no key is left out.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -70,7 +73,10 @@ class Message(BaseModel):
 
 
 class Status(Message):
-    """Whether the device is there. Retained, sent on every connection; `offline` is sent by the broker (last will)."""
+    """Whether the device is there. Retained, sent on every connection.
+
+    `offline` is sent by the broker (last will).
+    """
 
     kind: ClassVar[str] = "status"
     qos: ClassVar[Literal[0, 1]] = 1
@@ -122,7 +128,10 @@ class Birth(Networks):
 
 
 class Counted(Message):
-    """Cells of a sample, each once. cells_seen is the sum of the eight counts before it, checked in every message."""
+    """Cells of a sample, each once.
+
+    cells_seen is the sum of the eight counts before it, checked in every message.
+    """
 
     normal: Count
     sickle: Count
@@ -200,7 +209,7 @@ class Progress(Counted):
 
 
 class Reviewed(Message):
-    """What a person said of single cells, beside the automatic counts: each cell once, by its newest review."""
+    """What a person said of single cells: each cell once, by its newest review."""
 
     reviewed_cells: Count = 0
     """Cells that a person looked at; 0 when nobody has, and the other keys are then null."""
@@ -223,8 +232,9 @@ class Reviewed(Message):
 
 
 class Result(Counted, Rejections, Networks, Reviewed):
-    """What a sample came to. Kept on the device until the broker has taken it; a repeat carries the same `id`.
+    """What was counted in a sample, and what may be said of it.
 
+    It stays on the device until the broker has taken it; a repeat carries the same `id`.
     A sample has a result when its scanning ends, and another `revision` each time that something about it changes.
     """
 
@@ -291,7 +301,10 @@ class Result(Counted, Rejections, Networks, Reviewed):
 
 
 class Telemetry(Rejections):
-    """How the device is doing. The times of stages are `stage_<name>_ms`; which there are depends on the version."""
+    """How the device is doing.
+
+    The times of stages are `stage_<name>_ms`; which there are depends on the version.
+    """
 
     model_config = ConfigDict(
         extra="allow",

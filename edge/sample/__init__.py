@@ -1,1 +1,4 @@
-"""The life of a sample, from its start to its erasure, and its records on the disk; knows no camera and no thread."""
+"""The life of a sample, from its start to its erasure, and its records on the disk.
+
+Knows no thread and no camera but the frames that one gives.
+"""

@@ -1,4 +1,4 @@
-"""What is kept of a field: its cells with their places on the slide, and a small picture of those to be looked at."""
+"""What is stored of a field: its cells with their places, and a small picture of some."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from edge.types import ABSTAINED, CELLS_KEPT, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
 
 CROP_PX = 80
-"""Side of a kept picture."""
+"""Side of a stored picture."""
 
 CROP_MARGIN = 1.6
 """Side of what it shows, in sides of the cell's box."""
@@ -22,15 +22,22 @@ CROP_QUALITY = 85
 """Of JPEG: some 2 kB a cell."""
 
 _PICTURED = (None, "sickle")
-"""Classes of which a picture is kept; None: abstained."""
+"""Classes of which a picture is stored; None: abstained."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptCell:
-    """A cell of a sample by its number there.
+class LocatedCell:
+    """A cell of a sample, with its place.
 
-    x_um, y_um: its middle on the slide, in the measure of its island; field: the frame that showed it last; class_name:
-    None where the classifier would not name it; prob: in the order of CLASSES.
+    Attributes:
+        number: of the cell in its sample.
+        island: number of the part of the slide that it lies on.
+        x_um: its middle on the slide, in the measure of its island.
+        y_um: likewise, downwards.
+        field: number of the frame that showed it last.
+        score: the detector's.
+        class_name: None where the classifier would not name it.
+        prob: probabilities in the order of CLASSES.
     """
 
     number: int
@@ -44,33 +51,40 @@ class KeptCell:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldNews:
+class CellChanges:
     """What a field changed in a sample's cells.
 
-    joined: pairs (kept, dropped) of numbers that proved to be one cell; cells: those that the field showed and that are
-    new or named otherwise; renamed: number, class and prob of such that it did not show; gone: numbers of cells that
-    count no longer; crops: JPEG by number.
+    Attributes:
+        joined: pairs (kept, dropped) of numbers that proved to be one cell.
+        cells: cells that the field showed and that are new or named otherwise.
+        renamed: number, class and probabilities of cells named otherwise that it did not show.
+        crops: JPEG by number.
+        gone: numbers of cells that count no longer.
     """
 
     joined: tuple[tuple[int, int], ...]
-    cells: tuple[KeptCell, ...]
+    cells: tuple[LocatedCell, ...]
     renamed: tuple[tuple[int, str | None, tuple[float, ...]], ...]
     crops: dict[int, bytes]
     gone: tuple[int, ...] = ()
 
 
-class Gatherer:
-    """Turns the readings of one scanning into news.
-
-    first_number, first_island: of this scanning, above those of an earlier one of the same sample.
-    """
+class CellRecorder:
+    """Gathers what the readings of one session change in the cells of its sample."""
 
     def __init__(self, first_number: int = 0, first_island: int = 0) -> None:
+        """Begin with numbers above those of an earlier session of the same sample."""
         self._first_number, self._first_island = first_number, first_island
         self._pictured = np.zeros(CELLS_KEPT, bool)
 
-    def take(self, reading: FieldReading, pixels: Pixels, field: int) -> FieldNews | None:
-        """Return the news of a reading and the frame's pixels uint8 (H, W, 3) RGB; None where there are none."""
+    def changes(self, reading: FieldReading, pixels: Pixels, field: int) -> CellChanges | None:
+        """Return what a reading changes in the cells of its sample; None where it changes nothing.
+
+        Args:
+            reading: of the frame.
+            pixels: the frame's, uint8 (H, W, 3) RGB.
+            field: number of the frame in its sample.
+        """
         change, placement, ids = reading.change, reading.placement, reading.ids
         if change is None or placement is None or ids is None or reading.scale is None:
             return None
@@ -87,24 +101,24 @@ class Gatherer:
             change.numbers.tolist(), _rounded(change.prob, 4), change.label.tolist(), strict=True
         ):
             name = None if label == ABSTAINED else CLASSES[label]
-            kept = self._first_number + number
+            stored = self._first_number + number
             row = rows.get(number)
             if row is None:
-                renamed.append((kept, name, tuple(prob)))
+                renamed.append((stored, name, tuple(prob)))
                 continue
             x_um, y_um = places[row]
-            cells.append(KeptCell(kept, island, x_um, y_um, field, scores[row], name, tuple(prob)))
+            cells.append(LocatedCell(stored, island, x_um, y_um, field, scores[row], name, tuple(prob)))
             wanted = name in _PICTURED
             if wanted and not self._pictured[number % CELLS_KEPT]:
-                crops[kept] = crop(pixels, reading.boxes[row])
+                crops[stored] = crop(pixels, reading.boxes[row])
             self._pictured[number % CELLS_KEPT] = wanted
         joined = tuple((self._first_number + one, self._first_number + other) for one, other in placement.joined)
         gone = tuple((self._first_number + change.gone).tolist())
-        return FieldNews(joined, tuple(cells), tuple(renamed), crops, gone)
+        return CellChanges(joined, tuple(cells), tuple(renamed), crops, gone)
 
 
 def _places(reading: FieldReading, placement: Placement, scale: Scale) -> Any:
-    """Return where the middle of each of a reading's cells lies on the slide, µm in the measure of its island."""
+    """Return where the middles of a reading's cells lie, float (N, 2), µm in its island."""
     x0, y0, x1, y1 = reading.boxes.astype(np.float64).T
     middle = (x0 + x1 - reading.width + 1j * (y0 + y1 - reading.height)) / 2 * scale.um_per_px
     at = complex(placement.x_um, placement.y_um) + cmath.exp(1j * math.radians(placement.turned_deg)) * middle
@@ -117,7 +131,12 @@ def _rounded(values: Floats, digits: int) -> Any:
 
 
 def crop(pixels: Pixels, box: Floats) -> bytes:
-    """Return a JPEG of a cell and what is round it; box: x0, y0, x1, y1 in pixels of the image (H, W, 3) RGB."""
+    """Return a JPEG of a cell and what is round it.
+
+    Args:
+        pixels: uint8 (H, W, 3) RGB.
+        box: x0, y0, x1, y1 in pixels.
+    """
     x0, y0, x1, y1 = (float(value) for value in box)
     side = max(x1 - x0, y1 - y0, 1.0) * CROP_MARGIN
     zoom = CROP_PX / side

@@ -17,9 +17,15 @@ CONTROL = "control"
 
 
 def sample_code(text: str, pattern: str = ".*") -> str:
-    """Return a sample's code after checking that it can travel in a topic or file name; raises SampleError.
+    """Return a sample's code after checking that it can stand in a topic or file name.
 
-    pattern: the clinic's own regular expression, `screening.sample_pattern`; a control slide's code need not match it.
+    Args:
+        text: what was given as a code.
+        pattern: the clinic's own regular expression, `screening.sample_pattern`; a control slide's code need not
+            match it.
+
+    Raises:
+        SampleError: The text cannot be a code.
     """
     try:
         code = TypeAdapter(Name).validate_python(text)
@@ -37,10 +43,10 @@ def sample_code(text: str, pattern: str = ".*") -> str:
 
 
 def moment() -> str:
-    """Return the time of now in a sample's code, to the millisecond: two programs may begin in one second."""
+    """Return the time for a code, to the millisecond: two programs may begin in one second."""
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"[:-3]
 
 
 def new_sample_code() -> str:
-    """Return a code for a sample that was given none: when it began, and the boot, for the clock may be wrong."""
+    """Return a code for a sample that was given none: time and boot, as the clock may be wrong."""
     return f"{moment()}-{boot_id()[:8]}"

@@ -1,4 +1,4 @@
-"""Commands on their way from any thread to the one that reads frames, which does them between two frames."""
+"""Commands from any thread, done by the one that reads frames, between two frames."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CommandQueue:
             ) from error
 
     def work_off(self, do: Callable[[Command], Answer]) -> None:
-        """Do what waits, in its order; called by the reading thread. An error goes to who asked, and nowhere else."""
+        """Do what waits, in its order; an error goes to who asked, and nowhere else."""
         while self._waiting:
             command, future = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():

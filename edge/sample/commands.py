@@ -1,4 +1,4 @@
-"""What people and programs may ask of a device: the commands, and the JSON text that gives one."""
+"""What people and programs may ask of a device: the commands, and their JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Discard(_OfSample):
 
 
 class Reopen(_OfSample):
-    """Bring a sample a step back: final → review, discarded → incomplete, review or incomplete → scanning."""
+    """Bring a sample a step back.
+
+    final → review, discarded → incomplete, review or incomplete → scanning.
+    """
 
     command: Literal["reopen"]
 

@@ -1,4 +1,4 @@
-"""The control slides of a device: what is expected of them, what they were read as, and what follows for results."""
+"""The control slides of a device: what is expected of them, their readings, what follows."""
 
 from __future__ import annotations
 
@@ -34,9 +34,16 @@ class ControlSlide:
 
 @dataclass(frozen=True, slots=True)
 class ControlReading:
-    """One reading of a slide, judged: s is how far it lies from what is expected, rules are those that it breaks.
+    """One reading of a slide, judged.
 
-    networks: digests of detector and classifier; rules look only at readings with the same ones running.
+    Attributes:
+        read_ms: wall time, milliseconds since 1970 UTC.
+        clock_synchronised: whether that time can be believed.
+        sickle: cells called sickle.
+        red_cells: red cells counted.
+        networks: digests of detector and classifier; rules look only at readings with the same ones running.
+        s: standard deviations that it lies from what is expected.
+        rules: names of the RULES that it violates.
     """
 
     read_ms: int
@@ -49,19 +56,24 @@ class ControlReading:
 
     @property
     def failed(self) -> bool:
-        """Whether a rule was broken that is more than a warning."""
+        """Whether a rule was violated that is more than a warning."""
         return failed(self.rules)
 
 
-class ControlBook:
-    """The record of a device's control slides. Methods raise StorageError as Database does. wall: seconds, a clock."""
+class ControlSlides:
+    """The record of a device's control slides. Methods raise StorageError as Database does."""
 
     def __init__(self, database: Database, wall: Callable[[], float] = time.time) -> None:
+        """Use the tables of a database; wall: a clock, seconds since 1970 UTC."""
         self._database = database
         self._wall = wall
 
     def add(self, name: str, expected: Expected) -> None:
-        """Take a slide into use; raises InputError when one of the name is, or it cannot be called so."""
+        """Take a slide into use.
+
+        Raises:
+            InputError: One of the name is in use, or it cannot be called so.
+        """
         if not re.fullmatch(NAME, name):
             raise InputError(
                 f"a control slide cannot be called {name!r}; expected 1 to 32 letters, digits, dots or underscores, "
@@ -79,7 +91,11 @@ class ControlBook:
             )  # fmt: skip
 
     def retire(self, name: str) -> None:
-        """Take a slide out of use; its readings stay. Raises InputError when there is none of the name."""
+        """Take a slide out of use; its readings stay.
+
+        Raises:
+            InputError: There is none of the name.
+        """
         slide = self.slide(name)
         self._database.write("UPDATE control_slides SET retired_ms = ? WHERE id = ?", self._now_ms(), slide.id)
 
@@ -116,7 +132,7 @@ class ControlBook:
         )  # fmt: skip
 
     def failure(self, sample: SampleRecord) -> str:
-        """Return what is wrong with the reading of a control slide, in words; nothing when all is well."""
+        """Return what is wrong with the reading of a control slide, in words, or nothing."""
         slide = self._named(sample.code)
         if slide is None:
             return ""
@@ -126,9 +142,15 @@ class ControlBook:
         return f"control slide {slide.name} failed: {', '.join(rules)}" if failed(rules) else ""
 
     def flags(self, code: str, config: ControlConfig, networks: tuple[str, str]) -> frozenset[str]:
-        """Return the flags that a sample is to carry, for it is a control slide's, or for how these stand now.
+        """Return the flags that follow for a sample from its code and from the control slides.
 
-        Raises SampleError where the code is one of a control slide, and no such slide is in use.
+        Args:
+            code: the sample's.
+            config: of the control slides.
+            networks: digests of detector and classifier.
+
+        Raises:
+            SampleError: The code is one of a control slide, and no such slide is in use.
         """
         if not code.startswith(f"{CONTROL}-"):
             return frozenset(self.standing(config, networks))
@@ -137,7 +159,7 @@ class ControlBook:
         return frozenset({CONTROL})
 
     def readings(self, slide: ControlSlide) -> list[ControlReading]:
-        """Return every reading of a slide, in the order in which they were made, whatever the clock said."""
+        """Return every reading of a slide in the order of making, whatever the clock said."""
         rows = self._database.read(
             "SELECT read_ms, clock_synchronised, sickle, red_cells, detector_sha256, classifier_sha256 "
             "FROM control_readings WHERE slide_id = ? ORDER BY id",
@@ -146,7 +168,7 @@ class ControlBook:
         return _judged(slide.expected, rows)
 
     def standing(self, config: ControlConfig, networks: tuple[str, str]) -> dict[str, str]:
-        """Return the flags that results are to carry now, each with why in words; none when all is well or off.
+        """Return the flags that results carry now, each with its reason; none when all is well.
 
         A slide is overdue when it was last read with these networks more than `config.days` ago, or never, or by the
         clock after now: then the clock was set, and nobody knows how long ago it was.

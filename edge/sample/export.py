@@ -19,9 +19,16 @@ COLUMNS = (
 
 
 def export(folder: Path, sample: dict[str, Any], cells: Sequence[StoredCell], crops: dict[int, bytes]) -> None:
-    """Write a sample into `folder`, each file whole or not at all, sample.json last; raises StorageError.
+    """Write a sample into a folder, each file whole or not at all, sample.json last.
 
-    crops: JPEG by cell number, into pictures/.
+    Args:
+        folder: where the files go.
+        sample: what sample.json is to hold.
+        cells: rows of cells.csv.
+        crops: JPEG by cell number, written into pictures/.
+
+    Raises:
+        StorageError: The files cannot be written.
     """
     with aside(folder) as unfinished, storage_errors(folder):
         pictures = folder / "pictures"

@@ -1,4 +1,4 @@
-"""What is done for each command: one table, one handler each, in the service and in a program beside none."""
+"""What is done for each command, in a service and in a program beside none: one table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ STOPPED = "it was stopped before its target"
 
 
 class Scanner(Protocol):
-    """What scans samples, as far as commands need it. Every method may raise SampleError or StorageError."""
+    """What scans samples, as far as commands need it.
+
+    Every method may raise SampleError or StorageError.
+    """
 
     def start(self, code: str, by: str) -> StoredSample:
         """Begin a new sample."""
@@ -34,7 +37,7 @@ class Scanner(Protocol):
 
 
 class NoScanner:
-    """Where no service runs: it scans nothing, and can end what a service that failed was scanning."""
+    """Stands where no service runs: it can only end what a service that failed was scanning."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle

@@ -1,4 +1,4 @@
-"""The life of samples: idle → scanning → review → final, or incomplete; and each change with its result, as one.
+"""The life of samples: scanning → review → final, or incomplete; each with its result.
 
 Whatever is done to a sample is one transaction over its state, its cells and the result that waits for the broker.
 """
@@ -19,9 +19,9 @@ from edge.errors import SampleError
 from edge.publish.composer import Composer
 from edge.publish.messages import Result, topic
 from edge.publish.sample_fields import record_of
-from edge.sample.cell_records import FieldNews
+from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
-from edge.sample.controls import ControlBook
+from edge.sample.controls import ControlSlides
 from edge.sample.store import Moment, Store, StoredSample
 from edge.screening.review import reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
@@ -66,7 +66,7 @@ class Lifecycle:
         self.store = Store(database)
         self._config, self._database, self._composer, self._clock = config, database, composer, clock
         self._outbox = Outbox(database)
-        self.controls = ControlBook(database, lambda: self._clock().made_ms / 1000)
+        self.controls = ControlSlides(database, lambda: self._clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
         """Return all that is kept of a sample but its cells, for JSON."""
@@ -105,22 +105,22 @@ class Lifecycle:
             self.store.add(sample)
             return self.store.change(sample, "scanning", "", by, moment)
 
-    def keep(self, sample: StoredSample, record: SampleRecord, news: Iterable[FieldNews]) -> StoredSample:
-        """Store how far a sample is; news: what its newest fields changed in its cells."""
-        return self.store.keep(sample, self._draft(record), self._clock(), news)
+    def save(self, sample: StoredSample, record: SampleRecord, changes: Iterable[CellChanges]) -> StoredSample:
+        """Store how far a sample is; changes: what its newest fields changed in its cells."""
+        return self.store.save(sample, self._draft(record), self._clock(), changes)
 
     def end(
         self,
         sample: StoredSample,
         record: SampleRecord,
-        news: Iterable[FieldNews],
+        changes: Iterable[CellChanges],
         stage: Stage,
         reason: str,
         by: str = DEVICE,
     ) -> StoredResult:
         """End the scanning of a sample: its result is stored and waits for the broker."""
         with self._database.transaction():
-            result = self._bring(self.keep(sample, record, news), record, stage, reason, by)
+            result = self._conclude(self.save(sample, record, changes), record, stage, reason, by)
             self.controls.record(record, self._clock())
             return result
 
@@ -129,7 +129,7 @@ class Lifecycle:
         return self._composer.draft(record).to_json()
 
     def recover(self, code: str | None = None) -> StoredSample | None:
-        """Return the sample that was being scanned when the program or the power failed, if it can go on now.
+        """Return the sample that was being scanned when program or power failed, if it can go on.
 
         It can within RESUME_S on the same boot, and when no other code is asked for; else it ends as `incomplete`
         with what was counted, and may be reopened.
@@ -148,10 +148,10 @@ class Lifecycle:
     def give_up(self, sample: StoredSample, reason: str, by: str = DEVICE) -> StoredSample:
         """End a sample that cannot go on, with what was counted."""
         log.warning("sample %s is incomplete: %s", sample.code, reason)
-        return self._bring(sample, self.record(sample), "incomplete", reason, by).sample
+        return self._conclude(sample, self.record(sample), "incomplete", reason, by).sample
 
     def stop_unread(self, reason: str, by: str) -> StoredSample:
-        """End the sample that was being scanned when the service failed, where none is there to go on with it."""
+        """End the sample that was being scanned when the service failed, where none runs now."""
         sample = self.store.scanned()
         if sample is None:
             raise SampleError("no sample is being scanned")
@@ -161,31 +161,42 @@ class Lifecycle:
         """Scan a sample further, where the places of its cells are no longer known."""
         further = replace(self.record(sample), interruptions=sample.interruptions + 1)
         with self._database.transaction():
-            kept = self.keep(sample, further, [])
-            return self.store.change(kept, "scanning", reason, by, self._clock(), further.interruptions)
+            saved = self.save(sample, further, [])
+            return self.store.change(saved, "scanning", reason, by, self._clock(), further.interruptions)
 
     # What people do.
 
     def discard(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
-        """Say that a sample is not to be used; its result, if one left, is followed by one that says so."""
+        """Say that a sample is not to be used; where it has a result another follows that says so."""
         _require(sample, ("scanning", "review", "incomplete", "final"), "discarded")
         with self._database.transaction():
             if not self.store.result_ids(sample.id):
                 return self.store.change(sample, "discarded", reason, by, self._clock())
-            return self._bring(sample, self.record(sample), "discarded", reason, by).sample
+            return self._conclude(sample, self.record(sample), "discarded", reason, by).sample
 
     def reopen(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
-        """Bring a sample a step back: final → review, discarded → incomplete, review or incomplete → scanning."""
+        """Bring a sample a step back.
+
+        final → review, discarded → incomplete, review or incomplete → scanning.
+        """
         _require(sample, ("review", "incomplete", "final", "discarded"), "reopened")
         if sample.state in ("review", "incomplete"):
             return self._go_on(sample, reason, by)
         stage: Stage = "review" if sample.state == "final" else "incomplete"
-        return self._bring(sample, self.record(sample), stage, reason, by).sample
+        return self._conclude(sample, self.record(sample), stage, reason, by).sample
 
     def review(
         self, sample: StoredSample, classes: Mapping[int, str], by: str, reason: str, done: bool
     ) -> StoredSample:
-        """Note what a person says of cells; `done` makes a sample in review final, and publishes what was reviewed."""
+        """Note what a person says of cells.
+
+        Args:
+            sample: in review, or incomplete.
+            classes: class by the cell's number.
+            by: who says so.
+            reason: why.
+            done: whether the review is over, which publishes it and makes a sample in review final.
+        """
         _require(sample, ("review", "incomplete"), "reviewed")
         wrong = sorted(set(classes.values()) - set(CLASSES))
         if wrong:
@@ -195,7 +206,7 @@ class Lifecycle:
             if not done:
                 return sample
             stage: Stage = "final" if sample.state == "review" else "incomplete"
-            return self._bring(sample, self.record(sample), stage, reason, by).sample
+            return self._conclude(sample, self.record(sample), stage, reason, by).sample
 
     def erase(self, sample: StoredSample, by: str, reason: str) -> None:
         """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why.
@@ -215,7 +226,7 @@ class Lifecycle:
             connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
         self._database.forget()
 
-    def _bring(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
+    def _conclude(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
         """Change a sample's state, and store the result that says so, as one."""
         with self._database.transaction():
             # The record is as new as the scanning; a person's reviews are added to it again each time.

@@ -1,4 +1,4 @@
-"""How long things are kept: pictures within a disk budget and a time, samples for a time, results never shortened."""
+"""How long samples and pictures are kept; results are never shortened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ state != 'scanning' AND changed_ms < ? AND
 
 
 def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> None:
-    """Remove what is kept longer than it may be; raises StorageError.
+    """Remove what is kept longer than it may be.
 
     Ages count only where the clock is synchronised now and was then: a clock that leaps must not erase a clinic's work.
     """
@@ -36,7 +36,7 @@ def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> None
 
 
 def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> None:
-    """Erase the samples that were not changed for so long, unless a result of theirs still waits for the broker."""
+    """Erase the samples not changed for so long, but those whose results wait for the broker."""
     found = lifecycle.store.database.read(
         f"SELECT id FROM samples WHERE {_DATED} AND NOT EXISTS "  # noqa: S608
         "(SELECT 1 FROM results r JOIN outbox o ON o.id = r.id WHERE r.sample_id = samples.id)",
@@ -48,7 +48,7 @@ def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> None:
 
 
 def _keep_budget(lifecycle: Lifecycle, budget_bytes: int) -> None:
-    """Remove pictures of whole samples until the rest fits: reviewed ones first, the oldest first."""
+    """Remove pictures, a sample's at a time, until the rest fits: reviewed first, oldest first."""
     found = lifecycle.store.database.read(
         "SELECT s.id, SUM(LENGTH(c.jpeg)) FROM samples s JOIN crops c ON c.sample_id = s.id "
         "WHERE s.state != 'scanning' GROUP BY s.id ORDER BY s.state NOT IN ('final', 'discarded'), s.rowid"

@@ -1,4 +1,4 @@
-"""A sample while it is scanned: its readings are counted and stored, and it ends by a rule or when asked."""
+"""A sample while it is scanned: read, counted, stored, and ended by a rule or when asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.config.model import Config, StopConfig
 from edge.errors import SampleError
 from edge.publish.sample_fields import network_fields
 from edge.runtime.base import Network
-from edge.sample.cell_records import FieldNews, Gatherer
+from edge.sample.cell_records import CellChanges, CellRecorder
 from edge.sample.codes import CONTROL
 from edge.sample.lifecycle import DEVICE, Lifecycle, StoredResult
 from edge.sample.store import StoredSample
@@ -37,7 +37,7 @@ OTHER_NETWORKS = "it was read with other networks or thresholds, which cannot be
 
 
 class SessionFactory:
-    """Makes sessions with the networks, the camera and the configuration of a device. One thread uses it."""
+    """Makes sessions with a device's networks, camera and configuration. One thread uses it."""
 
     def __init__(
         self, config: Config, lifecycle: Lifecycle, detector: Network, classifier: Network, camera: str
@@ -136,8 +136,8 @@ class Session:
         self._lifecycle, self._networks = factory.lifecycle, factory.networks
         self._before, self._accumulator = before, accumulator
         self._clock = _FrameTimes(before)
-        self._gatherer = Gatherer(first_cell, before.counts.islands)
-        self._news: list[FieldNews] = []
+        self._recorder = CellRecorder(first_cell, before.counts.islands)
+        self._changes: list[CellChanges] = []
         self._stored_s = time.monotonic()
 
     def add(self, reading: FieldReading, item: Item) -> None:
@@ -149,12 +149,12 @@ class Session:
         self._accumulator.add(reading)
         if not isinstance(item, RejectedInputError):
             self._clock.add(item)
-            news = self._gatherer.take(reading, item.pixels, self.frames)
-            self._news += [news] if news else []
+            changes = self._recorder.changes(reading, item.pixels, self.frames)
+            self._changes += [changes] if changes else []
         self.frames += 1
         if time.monotonic() - self._stored_s >= self._store_interval_s:
-            self.stored = self._lifecycle.keep(self.stored, self.record(), self._news)
-            self._news.clear()
+            self.stored = self._lifecycle.save(self.stored, self.record(), self._changes)
+            self._changes.clear()
             self._stored_s = time.monotonic()
 
     def counts(self) -> Counts:
@@ -194,7 +194,7 @@ class Session:
         rule = self.rule()
         whole = bool(rule) or self.counts().red_cells >= self._target
         return self._lifecycle.end(
-            self.stored, self.record(), self._news, "review" if whole else "incomplete", rule or why, by
+            self.stored, self.record(), self._changes, "review" if whole else "incomplete", rule or why, by
         )
 
 

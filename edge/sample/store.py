@@ -1,4 +1,4 @@
-"""The samples on the disk: their state, cells, pictures, reviews and results. Rules of a sample's life are in `life`.
+"""The samples on the disk: their state, cells, pictures, reviews and results.
 
 Within a `transaction` of the database every method is part of it. Every method raises StorageError as Database does.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from edge.errors import SampleError
-from edge.sample.cell_records import FieldNews
+from edge.sample.cell_records import CellChanges
 from edge.storage.database import Database
 
 State = Literal["scanning", "review", "incomplete", "final", "discarded"]
@@ -25,10 +25,20 @@ ABSTAINED_NAME = "abstained"
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """A row. day: local date when it was started; setup: what it is read with; draft: its result so far, as JSON.
+    """A row.
 
-    boot_id, uptime_s, changed_ms: when it was last written, by the clocks of the device. interruptions: how often its
-    scanning was broken off and went on.
+    Attributes:
+        id: identifier of the sample.
+        code: the clinic's own.
+        day: local date when it was started.
+        state: what it is in.
+        reason: why, in words, or empty.
+        interruptions: how often its scanning was broken off and went on.
+        boot_id: of the boot in which it was last written.
+        uptime_s: monotonic clock when it was last written.
+        changed_ms: wall time when it was last written, milliseconds since 1970 UTC.
+        setup: what it is read with, as JSON.
+        draft: its result so far, as JSON.
     """
 
     id: str
@@ -64,7 +74,7 @@ class StoredCell:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When something was done, as far as the device knows. made_ms: wall time, milliseconds since 1970 UTC."""
+    """When something was done; made_ms: wall time, milliseconds since 1970 UTC."""
 
     made_ms: int
     clock_synchronised: bool
@@ -89,7 +99,11 @@ class Store:
     # Samples.
 
     def add(self, sample: StoredSample) -> None:
-        """Store a new sample; raises SampleError when another is being scanned or its code was used that day."""
+        """Store a new sample.
+
+        Raises:
+            SampleError: Another is being scanned, or its code was used that day.
+        """
         try:
             self.database.write(
                 f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
@@ -114,7 +128,11 @@ class Store:
         return StoredSample(*found[0]) if found else None
 
     def find(self, name: str) -> StoredSample:
-        """Return a sample by its identifier, or the newest with that code; raises SampleError when there is none."""
+        """Return a sample by its identifier, or the newest with that code.
+
+        Raises:
+            SampleError: There is none.
+        """
         found = self.database.read(
             f"SELECT {_SAMPLE} FROM samples WHERE id = ? OR code = ? "  # noqa: S608
             "ORDER BY id = ? DESC, state = 'discarded', rowid DESC LIMIT 1",
@@ -173,33 +191,33 @@ class Store:
 
     # Cells.
 
-    def keep(self, sample: StoredSample, draft: str, moment: Moment, news: Iterable[FieldNews]) -> StoredSample:
+    def save(self, sample: StoredSample, draft: str, moment: Moment, changes: Iterable[CellChanges]) -> StoredSample:
         """Store how far a sample is, and return it as it is then.
 
         Args:
             sample: the row as it is.
             draft: the sample's result so far, as JSON.
             moment: now.
-            news: what the newest fields changed in its cells, in their order.
+            changes: what the newest fields changed in its cells, in their order.
         """
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE samples SET draft = ?, boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
                 (draft, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
             )
-            for one in news:
-                self._keep_field(connection, sample.id, one)
+            for one in changes:
+                self._save_field(connection, sample.id, one)
         return replace(sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms)
 
-    def _keep_field(self, connection: sqlite3.Connection, sample_id: str, news: FieldNews) -> None:
-        for kept, dropped in news.joined:
+    def _save_field(self, connection: sqlite3.Connection, sample_id: str, changes: CellChanges) -> None:
+        for kept, dropped in changes.joined:
             # The one that goes on may never have been seen whole: it then takes the other's row.
             connection.execute(
                 "UPDATE OR IGNORE cells SET number = ? WHERE sample_id = ? AND number = ?", (kept, sample_id, dropped)
             )
             connection.execute("DELETE FROM cells WHERE sample_id = ? AND number = ?", (sample_id, dropped))
         connection.executemany(
-            "DELETE FROM cells WHERE sample_id = ? AND number = ?", [(sample_id, number) for number in news.gone]
+            "DELETE FROM cells WHERE sample_id = ? AND number = ?", [(sample_id, number) for number in changes.gone]
         )
         connection.executemany(
             "INSERT INTO cells (sample_id, number, island, x_um, y_um, field, score, class, prob) "
@@ -209,21 +227,21 @@ class Store:
             [
                 (sample_id, cell.number, cell.island, cell.x_um, cell.y_um, cell.field, cell.score, cell.class_name,
                  json.dumps(cell.prob))
-                for cell in news.cells
+                for cell in changes.cells
             ],
         )  # fmt: skip
         connection.executemany(
             "UPDATE cells SET class = ?, prob = ? WHERE sample_id = ? AND number = ?",
-            [(name, json.dumps(prob), sample_id, number) for number, name, prob in news.renamed],
+            [(name, json.dumps(prob), sample_id, number) for number, name, prob in changes.renamed],
         )
-        named = [*((cell.number, cell.class_name) for cell in news.cells), *(one[:2] for one in news.renamed)]
+        named = [*((cell.number, cell.class_name) for cell in changes.cells), *(one[:2] for one in changes.renamed)]
         connection.executemany(
             "DELETE FROM crops WHERE sample_id = ? AND number = ?",
             [(sample_id, number) for number, name in named if name not in (None, "sickle")],
         )
         connection.executemany(
             "INSERT INTO crops (sample_id, number, jpeg) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            [(sample_id, number, jpeg) for number, jpeg in news.crops.items()],
+            [(sample_id, number, jpeg) for number, jpeg in changes.crops.items()],
         )
 
     def next_number(self, sample_id: str) -> int:
@@ -234,7 +252,14 @@ class Store:
     def cells(
         self, sample_id: str, class_name: str | None = None, offset: int = 0, limit: int = -1
     ) -> list[StoredCell]:
-        """Return a sample's cells by number; class_name: those of this automatic class, or `abstained`."""
+        """Return a sample's cells, lowest number first.
+
+        Args:
+            sample_id: identifier of the sample.
+            class_name: only those that the classifier gave this class, or `abstained`.
+            offset: leave out so many.
+            limit: return at most so many, unless negative.
+        """
         found = self.database.read(
             f"WITH newest AS ({_NEWEST_REVIEWS}) "  # noqa: S608
             "SELECT c.number, c.island, c.x_um, c.y_um, c.field, c.score, c.class, c.prob, n.class, n.by, n.reason, "

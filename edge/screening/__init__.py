@@ -1,1 +1,1 @@
-"""Pure rules over counts: tally, verdict, cell registry and control statistics; no picture, no file, no clock."""
+"""Rules over counts: tally, verdict, cell registry, control statistics; no file, no clock."""

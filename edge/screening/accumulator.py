@@ -1,4 +1,4 @@
-"""What was read of one sample: its counts, the scale it was read at, and the verdict that follows from them."""
+"""What was read of one sample: its counts, its scale, and the verdict that follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ESTIMATED = frozenset({"estimated", "locked"})
 
 
 class Accumulator:
-    """Counts the readings of one sample and gives the verdict. A service and a scan of files both use it."""
+    """Counts the readings of one sample and gives the verdict, for a service and for a scan."""
 
     def __init__(
         self,

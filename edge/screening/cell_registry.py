@@ -1,4 +1,4 @@
-"""The cells of one sample, each once: its mean class probabilities, and the class that follows from them."""
+"""The cells of one sample, each once: mean class probabilities and the class that follows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 
 
 class CellRegistry:
-    """Keeps for each cell the sum of its class probabilities, its state, and how many frames show it: 37 bytes."""
+    """Keeps of each cell its summed class probabilities, its state and its frames: 37 bytes."""
 
     def __init__(self, calibrate: Callable[[Floats], tuple[Floats, Labels]]) -> None:
         """Make room for a sample.
@@ -113,14 +113,14 @@ class CellRegistry:
         self._state[at] = UNKNOWN
 
     def _unite(self, kept: int, dropped: int) -> None:
-        """Add what is known of a cell to the one that it proved to be; missed is what both were, at least."""
+        """Add what is known of a cell to the one that it proved to be."""
         for memory in (self._sum, self._observations, self._found):
             memory[kept] += memory[dropped]
         self._missed[kept] = min(self._missed[kept], self._missed[dropped])
         self._forget(np.array([dropped]))
 
     def _judge(self, at: NDArray[np.int64], nameless: Mask) -> None:
-        """Set the states of cells anew; nameless: those that keep the one they have where they would get a class."""
+        """Set the states of cells anew; nameless: those that keep theirs rather than get a class."""
         had = self._state[at]
         found, missed = self._found[at], self._missed[at]
         counts = (missed <= found) | (found + missed < FRAMES_MIN)

@@ -1,4 +1,4 @@
-"""A Levey-Jennings chart as SVG: readings of a control slide in their order, in standard deviations s.
+"""A Levey-Jennings chart as SVG: readings of a control slide in standard deviations s.
 
 S. Levey, E. R. Jennings, Am. J. Clin. Pathol. 20 (1950) 1059–1066.
 """
@@ -23,7 +23,14 @@ _GOOD, _WARNED, _FAILED = "#0072b2", "#e69f00", "#d55e00"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One reading: when, as it stands below the chart; note, what a person sees on pointing at it; s; broken rules."""
+    """One reading.
+
+    Attributes:
+        when: as it stands below the chart.
+        note: what a person sees on pointing at it.
+        s: standard deviations from what is expected.
+        rules: names of the violated rules.
+    """
 
     when: str
     note: str
@@ -32,7 +39,7 @@ class Point:
 
 
 def levey_jennings(title: str, subtitle: str, points: Sequence[Point]) -> str:
-    """Return the chart of the newest READINGS_SHOWN points, oldest first. Every text in it is escaped."""
+    """Return the chart of the newest READINGS_SHOWN points, oldest first, every text escaped."""
     shown = points[-READINGS_SHOWN:]
     right = _LEFT + _STEP * (max(len(shown), 30) + 1)
     width, bottom = right + 60, _y(-_S_MAX)

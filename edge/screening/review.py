@@ -1,4 +1,4 @@
-"""What the counts of a sample are when the classes that a person gave stand in place of the classifier's."""
+"""Counts of a sample with the classes that a person gave in place of the classifier's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sample as the device knows it while and after it is read; messages and stored rows are made from it."""
+"""A sample as the device knows it; messages and stored rows are made from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UsedNetworks:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """When a sample was read: wall time in milliseconds since 1970 UTC, duration in seconds of the monotonic clock."""
+    """When a sample was read: wall time, ms since 1970 UTC; duration, monotonic seconds."""
 
     started_ms: int
     ended_ms: int

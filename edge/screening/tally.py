@@ -1,4 +1,4 @@
-"""Counting: every cell that was seen is in one class or excluded for one reason, and every frame is accounted for."""
+"""Counting: every cell that was seen is in one class or excluded for one reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tally:
             self._area_mm2 = before.area_mm2
 
     def add(self, reading: FieldReading) -> None:
-        """Count one reading: what it adds to the sample, or, when it was rejected, its reason and nothing else."""
+        """Count what a reading adds to the sample, or, when it was rejected, its reason alone."""
         if reading.rejected is not None:
             self._rejected[reading.rejected.reason.value] += 1
             return
@@ -72,10 +72,13 @@ class Tally:
 def field_score(p_sickle: Floats, n_red: int) -> float:
     """Return a field's evidence of sickling, in 0–1 and comparable between fields.
 
-    p_sickle: float32 (N,), the sickle probability of every cell in the field. n_red: its red cells.
     The score is s / (1 + s) with s = Σ p² / √n_red. The square lets a cell that is surely sickle outweigh many that
     are a little like one; the root stands between a count (which grows with the field) and a fraction (in which one
     sickle cell among 300 vanishes). It sees nothing of the picture: without sickle-like cells it is 0.
+
+    Args:
+        p_sickle: float32 (N,), the sickle probability of every cell in the field.
+        n_red: number of its red cells.
     """
     evidence = float(np.sum(np.square(p_sickle, dtype=np.float64))) / sqrt(max(1, n_red))
     return evidence / (1.0 + evidence)

@@ -1,4 +1,4 @@
-"""What may be said about the counts, and the words for it. Statistics of sampling only, never a diagnosis."""
+"""What may be said about the counts, in words: statistics of sampling, never a diagnosis."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _withheld(verdict: Verdict, causes: Collection[str]) -> Verdict:
 
 
 def _text(sickle: int, red: int, low: float | None, high: float | None, min_red_cells: int) -> str:
-    """Word the verdict; the count is in the words of every result, an insufficient one says first that it is."""
+    """Word the verdict: every result names its count, an insufficient one says so first."""
     said = f"Sickle-like cells {sickle} of {red}"
     if low is not None and high is not None:
         said += f" (95 % interval {100 * low:.2f}–{100 * high:.2f} %)"

@@ -1,4 +1,4 @@
-"""Control slides: how far a reading lies from what is expected of it, and Westgard's rules over the readings so far."""
+"""Control slides: how far a reading lies from what is expected, and Westgard's rules."""
 
 from __future__ import annotations
 
@@ -34,10 +34,15 @@ _TAIL_MIN = 1e-15
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a control slide is to show: the fraction of its red cells called sickle, 0–1, and between_run_sd.
+    """What a control slide is to show.
 
-    between_run_sd is the standard deviation of that fraction from reading to reading beside what chance does to a
-    count: other fields, focus, lamp. Raises ValueError for what no slide could show.
+    Attributes:
+        fraction: of its red cells, those called sickle, 0–1.
+        between_run_sd: standard deviation of that fraction from reading to reading beside what chance does to a count:
+            other fields, focus, lamp.
+
+    Raises:
+        ValueError: No slide could show it.
     """
 
     fraction: float
@@ -59,7 +64,7 @@ class Expected:
 
 
 def score(sickle: int, red_cells: int, expected: Expected) -> float:
-    """Return how many standard deviations s a count lies from what is expected, by its probability.
+    """Return how many standard deviations s a count lies from what is expected.
 
     The count is beta-binomial: binomial, with a fraction that has `between_run_sd` from reading to reading. From the
     probability of a count as far out or farther comes the s of a normal distribution with the same. So a limit of 3 s
@@ -115,8 +120,9 @@ def violated_rules(scores: Sequence[float]) -> tuple[str, ...]:
 
 
 def observed(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Return mean fraction and between-run SD of readings (sickle, red cells), at least two, by the method of moments.
+    """Return mean fraction and between-run SD of readings, by the method of moments.
 
+    counts: (sickle, red cells) of each reading, two readings at least.
     The variance of the fractions, less what counting alone gives them; 0 where they vary no more than that.
     """
     fractions = np.array([sickle / red for sickle, red in counts])

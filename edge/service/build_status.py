@@ -1,4 +1,4 @@
-"""Tells the broker while engines are built: the service cannot read samples yet, and is not silent for it."""
+"""The status of the device at the broker while TensorRT engines are built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULT_S = 2.0
 def build_status(
     config: Config, composer: Composer, outbox: Outbox, starting: Callable[[str], None]
 ) -> Iterator[Callable[[str], None]]:
-    """Give what is to be called with each step while networks are loaded; its text goes to broker and `starting`.
+    """Give what takes the steps of loading the networks, in words, to the broker and `starting`.
 
     A connection is made only when there is something to say: most starts build nothing. An engine that fails or is
     refused becomes the status `fault` and an event. Otherwise the status stays `building` until the service's own

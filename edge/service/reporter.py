@@ -1,4 +1,4 @@
-"""What a run tells while it reads: the observer each reading, and the broker the running counts every now and then."""
+"""What a run reports while it reads: to its observer each reading, to the broker counts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Snapshot:
 
 
 class Reporter:
-    """Tells of one run; `session` is the sample that is being scanned, or None while the device is idle."""
+    """Reports on one run; `session`: the sample that is being scanned, None while idle."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Reporter:
         self._progress_s = self._telemetry_s = time.monotonic()
 
     def report(self, session: Session, reading: FieldReading) -> None:
-        """Tell of one more reading."""
+        """Report one more reading."""
         self._frames += 1
         for stage, ms in reading.stage_ms.items():
             self._stage_ms[stage] += ms
@@ -74,12 +74,12 @@ class Reporter:
         self._observer(self.latest)
 
     def idle(self) -> None:
-        """Tell that the device waits for a sample."""
+        """Report that the device waits for a sample."""
         if time.monotonic() - self._telemetry_s >= self._config.telemetry_interval_s:
             self._send_telemetry("", Tally().counts())
 
     def camera(self, notice: Notice) -> None:
-        """Tell that the camera was lost, which is a fault until it is back, and that it is back."""
+        """Report that the camera was lost, which is a fault until it is back, or that it is back."""
         lost = notice.code == "camera_lost"
         log.warning("%s", notice.text)
         self._publisher.status("fault" if lost else "online", notice.text if lost else "")

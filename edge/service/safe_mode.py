@@ -1,4 +1,4 @@
-"""Safe mode: a service that cannot begin, or that a fault ended, stays up, tells the broker why, and tries again.
+"""Safe mode: a service that a fault ended stays up, tells the broker why, and tries again.
 
 For a device that nobody watches. In the foreground a person wants the error and the exit code at once: `Service.run`.
 """
@@ -43,7 +43,7 @@ CODES = ((ConfigError, "config"), (CameraError, "camera"), (ModelError, "model")
 
 
 class SafeMode:
-    """Runs the service until it is asked to stop, or until a run ends as it should (a replay's end).
+    """Runs the service until it is asked to stop, or a run ends as it should (a replay's end).
 
     The configuration is read anew for each try, so that a mended file is found without a restart.
     """
@@ -61,7 +61,11 @@ class SafeMode:
             self._service.stop()
 
     def run(self) -> None:
-        """Run and, after each fault, say so and try again; raises SampleError for a code that cannot be used."""
+        """Run and, after each fault, say so and try again.
+
+        Raises:
+            SampleError: The code cannot be used; trying again would never help.
+        """
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while not self._stopping.is_set():
             began_s = time.monotonic()
@@ -116,7 +120,11 @@ class SafeMode:
 
 @contextmanager
 def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[Publisher]:
-    """Be at the broker with the status `fault`; raises ConfigError when not even the broker can be read."""
+    """Be at the broker with the status `fault`.
+
+    Raises:
+        ConfigError: Not even the broker can be read from the configuration.
+    """
     config = load_connection(path)
     composer = Composer(config.device)
     with _outbox(config) as outbox:
@@ -131,7 +139,7 @@ def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[P
 
 @contextmanager
 def _outbox(config: Config) -> Iterator[Outbox]:
-    """Give the device's outbox, so that what waits is sent meanwhile; an empty one where it cannot be opened."""
+    """Give the device's outbox, that what waits is sent; an empty one where it cannot be opened."""
     with tempfile.TemporaryDirectory(prefix="sicklescope-") as folder:
         try:
             database = Database(database_path(config))

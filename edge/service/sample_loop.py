@@ -88,7 +88,7 @@ class SampleLoop:
             self.frame = item
 
     def state(self) -> dict[str, Any]:
-        """Return what is going on, for JSON; any thread may ask, and sees the sample as of its last frame."""
+        """Return what is going on, for JSON; any thread may ask, and sees the last frame's counts."""
         session, latest, link = self.session, self.reporter.latest, self.publisher.state()
         found: dict[str, Any] = {
             "state": "scanning" if session else "idle",

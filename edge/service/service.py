@@ -1,4 +1,4 @@
-"""A run: threads and life cycle round the pipeline. The camera has a thread, MQTT its own, and this one reads frames.
+"""A run: camera thread, MQTT thread, and this one, which reads frames.
 
 It waits for samples to be started, or reads one and ends. Of whatever is read the result is in the outbox, on the
 disk, before anything of it is sent.
@@ -57,10 +57,18 @@ FRAMES = "as many frames as were asked for were read"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a run, told of its last sample. fault: the error that ended it, to be raised when all is shown.
+    """The end of a run, with its last sample.
 
-    fate: what became of the result: `taken` by the broker, `waiting` in the outbox for the next run, `refused` by the
-    broker, or `unsent` because MQTT is switched off.
+    Attributes:
+        sample: its code.
+        counts: what was counted.
+        verdict: what the counts allow to be said.
+        frames: how many were read or rejected.
+        dropped: frames that came while another was read.
+        fate: what became of the result: `taken` by the broker, `waiting` in the outbox for the next run, `refused` by
+            the broker, or `unsent` because MQTT is switched off.
+        link: the connection at the end.
+        fault: the error that ended the run, to be raised when all is shown.
     """
 
     sample: str
@@ -74,7 +82,7 @@ class Outcome:
 
 
 class Service:
-    """One run. observer: called in the caller's thread after each frame of a sample, so it should be quick.
+    """One run.
 
     With a sample or a number of frames, or `screening.start = "at_once"`, it reads one sample and ends. Else it waits
     for `commands`, and ends when stopped, or with its camera.
@@ -101,7 +109,7 @@ class Service:
         self._stopping = False
 
     def stop(self) -> None:
-        """Ask the run to end after the frame at hand. Takes no lock, so a signal handler may call it."""
+        """Ask the run to end after the frame at hand; without a lock, for signal handlers."""
         self._stopping = True
 
     def run(self) -> Outcome | None:
@@ -150,7 +158,7 @@ class Service:
             return self._finish(loop, outbox, mailbox, fault)
 
     def _publisher(self, composer: Composer, outbox: Outbox, birth: Callable[[str | None], Birth]) -> Publisher:
-        """Return a publisher that is not connected yet, with commands over MQTT where they are configured.
+        """Return a publisher, not connected yet, with commands over MQTT where they are configured.
 
         birth: makes that message with the challenge for the next command, None where no commands are taken.
         """
@@ -177,7 +185,7 @@ class Service:
         return publisher
 
     def _served(self, loop: SampleLoop, lifecycle: Lifecycle) -> AbstractContextManager[None]:
-        """Serve the API from another thread: it hands commands in, and reads the database and what the loop shows."""
+        """Serve the API from another thread: it hands commands in, and reads database and loop."""
         from edge.api.http import application
         from edge.api.server import serving
 
@@ -224,7 +232,7 @@ class Service:
             loop.reporter.idle()
 
     def _heed(self, notice: Notice) -> None:
-        """Expect no frame of a camera that is being looked for, but that the looking ends: with opening and a read."""
+        """Set how long the capture thread may be silent: longer while it looks for a lost camera."""
         camera = self.config.camera
         looks_s = camera.reconnect_s + camera.read_timeout_s if notice.code == "camera_lost" else 0.0
         self._heartbeat.register("capture", looks_s + camera.read_timeout_s + CAPTURE_S)
@@ -262,7 +270,7 @@ def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Literal["take
 
 
 def resend(config: Config) -> Resent:
-    """Send every result that was refused, or still waits; may be called while a service runs on the same outbox.
+    """Send every result that was refused, or still waits; a service may run on the same outbox.
 
     Raises StorageError when the outbox cannot be read, BrokerError when the broker cannot be reached, ConfigError when
     MQTT is switched off.

@@ -1,1 +1,1 @@
-"""The device's one SQLite database: opening, migrations and the outbox; knows rows, not their meaning."""
+"""The device's SQLite database: opening, migrations, outbox; knows rows, not their meaning."""

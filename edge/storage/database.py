@@ -1,4 +1,4 @@
-"""The device's one database: opened, checked, brought to the newest version, and written in whole transactions."""
+"""The device's one database: opened, checked, migrated, and written in whole transactions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def database_path(config: Config) -> Path:
 
 
 class Database:
-    """One SQLite file, which survives a power cut at any instruction: what a `transaction` wrote is on the disk.
+    """One SQLite file; what a `transaction` wrote survives a power cut at any instruction.
 
     Any thread may call it; calls wait for each other. Several programs may have the same file open (the service, and
     commands beside it). A context manager; `close` may be called more than once. Every method raises StorageError when
@@ -68,7 +68,7 @@ class Database:
                 raise
 
     def _prepare(self) -> None:
-        """Refuse a file that is not ours or not whole, before anything in it is changed; then bring it up to date."""
+        """Refuse a file that is not ours or not whole, unchanged; then bring it up to date."""
         self._refuse_foreign()
         ((found,),) = self.read("PRAGMA quick_check(1)")
         if found != "ok":
@@ -126,7 +126,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection, within a transaction: all is on the disk on leaving, or nothing after an error.
+        """Give the connection within a transaction: all is on the disk on leaving, or nothing.
 
         One within another of the same thread is part of it, so that several tables may be written as one.
         """
@@ -156,7 +156,7 @@ class Database:
             return self._connection.execute(statement, values).fetchall()
 
     def backup(self, target: Path) -> None:
-        """Copy the whole database to `target` while it may be in use; a file that is there is replaced at the end.
+        """Copy the whole database to `target` while it may be in use, in place of a file there.
 
         The copy is one file, complete or absent. Raises StorageError.
         """
@@ -173,7 +173,7 @@ class Database:
             move(copy, target)
 
     def forget(self) -> None:
-        """Let nothing that was deleted remain in the files: rewrites the database and empties its log."""
+        """Let nothing that was deleted remain in the files: rewrite the database, empty its log."""
         with self._explained():
             self._connection.execute("VACUUM")
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -1,4 +1,4 @@
-"""The tables, as the steps that made them: a database that has taken n steps has version n (PRAGMA user_version).
+"""The tables, as the steps that made them; after n steps the user_version is n.
 
 A step that was released is never changed: what comes later is a new step at the end.
 """

@@ -38,14 +38,14 @@ def main() -> None:
     config = configured(state, port)
     screening = ScreeningConfig.model_validate({"store_interval_s": 0.02, "stop": {"at_target": False}})
     config = config.model_copy(update={"quality": QualityConfig(gate=False), "screening": screening})
-    keep = Lifecycle.keep
+    save = Lifecycle.save
 
     def telling(lifecycle: Lifecycle, sample: Any, record: Any, news: Any) -> Any:
-        kept = keep(lifecycle, sample, record, news)
+        saved = save(lifecycle, sample, record, news)
         print("kept", record.frames, flush=True)
-        return kept
+        return saved
 
-    Lifecycle.keep = telling  # type: ignore[method-assign]
+    Lifecycle.save = telling  # type: ignore[method-assign]
     edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
     edge.service.service.open_camera = lambda *_: slide  # type: ignore[assignment]
     service = edge.service.service.Service(config)

@@ -17,7 +17,7 @@ from edge.api.client import NotRunningError, state
 from edge.cli.main import app
 from edge.config.model import CameraConfig, ControlConfig, ScreeningConfig
 from edge.errors import InputError, SampleError
-from edge.sample.controls import ControlBook, ControlReading
+from edge.sample.controls import ControlReading, ControlSlides
 from edge.sample.store import Moment
 from edge.screening.levey_jennings import READINGS_SHOWN, Point, levey_jennings
 from edge.screening.sample_record import SampleRecord
@@ -52,9 +52,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def book(tmp_path: Path, clock: Clock) -> Iterator[ControlBook]:
+def book(tmp_path: Path, clock: Clock) -> Iterator[ControlSlides]:
     with Database(tmp_path / "s.sqlite3") as database:
-        yield ControlBook(database, clock)
+        yield ControlSlides(database, clock)
 
 
 def ended(name: str, sickle: int, networks: tuple[str, str], **more: Any) -> SampleRecord:
@@ -68,23 +68,23 @@ def verdict(sickle: int, **more: Any) -> Verdict:
     return replace(VERDICT, sickle=sickle, red_cells=1000, **more)
 
 
-def moment(book: ControlBook) -> Moment:
+def moment(book: ControlSlides) -> Moment:
     return Moment(book._now_ms(), True, "boot-1", 1000.0)
 
 
 def read(
-    book: ControlBook, name: str, sickle: int, networks: tuple[str, str] = NETWORKS, **more: Any
+    book: ControlSlides, name: str, sickle: int, networks: tuple[str, str] = NETWORKS, **more: Any
 ) -> ControlReading:
     book.record(ended(name, sickle, networks, **more), moment(book))
     return book.readings(book.slide(name))[-1]
 
 
-def added(book: ControlBook) -> ControlBook:
+def added(book: ControlSlides) -> ControlSlides:
     book.add("pos", Expected(0.05, 0.005))
     return book
 
 
-def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(book: ControlBook, clock: Clock) -> None:
+def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(book: ControlSlides, clock: Clock) -> None:
     slide = added(book).slide("pos")
     for sickle in (70, 71, 50):
         read(book, "pos", sickle, NETWORKS)
@@ -96,12 +96,12 @@ def test_readings_are_kept_and_judged_in_their_order_whatever_the_clock_says(boo
     assert first.read_ms > third.read_ms
 
 
-def test_another_model_begins_the_rules_anew(book: ControlBook) -> None:
+def test_another_model_begins_the_rules_anew(book: ControlSlides) -> None:
     read(added(book), "pos", 71)
     assert read(book, "pos", 71, OTHERS).rules == ("1_2s",)
 
 
-def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book: ControlBook, tmp_path: Path) -> None:
+def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book: ControlSlides, tmp_path: Path) -> None:
     slide = added(book).slide("pos")
     read(book, "pos", 71, NETWORKS)
     with pytest.raises(InputError, match="Retire it first"):
@@ -114,7 +114,7 @@ def test_a_slide_that_is_added_again_begins_anew_and_the_old_readings_stay(book:
     assert len(book.readings(slide)) == 1
 
 
-def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlBook, clock: Clock) -> None:
+def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlSlides, clock: Clock) -> None:
     read(added(book), "pos", 50)
     clock.s += 1.2 * DAY_S
     assert book.standing(MARK, NETWORKS) == {}
@@ -124,20 +124,20 @@ def test_results_say_nothing_when_controls_are_off_or_in_order(book: ControlBook
 
 @pytest.mark.parametrize("later_s", [1.3 * DAY_S, -60.0, -3650 * DAY_S])
 def test_a_control_is_overdue_when_it_is_old_or_dated_in_the_future(
-    book: ControlBook, clock: Clock, later_s: float
+    book: ControlSlides, clock: Clock, later_s: float
 ) -> None:
     read(added(book), "pos", 50)
     clock.s += later_s
     assert book.standing(MARK, NETWORKS) == {"control_overdue": "pos was last read too long ago"}
 
 
-def test_a_control_is_overdue_when_none_was_read_with_this_model(book: ControlBook) -> None:
+def test_a_control_is_overdue_when_none_was_read_with_this_model(book: ControlSlides) -> None:
     assert book.standing(MARK, NETWORKS) == {"control_overdue": "no control slide is in use"}
     read(added(book), "pos", 50)
     assert book.standing(MARK, OTHERS) == {"control_overdue": "pos was not read with this model"}
 
 
-def test_one_slide_of_several_that_fails_is_named_until_it_is_read_again(book: ControlBook) -> None:
+def test_one_slide_of_several_that_fails_is_named_until_it_is_read_again(book: ControlSlides) -> None:
     book.add("neg", Expected(0.002))
     read(book, "neg", 2)
     read(added(book), "pos", 200)
@@ -146,12 +146,12 @@ def test_one_slide_of_several_that_fails_is_named_until_it_is_read_again(book: C
     assert book.standing(MARK, NETWORKS) == {}
 
 
-def test_a_warning_alone_marks_no_result(book: ControlBook) -> None:
+def test_a_warning_alone_marks_no_result(book: ControlSlides) -> None:
     read(added(book), "pos", 70)
     assert book.standing(MARK, NETWORKS) == {}
 
 
-def test_a_sample_that_ends_twice_is_one_reading(book: ControlBook) -> None:
+def test_a_sample_that_ends_twice_is_one_reading(book: ControlSlides) -> None:
     slide, sample = added(book).slide("pos"), uuid4()
     read(book, "pos", 200, sample_id=sample)
     assert read(book, "pos", 51, sample_id=sample).rules == ()
@@ -159,7 +159,7 @@ def test_a_sample_that_ends_twice_is_one_reading(book: ControlBook) -> None:
 
 
 @pytest.mark.parametrize("status", ["insufficient", "withheld"])
-def test_a_result_without_figures_is_no_reading(book: ControlBook, status: str) -> None:
+def test_a_result_without_figures_is_no_reading(book: ControlSlides, status: str) -> None:
     slide = added(book).slide("pos")
     said = ended("pos", 200, NETWORKS, verdict=verdict(200, status=status, text="Why."))
     book.record(said, moment(book))
@@ -167,7 +167,7 @@ def test_a_result_without_figures_is_no_reading(book: ControlBook, status: str) 
     assert book.failure(said) == "control slide pos was not read: Why."
 
 
-def test_news_are_of_slides_that_failed_and_nothing_else(book: ControlBook) -> None:
+def test_news_are_of_slides_that_failed_and_nothing_else(book: ControlSlides) -> None:
     good, bad = ended("pos", 50, NETWORKS), ended("pos", 200, NETWORKS)
     added(book).record(good, moment(book))
     assert book.failure(good) == ""
@@ -176,14 +176,14 @@ def test_news_are_of_slides_that_failed_and_nothing_else(book: ControlBook) -> N
     assert book.failure(ended("pos", 200, NETWORKS, code="K-1042")) == ""
 
 
-def test_a_slide_that_is_retired_while_it_is_read_costs_no_result(book: ControlBook) -> None:
+def test_a_slide_that_is_retired_while_it_is_read_costs_no_result(book: ControlSlides) -> None:
     added(book).retire("pos")
     gone = ended("pos", 50, NETWORKS)
     book.record(gone, moment(book))
     assert book.failure(gone) == ""
 
 
-def test_a_code_says_which_slide_is_read_and_others_carry_how_the_slides_stand(book: ControlBook) -> None:
+def test_a_code_says_which_slide_is_read_and_others_carry_how_the_slides_stand(book: ControlSlides) -> None:
     added(book)
     assert book.flags("control-pos-20261124T080000", MARK, NETWORKS) == {"control"}
     assert book.flags("K-1042", MARK, NETWORKS) == {"control_overdue"}
@@ -218,14 +218,14 @@ def control(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlBook]:
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlSlides]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SICKLESCOPE_DEVICE__STATE_DIR", str(tmp_path / "state"))
     with Database(tmp_path / "state/sicklescope.sqlite3") as database:
-        yield ControlBook(database)
+        yield ControlSlides(database)
 
 
-def test_a_slide_on_the_command_line_from_first_to_last(device: ControlBook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slide_on_the_command_line_from_first_to_last(device: ControlSlides, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no control slide is in use" in control("list")[1]
     assert control("add", "pos", "--range", 0.04, 0.06)[0] == 0
     slide = device.slide("pos")
@@ -256,7 +256,7 @@ def test_a_slide_on_the_command_line_from_first_to_last(device: ControlBook, mon
         (["retire", "pos"], 3, "no control slide pos is in use"),
     ],
 )
-def test_what_is_wrong_is_said(device: ControlBook, arguments: list[str], code: int, words: str) -> None:
+def test_what_is_wrong_is_said(device: ControlSlides, arguments: list[str], code: int, words: str) -> None:
     found, output = control(*arguments)
     assert found == code
     assert words in output
@@ -274,12 +274,12 @@ def test_results_are_withheld_after_a_control_that_failed_until_it_is_in_order(
     )
     with Listener("127.0.0.1", broker.port) as listener:
         with Database(database_path(config)) as database:
-            ControlBook(database).add("pos", Expected(0.0001))
+            ControlSlides(database).add("pos", Expected(0.0001))
         for code in ("control-pos-1", "A-1"):
             Service(config, code).run()
         with Database(database_path(config)) as database:
-            ControlBook(database).retire("pos")
-            ControlBook(database).add("pos", Expected(0.05, 0.05))
+            ControlSlides(database).retire("pos")
+            ControlSlides(database).add("pos", Expected(0.05, 0.05))
         for code in ("control-pos-2", "A-2"):
             Service(config, code).run()
         # A slow broker may be sent the same message twice.
@@ -302,7 +302,7 @@ def test_results_are_withheld_after_a_control_that_failed_until_it_is_in_order(
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlBook]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlSlides]:
     """Give the control book of a service that runs in a process of its own and waits for samples."""
     monkeypatch.chdir(tmp_path)
     Path("sicklescope.toml").write_text(
@@ -314,7 +314,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlB
     try:
         wait_for(lambda: doing() == "idle", 30)
         with Database(Path("state/sicklescope.sqlite3")) as database:
-            yield ControlBook(database)
+            yield ControlSlides(database)
         assert service.process.poll() is None
         service.process.send_signal(signal.SIGTERM)
         assert service.end() == 0, service.err
@@ -329,7 +329,7 @@ def doing() -> str | None:
         return None
 
 
-def test_a_running_service_reads_the_slide_and_the_command_waits_for_it(served: ControlBook) -> None:
+def test_a_running_service_reads_the_slide_and_the_command_waits_for_it(served: ControlSlides) -> None:
     served.add("pos", Expected(0.06, 0.05))
     code, said = control("read", "pos")
     (reading,) = served.readings(served.slide("pos"))
@@ -344,7 +344,7 @@ def test_a_running_service_reads_the_slide_and_the_command_waits_for_it(served: 
     assert "a service runs" in said
 
 
-def test_ctrl_c_ends_the_reading_and_not_the_service_that_does_it(served: ControlBook, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_reading_and_not_the_service_that_does_it(served: ControlSlides, tmp_path: Path) -> None:
     served.add("pos", Expected(0.06, 0.05))
     (tmp_path / "other").mkdir()
     read = Program(tmp_path / "other", "control", "read", "pos", "--config", tmp_path / "sicklescope.toml")

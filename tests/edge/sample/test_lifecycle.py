@@ -21,7 +21,7 @@ from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, RetentionConfig, ScreeningConfig, StopConfig
 from edge.errors import SampleError, StorageError
 from edge.publish.messages import Result
-from edge.sample.cell_records import FieldNews, Gatherer, KeptCell
+from edge.sample.cell_records import CellChanges, CellRecorder, LocatedCell
 from edge.sample.codes import sample_code
 from edge.sample.commands import Stop
 from edge.sample.handlers import NoScanner, perform
@@ -72,12 +72,12 @@ def lifecycle(database: Database, clock: Clock) -> Lifecycle:
     return Lifecycle(Config(), database, composer(), clock)
 
 
-def cell(number: int, name: str | None = "normal") -> KeptCell:
+def cell(number: int, name: str | None = "normal") -> LocatedCell:
     prob = tuple(0.9 if name == other else 0.02 for other in CLASSES)
-    return KeptCell(number, 0, 1.5 * number, -2.0, 0, 0.8, name, prob)
+    return LocatedCell(number, 0, 1.5 * number, -2.0, 0, 0.8, name, prob)
 
 
-NEWS = FieldNews((), (cell(0), cell(1, "sickle"), cell(2, None), cell(3, "sickle")), (), {1: b"one", 2: b"two"})
+CHANGES = CellChanges((), (cell(0), cell(1, "sickle"), cell(2, None), cell(3, "sickle")), (), {1: b"one", 2: b"two"})
 
 
 def begun(lifecycle: Lifecycle, code: str = "K-1042") -> StoredSample:
@@ -86,7 +86,7 @@ def begun(lifecycle: Lifecycle, code: str = "K-1042") -> StoredSample:
 
 def ended(lifecycle: Lifecycle, stage: str = "review", code: str = "K-1042") -> StoredSample:
     sample = begun(lifecycle, code)
-    return lifecycle.end(sample, lifecycle.record(sample), [NEWS], stage, "").sample  # type: ignore[arg-type]
+    return lifecycle.end(sample, lifecycle.record(sample), [CHANGES], stage, "").sample  # type: ignore[arg-type]
 
 
 def revisions(lifecycle: Lifecycle, sample: StoredSample) -> list[Result]:
@@ -182,7 +182,7 @@ def test_state_and_waiting_result_are_one(lifecycle: Lifecycle, monkeypatch: pyt
 
     monkeypatch.setattr(Outbox, "put", full)
     with pytest.raises(StorageError):
-        lifecycle.end(sample, lifecycle.record(sample), [NEWS], "review", "")
+        lifecycle.end(sample, lifecycle.record(sample), [CHANGES], "review", "")
     assert lifecycle.store.find(sample.id).state == "scanning"
     assert lifecycle.store.results(sample.id) == []
     assert lifecycle.store.cells(sample.id) == []
@@ -223,10 +223,10 @@ def test_a_sample_that_no_service_can_go_on_with_is_stopped_with_what_was_counte
 
 def test_cells_that_prove_to_be_one_are_one(lifecycle: Lifecycle) -> None:
     sample = begun(lifecycle)
-    lifecycle.keep(sample, lifecycle.record(sample), [NEWS])
+    lifecycle.save(sample, lifecycle.record(sample), [CHANGES])
     # 3 goes on as 0; 2 as 7, which was never seen whole and so has no row; 1 is now normal, and needs no picture.
-    news = FieldNews(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {})
-    lifecycle.keep(sample, lifecycle.record(sample), [news])
+    changes = CellChanges(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {})
+    lifecycle.save(sample, lifecycle.record(sample), [changes])
     kept = {one.number: (one.class_name, one.pictured) for one in lifecycle.store.cells(sample.id)}
     assert kept == {0: ("sickle", False), 1: ("normal", False), 7: ("abstained", True)}
     assert lifecycle.store.crop(sample.id, 7) == b"two"
@@ -235,11 +235,11 @@ def test_cells_that_prove_to_be_one_are_one(lifecycle: Lifecycle) -> None:
 
 def test_a_cell_that_counts_no_longer_is_forgotten_with_its_picture_and_may_come_back(lifecycle: Lifecycle) -> None:
     sample = begun(lifecycle)
-    lifecycle.keep(sample, lifecycle.record(sample), [NEWS])
-    lifecycle.keep(sample, lifecycle.record(sample), [FieldNews((), (), (), {}, gone=(1, 9))])
+    lifecycle.save(sample, lifecycle.record(sample), [CHANGES])
+    lifecycle.save(sample, lifecycle.record(sample), [CellChanges((), (), (), {}, gone=(1, 9))])
     assert [one.number for one in lifecycle.store.cells(sample.id)] == [0, 2, 3]
     assert lifecycle.store.crop(sample.id, 1) is None
-    lifecycle.keep(sample, lifecycle.record(sample), [FieldNews((), (cell(1, "sickle"),), (), {1: b"again"})])
+    lifecycle.save(sample, lifecycle.record(sample), [CellChanges((), (cell(1, "sickle"),), (), {1: b"again"})])
     assert [one.number for one in lifecycle.store.cells(sample.id)] == [0, 1, 2, 3]
     assert lifecycle.store.crop(sample.id, 1) == b"again"
 
@@ -261,8 +261,8 @@ def test_an_erased_sample_leaves_a_tombstone_and_no_trace(lifecycle: Lifecycle, 
     assert [one.code for one in lifecycle.store.newest()] == ["stays"]
 
 
-def big(number: int) -> FieldNews:
-    return FieldNews((), (cell(0, "sickle"),), (), {0: bytes([number]) * 400_000})
+def big(number: int) -> CellChanges:
+    return CellChanges((), (cell(0, "sickle"),), (), {0: bytes([number]) * 400_000})
 
 
 def aged(lifecycle: Lifecycle, clock: Clock, codes: str) -> dict[str, StoredSample]:
@@ -328,15 +328,15 @@ def reading_of(number: int, before: int, label: int) -> FieldReading:
 
 
 def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_memory() -> None:
-    gatherer, pixels = Gatherer(first_number=7), np.zeros((100, 100, 3), np.uint8)
+    recorder, pixels = CellRecorder(first_number=7), np.zeros((100, 100, 3), np.uint8)
 
     def pictured(number: int, before: int, name: str) -> bool:
-        news = gatherer.take(reading_of(number, before, CLASSES.index(name)), pixels, 0)
-        assert news is not None
-        (cell,) = news.cells
+        changes = recorder.changes(reading_of(number, before, CLASSES.index(name)), pixels, 0)
+        assert changes is not None
+        (cell,) = changes.cells
         # 20 px to the right of the middle, turned by 90 degrees: downwards.
         assert (cell.number, cell.x_um, cell.y_um, cell.prob[0]) == (number + 7, 10.0, 5.0, 0.1667)
-        return number + 7 in news.crops
+        return number + 7 in changes.crops
 
     assert pictured(3, 0, "sickle")
     assert not pictured(3, 4, "sickle")
@@ -344,9 +344,9 @@ def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_mem
     assert pictured(3, 4, "sickle")
     assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
     nothing = replace(reading_of(3, 4, 0), change=Change({}, 0, 0, gone=np.array([CELLS_KEPT + 3])))
-    news = gatherer.take(nothing, pixels, 0)
-    assert news is not None
-    assert news.gone == (CELLS_KEPT + 10,)
+    changes = recorder.changes(nothing, pixels, 0)
+    assert changes is not None
+    assert changes.gone == (CELLS_KEPT + 10,)
     assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
 
 
