@@ -1,8 +1,8 @@
 """Networks on this machine's GPU against ONNX Runtime: python -m benchmarks.runtime.
 
 For each role and precision: agreement, time to build and load, latency (p50, p95, p99) and throughput by batch size,
-GPU memory; then the share of a field's time spent outside the networks. Prints Markdown for docs/performance.md, with
-the machine named. Without a GPU only ONNX Runtime is measured, and that is said.
+GPU memory; then the share of a field's time spent outside the networks. Prints Markdown for
+docs/measurements/performance.md, with the machine named. Without a GPU only ONNX Runtime is measured, and that is said.
 """
 
 from __future__ import annotations

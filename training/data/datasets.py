@@ -36,7 +36,7 @@ IDB1_UM_PER_PX = 0.15
 
 
 UNBOXED = Path(__file__).parent / "unboxed.csv"
-"""1,704 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a founder saw by
+"""1,704 cells of `uganda_scd` in no box that networks which had not seen them called sickle, and what a reviewer saw by
 eye: `no` sickle cell (831: clumps, smears, dirt, burr and round cells), or `perhaps` one. A picture is named by the
 first 16 digits of its sha256, for x and y are pixels of this very file. The first 840 taught the shipped networks."""
 

@@ -1,4 +1,4 @@
-"""The page of figures, `docs/accuracy.md`, written from a run's `evaluation.json`."""
+"""The page of figures, `docs/measurements/accuracy.md`, written from a run's `evaluation.json`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from edge.vision.classify import chance
 
 HEAD = """# How accurate the shipped models are
 
-Written by `sicklescope-train report RUN_DIR --page docs/accuracy.md` from what `sicklescope-train evaluate RUN_DIR`
-measured; nothing here is typed by hand. For Research Use Only. Not for use in diagnostic procedures.
+`sicklescope-train report RUN_DIR --page docs/measurements/accuracy.md` writes this page from what
+`sicklescope-train evaluate RUN_DIR` measured. For Research Use Only. Not for use in diagnostic procedures.
 
-- Everything goes through the device's own pipeline, pixel size `auto`. *Out of fold*: read by a detector and a
-  classifier trained on the other three folds, at a sickle threshold chosen on the other folds only. The shipped pair
-  is trained on all folds; no slide that it has not seen is measured here but those of `txl_pbc` validation.
-- The threshold of a fold is chosen on the other folds' probabilities. Those are read by networks that were trained on
-  the fold, short of a nested run; its own cells have no part in the choice.
-- Intervals are 95 %, by bootstrap over groups of fields of one place (pictures for `txl_pbc`), or Wilson's where it
-  says so. A field or a group is not a patient, and no figure here is a sensitivity or specificity for the disease.
-- Three figures rest on labels that are not whole, and were looked at by eye: `checks-by-eye.md`.
-- All elliptocytes of `chula_rbc12` lie on one slide, which is one patient.
+- All pictures go through the device's own pipeline, with pixel size `auto`.
+- *Out of fold*: a field is read by a detector and a classifier that were trained on the other three folds. The sickle
+  threshold is chosen on the other folds too, on probabilities of networks that were trained on the fold that is
+  judged; a fully nested run would avoid that.
+- The shipped pair is trained on all folds. Only `txl_pbc` validation shows slides that it has not seen.
+- Intervals are 95 %, by bootstrap over groups of fields of one place (for `txl_pbc`: over pictures), or Wilson's where
+  stated.
+- A field or a group is not a patient. No figure is a sensitivity or specificity for the disease.
+- Three figures rest on incomplete labels and were checked by eye: [`checks-by-eye.md`](checks-by-eye.md).
+- All elliptocytes of `chula_rbc12` come from one slide, which is one patient.
 """
 
 TITLES = {
@@ -54,15 +55,15 @@ TITLES = {
 """Sections in their order, with what is counted and from which files of the run."""
 
 NOTES = {
-    "sickle": "Calls in no box of positive fields are a part of their red cells. Not every sickle cell has a box: "
-    "how many of these calls are sickle cells was looked at by eye (`checks-by-eye.md`).",
+    "sickle": "Not every sickle cell of a positive field has a box. So calls outside all boxes are given as a share "
+    "of the red cells of these fields; `checks-by-eye.md` says how many of them are sickle cells.",
     "calibration": "Not sickle: red cells of negative fields and labelled cells of `chula_rbc12`. Sickle: the cell "
-    "nearest to the middle of a box. ECE (Guo et al. 2017) in 15 bins of equal width. Noise counts as error: `if "
-    "exact` is what exact probabilities would get from as many cells, with 95 % of the draws; an interval by bootstrap "
-    "adds noise once more, and lies high. The cells are a mix of the sets, for unboxed cells of positive fields "
-    "are ignored. What is told of a cell is a chance: the network's log odds by a factor and a shift, chosen on the "
-    "other folds; beside it what the networks say themselves, which threshold and abstention go by. A chance is for "
-    "cells mixed as these are, 2 % of them sickle.",
+    "nearest to the middle of a box. Unboxed cells of positive fields are left out, so 2 % of these cells are sickle; "
+    "a probability holds for such a mix. ECE (Guo et al. 2017) has 15 bins of equal width. Chance alone gives an "
+    "ECE above zero: `if exact` is what exact probabilities would get from as many cells, with 95 % of the draws. The "
+    "bootstrap interval contains this noise twice and lies high. The published probability is the network's with its "
+    "log odds multiplied and shifted by numbers chosen on the other folds. `of the networks` is the network's own, "
+    "which decides classes and abstention.",
     "abstention": "Error: a cell on the wrong side of sickle / not sickle. As shipped: the part of cells that the "
     "device names, the error among those, and the part of the others that would have been on the wrong side.",
     "in_silico": "Terms of CLSI EP17-A2; how it was simulated: `training/evaluate/simulated_samples.py`. "
@@ -134,7 +135,7 @@ def _log_odds(content: dict[str, Any]) -> str:
 
     folds = "; ".join(f"{name} {said(name)}" for name in content["log_odds"] if name != "shipped")
     return (
-        "Factor and shift that make the log odds of the sickle probability those of a chance, and the chance at the "
+        "Factor and shift of the log odds that calibrate the sickle probability, and the calibrated probability at the "
         f"threshold: **{said('shipped')}**; of the folds: {folds}."
     )
 

@@ -81,7 +81,7 @@ def test_what_was_measured_is_what_is_shipped() -> None:
         assert card == f"# Model card: sicklescope-{role} {found[role].version}"
     asked = [found["detector"].thresholds[name] for name in ("score", "score_wbc", "score_platelet")]
     assert asked == list(SCORES)
-    page = (Path(__file__).parents[3] / "docs/accuracy.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/measurements/accuracy.md").read_text(encoding="utf-8")
     assert f"Sickle threshold of the shipped pair: **{found['classifier'].thresholds['sickle']:.4f}**" in page
     assert f"(95th percentile of single negative groups): {100 * found['classifier'].limit_of_blank:.2f} %" in page
 

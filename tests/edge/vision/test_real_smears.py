@@ -1,4 +1,4 @@
-"""The stages on real smears, where SICKLESCOPE_DATA has them; how good the models are is in docs/accuracy.md."""
+"""The stages on real smears, where SICKLESCOPE_DATA has them; figures: docs/measurements/accuracy.md."""
 
 from __future__ import annotations
 

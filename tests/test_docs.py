@@ -1,0 +1,39 @@
+"""The pages: links lead to files, and the architecture page names each module once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "edge/models").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_there(page: Path) -> None:
+    """A page moves, or a heading is renamed, and a reader meets a dead link."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
+        if anchor and file.suffix == ".md":
+            assert anchor in _anchors(file), f"{page.relative_to(ROOT)} links to {target}: no such heading"
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("*.md")), ids=lambda page: page.name[:4])
+def test_every_decision_has_its_date_status_and_parts(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.search(r"^\* Date: 20\d\d-\d\d-\d\d$", text, re.MULTILINE)
+    assert re.search(r"^\* Status: (accepted|superseded by \[)", text, re.MULTILINE)
+    parts = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert parts == ["Context", "Decision", "Consequences"]
