@@ -25,7 +25,7 @@ from edge.runtime.registry import open_network
 from edge.types import Field, Pixels
 from edge.vision.detect import CellDetector
 from edge.vision.field_mask import visible_part
-from edge.vision.prepare import bounded, canonical_field
+from edge.vision.prepare import canonical_field, cropped
 from edge.vision.quality import crowding, edges, light, stacking
 from edge.vision.scale import CELLS_TO_ESTIMATE, ScaleEstimator
 
@@ -73,7 +73,7 @@ def main(count: Annotated[int, typer.Option(help="fields of each set")] = 60) ->
         estimate, detect = ScaleEstimator(network), CellDetector(network)
         for dataset in FIELDS:
             for path in track(some_fields(dataset, count), dataset, console=Console(stderr=True), transient=True):
-                pixels, visible, corner = bounded(whole := read_image(path, 64), visible_part(whole))
+                pixels, visible, corner = cropped(whole := read_image(path, 64), visible_part(whole))
                 scale, _ = estimate(pixels, CELLS_TO_ESTIMATE)
                 if scale is None:
                     rows["scale unknown", "as it is", dataset].append(1)

@@ -10,9 +10,10 @@ from numpy.random import Generator
 
 from edge.camera.virtual.layout import SlideSpec, View, VirtualCell
 from edge.camera.virtual.specimen import Specimen, serpentine
+from edge.screening.calls import CallRule
 from edge.screening.cell_registry import CellRegistry
 from edge.screening.tally import Tally
-from edge.types import CLASSES, Cells, Change, Counts, Field, FieldReading, Floats, Labels, Placement, Rejection, Scale
+from edge.types import CLASSES, Cells, Change, Counts, Field, FieldReading, Floats, Placement, Rejection, Scale
 from edge.vision.registration.registrar import Registrar
 
 
@@ -65,7 +66,7 @@ class Walk:
     change: Change | None = None
 
     def __post_init__(self) -> None:
-        self.registry = CellRegistry(told)
+        self.registry = CellRegistry(CallRule(0.5, 0.5))
         self.specimen = Specimen(self.spec)
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)
@@ -112,8 +113,3 @@ class Walk:
 def sure_of(cell: VirtualCell) -> Floats:
     """Return the probabilities of a classifier that knows."""
     return np.array([0.95 if cell.class_name == name else 0.01 for name in CLASSES], np.float32)
-
-
-def told(prob: Floats) -> tuple[Floats, Labels]:
-    """Return the probabilities as they are, and the likeliest class of each cell."""
-    return prob, prob.argmax(1).astype(np.int8)

@@ -125,6 +125,11 @@ class Field:
     zoom: float
 
     @property
+    def um_per_px(self) -> float:
+        """Size of a pixel of the given image, µm."""
+        return CANONICAL_UM_PER_PX / self.zoom
+
+    @property
     def area_mm2(self) -> float:
         """Area of slide that can be seen, in mm²."""
         n = self.pixels.shape[0] * self.pixels.shape[1] if self.visible is None else int(self.visible.sum())

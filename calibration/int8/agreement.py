@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.runtime.contract import Contract
+from edge.screening.calls import SICKLE, called
 from edge.types import Floats, Pixels
-from edge.vision.classify import SICKLE, called
 from edge.vision.detect import decoded
 
 LOST = 0.5
@@ -25,7 +25,7 @@ SAME_CELL = 0.5
 """Boxes that share so much of their union are one cell."""
 
 
-class Memory:
+class InMemoryNetwork:
     """A network from memory instead of a pinned file; see edge.runtime.base.Network."""
 
     def __init__(self, model: onnx.ModelProto | bytes, contract: Contract, threads: int = 0) -> None:
@@ -66,14 +66,14 @@ Answer = tuple[Floats, Floats, NDArray[Any]]
 """Boxes (N, 4), scores (N,), kinds (N,) of one picture."""
 
 
-def cells_found(network: Memory, picture: Pixels) -> Answer:
+def cells_found(network: InMemoryNetwork, picture: Pixels) -> Answer:
     """Return what a detector finds in one picture, uint8 (h, w, 3)."""
     maps = network(picture[None])
     threshold = network.contract.thresholds["score"]
     return decoded(maps["peaks"][0], maps["sides"][0], (picture.shape[0], picture.shape[1]), threshold)
 
 
-def answers(network: Memory, pictures: Sequence[Pixels]) -> list[Any]:
+def answers(network: InMemoryNetwork, pictures: Sequence[Pixels]) -> list[Any]:
     """Return an Answer for each picture (detector), or probabilities (32, 6) for each 32 crops (classifier)."""
     if network.contract.role == "detector":
         return [cells_found(network, picture) for picture in pictures]

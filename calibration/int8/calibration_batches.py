@@ -9,10 +9,10 @@ from itertools import groupby
 import numpy as np
 
 from calibration.int8.calibration_set import Candidates, Progress
-from calibration.int8.prepared_fields import Look, Stages, whole
+from calibration.int8.prepared_fields import FieldReader, Look
 from edge.camera.base import RejectedInputError
 from edge.errors import InputError
-from edge.types import Field, Pixels
+from edge.types import Field, Pixels, Rejection
 from edge.vision.classify import crops
 from edge.vision.detect import padded
 
@@ -52,7 +52,7 @@ class Material:
                 yield np.stack(pictures[i : i + size])
 
 
-def gathered(found: Candidates, stages: Stages, role: str, side: int, fields: int, progress: Progress) -> Material:
+def gathered(found: Candidates, reader: FieldReader, role: str, side: int, fields: int, progress: Progress) -> Material:
     """Read candidates in their order until there is enough of both parts; side: of the classifier's crop.
 
     fields: for a detector's ranges; a classifier's are found on CELLS_MIN cells. Every eighth field goes to the part
@@ -65,7 +65,7 @@ def gathered(found: Candidates, stages: Stages, role: str, side: int, fields: in
         if len(material.ranges) >= wanted and apart >= min(FOR_AGREEMENT, len(found.looks) // 8):
             break
         to_agreement = apart < FOR_AGREEMENT and (len(material.chosen) % 8 == 7 or len(material.ranges) >= wanted)
-        pictures = _pictures(look, stages, role, side)
+        pictures = _pictures(look, reader, role, side)
         if isinstance(pictures, str):
             material.left_out[pictures] = material.left_out.get(pictures, 0) + 1
             continue
@@ -94,21 +94,23 @@ def too_few(material: Material, role: str) -> str | None:
     )
 
 
-def _pictures(look: Look, stages: Stages, role: str, side: int) -> list[Pixels] | str:
+def _pictures(look: Look, reader: FieldReader, role: str, side: int) -> list[Pixels] | str:
     try:
-        found = stages.field(look.path)
+        field = reader.prepared(look.path)
     except RejectedInputError as error:
         return error.rejection.reason.value
-    if isinstance(found, str):
-        return found
+    if isinstance(field, Rejection):
+        return field.reason.value
+    examined = reader.examined(field)
+    if isinstance(examined, Rejection):
+        return examined.reason.value
     if role == "detector":
-        return [window(found)]
-    cells = stages.cells(found)
-    boxes = cells.boxes[whole(cells)]
+        return [window(field)]
+    boxes = examined.cells.boxes[examined.whole]
     if not len(boxes):
         return "empty"
     taken = np.unique(np.linspace(0, len(boxes) - 1, min(CELLS_A_FIELD, len(boxes))).round().astype(int))
-    return list(crops(found.pixels, boxes[taken], side))
+    return list(crops(field.pixels, boxes[taken], side))
 
 
 def window(seen: Field) -> Pixels:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.int8.prepared_fields import Look, digest, looked_at
+from calibration.int8.prepared_fields import Look, looked_at
 from edge.camera.image_files import IMAGE_SUFFIXES, find_inputs
 from edge.errors import InputError
+from edge.system.digest import sha256_file
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -50,7 +51,7 @@ def candidates(folders: Sequence[Path], by_folder: bool, evaluated: frozenset[st
     looks: dict[str, Look] = {}
     for i, path in enumerate(paths):
         progress("pictures looked at", i + 1, len(paths))
-        if (sha256 := digest(path)) in evaluated:
+        if (sha256 := sha256_file(path)) in evaluated:
             left_out["on_the_evaluation_list"] += 1
         elif sha256 in looks:
             left_out["the_same_picture_again"] += 1

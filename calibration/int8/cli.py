@@ -58,14 +58,14 @@ def int8(
     if bool(images) == bool(captures):
         raise typer.BadParameter("give either --images or --captures")
     with answering("sicklescope-calibrate"):
-        from calibration.int8.procedure import Wish, int8_model
+        from calibration.int8.procedure import Int8Options, int8_model
 
-        wish = Wish(
+        options = Int8Options(
             model, tuple(images or captures or ()), bool(captures), output, gate, partner, evaluation_list,
             tuple(keep_fp16 or ()), fields, um_per_px, force, Limits(recall, f1, false_calls, changed),
         )  # fmt: skip
         with _bars() as progress:
-            written = int8_model(wish, progress)
+            written = int8_model(options, progress)
     if written.warning:
         err.print(f"forced: {written.warning}", style="yellow", markup=False)
     out.print("\n".join(map(str, written.files)), markup=False, highlight=False, soft_wrap=True)

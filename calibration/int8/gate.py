@@ -11,8 +11,8 @@ import numpy as np
 from calibration.int8.agreement import paired
 from calibration.int8.paired_predictions import Both, Seen
 from edge.runtime.contract import Contract
+from edge.screening.calls import SICKLE
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, Floats, Labels, Mask
-from edge.vision.classify import SICKLE
 
 RED = [CLASSES.index(name) for name in RED_CELLS]
 
@@ -137,7 +137,7 @@ def measured(rows: Sequence[Both], at: Thresholds, of: Callable[[Both], Seen]) -
         labels = seen.labels(at.sickle, at.abstain)
         calls = (labels == SICKLE) & ~seen.border
         if row.picture.sickle:
-            found += credited(seen, calls, np.array(row.picture.sickle, np.float32))
+            found += matched_boxes(seen, calls, np.array(row.picture.sickle, np.float32))
             boxes += len(row.picture.sickle)
         if row.picture.kind in false:
             false[row.picture.kind][0] += int(calls.sum())
@@ -156,7 +156,7 @@ def red(labels: Labels) -> Mask:
     return np.isin(labels, [*RED, ABSTAINED])
 
 
-def credited(seen: Seen, calls: Mask, boxes: Floats) -> int:
+def matched_boxes(seen: Seen, calls: Mask, boxes: Floats) -> int:
     """Return how many boxes (M, 4) hold the centre of a call; one call credits the one whose middle is nearest."""
     free = np.ones(len(boxes), bool)
     chosen = np.nonzero(calls)[0]

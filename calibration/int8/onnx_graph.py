@@ -74,7 +74,7 @@ def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
     return model, contract
 
 
-def sealed(model: onnx.ModelProto, contract: Contract) -> bytes:
+def with_contract(model: onnx.ModelProto, contract: Contract) -> bytes:
     """Return the file of a model with this contract, its graph's digest filled in; checks the graph first."""
     onnx.checker.check_model(model, full_check=True)
     digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.int8.agreement import Memory
 from calibration.int8.calibration_set import Progress
 from calibration.int8.gate_list import GatePicture
-from calibration.int8.prepared_fields import Stages, digest
+from calibration.int8.prepared_fields import FieldReader
+from edge.config.model import Config
 from edge.errors import InputError
 from edge.runtime.base import Network
 from edge.runtime.contract import Contract
-from edge.types import Field, Floats, Labels, Mask, Pixels
-from edge.vision.classify import CellClassifier, called
+from edge.screening.calls import called
+from edge.system.digest import sha256_file
+from edge.types import CLASSES, Field, Floats, Labels, Mask, Pixels, Rejection
+from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
 
 SCORE_FLOOR = 0.5
@@ -50,8 +53,8 @@ class Both:
     int8: Seen
 
 
-class _Lower:
-    """A detector that answers from a lower score on."""
+class LowThresholdDetector:
+    """A detector that finds boxes from a lower score on; see edge.runtime.base.Network."""
 
     def __init__(self, network: Network) -> None:
         limits = network.contract.thresholds
@@ -68,38 +71,74 @@ class _Lower:
         """Leave the network open for its owner."""
 
 
-def read_both(
-    pictures: Sequence[GatePicture], fp32: Memory, int8: Memory, partner: Network, progress: Progress
-) -> list[Both]:
-    """Read each picture twice: with the fp32 network and with the INT8 one, each beside the other role's `partner`.
+class _Side:
+    """One pair of networks: whether the device would count a field with them, and what they find in it."""
 
-    The scale is the fp32 detector's in both, or one pixel of rounding would hide what the encoding does. Pictures that
-    give no scale are left out. Raises InputError when a picture is absent or not what the list was written for.
+    def __init__(self, config: Config, detector: Network, classifier: Network) -> None:
+        self.reader = FieldReader(config, detector, classifier)
+        self._find = CellDetector(LowThresholdDetector(detector))
+        self._classify = CellClassifier(classifier)
+
+    def seen(self, field: Field) -> Seen | Rejection:
+        """Return the cells from the lower score on, or why the device would refuse the field."""
+        examined = self.reader.examined(field)
+        if isinstance(examined, Rejection):
+            return examined
+        cells = self._find(field)
+        prob, _ = self._classify(field, cells)
+        origin = np.array([*field.origin, *field.origin], np.float32)
+        return Seen((cells.boxes * np.float32(field.zoom) + origin).astype(np.float32), cells.score, prob, cells.border)
+
+
+def read_both(
+    pictures: Sequence[GatePicture],
+    fp32: Network,
+    int8: Network,
+    partner: Network,
+    config: Config,
+    progress: Progress,
+) -> tuple[list[Both], Counter[str]]:
+    """Read each picture twice, as the device does: with the fp32 network and with the INT8 one in its place.
+
+    The scale is the fp32 detector's in both, or one pixel of rounding would hide what the encoding does. A field that
+    one of the two would refuse has no cell for it; one that both would is left out.
+
+    Args:
+        pictures: of the gate list.
+        fp32: the network that was quantised.
+        int8: its INT8 form.
+        partner: the network of the other role, beside each.
+        config: of the device; its limits of quality are those of the gate.
+        progress: called for each picture.
+
+    Returns:
+        What was read, and how many pictures were left out by reason.
+
+    Raises:
+        InputError: a picture is absent or not what the list was written for, or none is read.
     """
-    role = fp32.contract.role
-    detector: Network = fp32 if role == "detector" else partner
-    stages = Stages(detector)
-    find = CellDetector(_Lower(detector))
-    find_int8 = CellDetector(_Lower(int8)) if role == "detector" else find
-    name = CellClassifier(partner if role == "detector" else fp32)
-    name_int8 = name if role == "detector" else CellClassifier(int8)
-    rows = []
+    detects = fp32.contract.role == "detector"
+    pairs = [(network, partner) if detects else (partner, network) for network in (fp32, int8)]
+    sides = [_Side(config, *pair) for pair in pairs]
+    rows, left_out = [], Counter[str]()
     for i, picture in enumerate(pictures):
         progress("gate", i + 1, len(pictures))
-        if not picture.picture.is_file() or digest(picture.picture) != picture.sha256:
+        if not picture.picture.is_file() or sha256_file(picture.picture) != picture.sha256:
             raise InputError(f"{picture.picture} of the gate list is absent or has changed. Write the list anew")
-        field = stages.field(picture.picture, gate=False, um_per_px=picture.um_per_px)
-        if isinstance(field, str):
+        field = sides[0].reader.prepared(picture.picture, picture.um_per_px)
+        first, second = (field if isinstance(field, Rejection) else side.seen(field) for side in sides)
+        if isinstance(first, Rejection) and isinstance(second, Rejection):
+            left_out[first.reason.value] += 1
             continue
-        first = _seen(field, find, name)
-        rows.append(Both(picture, first, _seen(field, find_int8, name_int8)))
+        seen = (_NOTHING if isinstance(one, Rejection) else one for one in (first, second))
+        rows.append(Both(picture, *seen))
     if not rows:
-        raise InputError("no picture of the gate list shows red cells. Give fields of blood smears")
-    return rows
+        why = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
+        raise InputError(f"no picture of the gate list can be read ({why}). Give fields of blood smears")
+    return rows, left_out
 
 
-def _seen(field: Field, find: CellDetector, name: CellClassifier) -> Seen:
-    cells = find(field)
-    prob, _ = name(field, cells)
-    origin = np.array([*field.origin, *field.origin], np.float32)
-    return Seen((cells.boxes * np.float32(field.zoom) + origin).astype(np.float32), cells.score, prob, cells.border)
+_NONE = np.zeros(0, np.float32)
+
+_NOTHING = Seen(_NONE.reshape(0, 4), _NONE, _NONE.reshape(0, len(CLASSES)), np.zeros(0, bool))
+"""What is seen in a field that is refused."""

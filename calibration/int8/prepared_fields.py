@@ -1,25 +1,24 @@
-"""Pictures brought to the canonical scale by the device's own stages, as its networks would see them."""
+"""Pictures brought to the networks by the device's own stages, with the device's own limits."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from edge.camera.base import RejectedInputError
+from edge.camera.frames import stamped
 from edge.camera.image_files import read_image
-from edge.config.model import QualityConfig
+from edge.config.model import Config
 from edge.runtime.base import Network
-from edge.types import Cells, Field, Mask, Pixels, Scale
+from edge.system.digest import sha256_file
+from edge.types import Field, Rejection
 from edge.vision import quality
+from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
-from edge.vision.field_mask import visible_part
-from edge.vision.prepare import bounded, canonical_field
-from edge.vision.scale import CELLS_TO_ESTIMATE, ScaleEstimator, canonical_shape
+from edge.vision.examine import Examined, FieldExaminer
+from edge.vision.prepare import FieldPreparer, cropped, visible_slide
 
-LIMITS = QualityConfig()
+LIMITS = Config().quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,69 +36,44 @@ class Look:
 
 
 def looked_at(path: Path, slide: str) -> Look | str:
-    """Look at a file; returns why it is no use instead, where it is none."""
+    """Measure a file's colour and focus; returns why it is no use instead, where it is none."""
     try:
         pixels = read_image(path, LIMITS.megapixels_max)
     except RejectedInputError as error:
         return error.rejection.reason.value
-    rejection = quality.size(pixels.shape, LIMITS)
-    if rejection is not None:
-        return rejection.reason.value
-    slide_pixels, visible, _ = bounded(pixels, visible_part(pixels))
-    dark = quality.exposure(slide_pixels, visible, LIMITS)
-    if dark is not None:
-        return dark.reason.value
+    visible = visible_slide(pixels, LIMITS)
+    if isinstance(visible, Rejection):
+        return visible.reason.value
+    slide_pixels, visible, _ = cropped(pixels, visible)
     step = max(1, max(slide_pixels.shape[:2]) // quality.SAMPLES)
     thin = slide_pixels[::step, ::step]
     seen = thin.reshape(-1, 3) if visible is None else thin[visible[::step, ::step]]
     red, green, blue = seen.mean(0).tolist()
     _, focus, _ = quality.edges(Field(slide_pixels, visible, (0.0, 0.0), 1.0))
-    return Look(path, digest(path), slide, (red, green, blue), focus)
+    return Look(path, sha256_file(path), slide, (red, green, blue), focus)
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+class FieldReader:
+    """Reads files one by one, each a sample by itself, as a device of this configuration would."""
 
+    def __init__(self, config: Config, detector: Network, classifier: Network) -> None:
+        self._megapixels_max = config.quality.megapixels_max
+        self._prepare = FieldPreparer(config, detector)
+        self._examine = FieldExaminer(config, CellDetector(detector), CellClassifier(classifier))
 
-class Stages:
-    """The stages before the networks, and the detector, one picture at a time."""
+    def prepared(self, path: Path, um_per_px: float | None = None) -> Field | Rejection:
+        """Return a picture at the canonical scale, or why the device would not read it.
 
-    def __init__(self, detector: Network, um_per_px: float | None = None) -> None:
-        """um_per_px: size of a pixel, µm, where it is known; else it is estimated for each picture."""
-        self._estimate = ScaleEstimator(detector)
-        self._detect = CellDetector(detector)
-        self._um_per_px = um_per_px
+        Args:
+            path: the picture.
+            um_per_px: size of its pixels, where it is known of this picture.
 
-    def field(self, path: Path, gate: bool = True, um_per_px: float | None = None) -> Field | str:
-        """Return a picture at the canonical scale, or why the device would not read it; gate as in the configuration.
-
-        um_per_px: of this picture, where it is known.
-        Raises RejectedInputError when the file cannot be read.
+        Raises:
+            RejectedInputError: the file cannot be read.
         """
-        pixels = read_image(path, LIMITS.megapixels_max)
-        visible = visible_part(pixels)
-        slide, visible, corner = bounded(pixels, visible)
-        scale = self._scale(slide, um_per_px or self._um_per_px)
-        if scale is None:
-            return "scale_unknown"
-        rejection = quality.size(canonical_shape(slide, scale.um_per_px), LIMITS)
-        if rejection is None:
-            field = canonical_field(slide, visible, corner, scale)
-            rejection = quality.sharpness(field, LIMITS) if gate else None
-        return field if rejection is None else rejection.reason.value
+        self._prepare.new_sample()
+        return self._prepare(stamped(read_image(path, self._megapixels_max), 0, str(path), um_per_px)).outcome
 
-    def cells(self, field: Field) -> Cells:
-        """Find the cells of a field."""
-        return self._detect(field)
-
-    def _scale(self, slide: Pixels, um_per_px: float | None) -> Scale | None:
-        if um_per_px is not None:
-            return Scale(um_per_px, "configured")
-        scale, _ = self._estimate(slide, CELLS_TO_ESTIMATE)
-        return scale
-
-
-def whole(cells: Cells) -> Mask:
-    """Return bool (N,): the cells that no edge cuts."""
-    return np.asarray(~cells.border)
+    def examined(self, field: Field) -> Examined | Rejection:
+        """Find the cells of a field, or say why the device would not count them."""
+        return self._examine(field, {})

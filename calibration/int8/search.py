@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 
-from calibration.int8.agreement import Agreement, Memory, agreement, answers
+from calibration.int8.agreement import Agreement, InMemoryNetwork, agreement, answers
 from calibration.int8.calibration_set import Progress
 from calibration.int8.quantise import layers_of, planned, signed, unsigned
 from edge.runtime.contract import Contract
@@ -41,9 +41,9 @@ class Search:
     def of(self, method: str, keep: Collection[str] = ()) -> Agreement:
         """Quantise all layers but `keep` and return the agreement of the unsigned form, which this machine runs."""
         if self._fp32 is None:
-            self._fp32 = answers(Memory(self.model, self.contract), self.pictures)
+            self._fp32 = answers(InMemoryNetwork(self.model, self.contract), self.pictures)
         plan = planned(self.model, keep)
-        network = Memory(unsigned(signed(self.model, plan, self.ranges[method])), self.contract)
+        network = InMemoryNetwork(unsigned(signed(self.model, plan, self.ranges[method])), self.contract)
         return agreement(self.contract, self._fp32, answers(network, self.pictures))
 
     def methods(self, keep: Collection[str] = ()) -> dict[str, Agreement]:

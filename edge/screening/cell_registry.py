@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.screening.calls import CallRule
 from edge.types import CELLS_KEPT, CLASSES, Change, Exclusion, Floats, Labels, Mask, Numbers, Placement
 
 MAX_OBSERVATIONS = 4
@@ -27,14 +26,13 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 class CellRegistry:
     """Keeps of each cell its summed class probabilities, its state and its frames: 37 bytes."""
 
-    def __init__(self, calibrate: Callable[[Floats], tuple[Floats, Labels]]) -> None:
+    def __init__(self, rule: CallRule) -> None:
         """Make room for a sample.
 
         Args:
-            calibrate: gives calibrated probabilities float32 (N, 6) and labels int8 (N,) for mean probabilities
-                float32 (N, 6) of the network.
+            rule: calibrates the mean class probabilities of a cell, and names it by them.
         """
-        self._calibrate = calibrate
+        self._rule = rule
         self._sum = np.empty((CELLS_KEPT, len(CLASSES)), np.float32)
         self._observations = np.empty(CELLS_KEPT, np.int32)
         self._state = np.empty(CELLS_KEPT, np.int8)
@@ -140,7 +138,7 @@ class CellRegistry:
             Probabilities float32 (N, 6) and labels int8 (N,).
         """
         at = ids % CELLS_KEPT
-        return self._calibrate(np.asarray(self._sum[at] / self._observations[at, None], np.float32))
+        return self._rule.classified(np.asarray(self._sum[at] / self._observations[at, None], np.float32))
 
 
 def _counted(states: Labels) -> NDArray[np.int64]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.runtime.base import Network
 from edge.runtime.contract import NOVELTY
-from edge.types import ABSTAINED, CLASSES, Cells, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
+from edge.screening.calls import SICKLE, CallRule
+from edge.types import CLASSES, Cells, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
 
 BATCH = 32
 """Crops that go to the network at once: bounds the memory of a crowded field."""
@@ -20,8 +20,6 @@ FAMILIAR_FROM = 32
 
 FAMILIAR_MIN = 8
 """The median of fewer cells than this says nothing of a field; each is still judged by itself."""
-
-SICKLE = CLASSES.index("sickle")
 
 DETECTOR_CLASSIFIER_PRIOR = np.array(
     [
@@ -49,58 +47,11 @@ def crops(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
     return out
 
 
-def called(prob: Floats, sickle: float, abstain: float) -> Labels:
-    """Turn probabilities (N, 6) into labels (N,): index into CLASSES, or ABSTAINED.
-
-    A cell is sickle at a probability of `sickle` or more. Any other takes its most probable class, unless that is
-    sickle after all, or no class reaches `abstain`; normal and other count together there, for the line between
-    them decides nothing about sickling.
-    """
-    label: Labels = prob.argmax(1).astype(np.int8)
-    certainty = np.maximum(prob.max(1), prob[:, 0] + prob[:, 2])
-    doubtful = (label == SICKLE) | (certainty < abstain)
-    label[doubtful] = ABSTAINED
-    label[prob[:, SICKLE] >= sickle] = SICKLE
-    return label
-
-
 def agreed(prob: Floats, kind: Labels) -> Floats:
     """Return probabilities (N, 6) with the detector's kinds (N,) taken into account; a row without any stays 0."""
     together = prob * DETECTOR_CLASSIFIER_PRIOR[kind]
     share: Floats = together / np.maximum(1e-12, together.sum(1, keepdims=True))
     return share
-
-
-LEAST = 1e-7
-"""Probabilities are taken to lie so far within 0 and 1."""
-
-
-def chance(p: NDArray[np.float64], log_odds: tuple[float, float]) -> NDArray[np.float64]:
-    """Return what probabilities become when their log odds are multiplied and moved; log_odds: as in a contract.
-
-    J. Platt, Advances in Large Margin Classifiers, 1999.
-    """
-    factor, shift = log_odds
-    p = p.clip(LEAST, 1 - LEAST)
-    return np.asarray(1 / (1 + np.exp(-factor * np.log(p / (1 - p)) - shift)))
-
-
-def chances(prob: Floats, log_odds: tuple[float, float]) -> Floats:
-    """Return probabilities (N, 6) with that of sickle made a chance; the other classes share the rest as before.
-
-    It keeps the order of cells; a row without any stays 0.
-    """
-    together = prob.sum(1, dtype=np.float64)  # less than 1 where one of several looks named nothing
-    share = prob / np.maximum(together, LEAST)[:, None]
-    out = share.copy()
-    out[:, SICKLE] = 0
-    rest = out.sum(1)
-    # Where no other class has any share there is none to give back.
-    sickle = np.where(rest > 0, chance(share[:, SICKLE], log_odds), 1)
-    out *= ((1 - sickle) / np.where(rest > 0, rest, 1))[:, None]
-    out[:, SICKLE] = sickle
-    out[~prob.any(1)] = 0
-    return np.asarray(out, np.float32)
 
 
 class CellClassifier:
@@ -110,14 +61,13 @@ class CellClassifier:
         self._network = network
         self._side = network.contract.size
         thresholds = network.contract.thresholds
-        self._sickle, self._abstain = thresholds["sickle"], thresholds["abstain"]
+        self.rule = CallRule(thresholds["sickle"], thresholds["abstain"], network.contract.log_odds)
         self._second_look = thresholds["second_look"]
-        self._log_odds = network.contract.log_odds
         # A classifier that cannot tell what it never saw sets no limit, and nothing is asked of it.
         self._novelty_cell, self._novelty_field = thresholds.get("novelty_cell"), thresholds.get("novelty_field")
 
-    def looks(self, field: Field, cells: Cells) -> LazyClassification:
-        """Begin to look at the cells of a field."""
+    def lazily(self, field: Field, cells: Cells) -> LazyClassification:
+        """Return the classes of the cells of a field, each of which is found on request."""
 
         def named(which: Mask) -> tuple[Floats, Floats]:
             prob, novelty = self._named(crops(field.pixels, cells.boxes[which], self._side))
@@ -127,13 +77,13 @@ class CellClassifier:
 
     def __call__(self, field: Field, cells: Cells) -> tuple[Floats, Labels]:
         """Return probabilities float32 (N, 6) and labels int8 (N,) of the cells of a field."""
-        prob = self.looks(field, cells).prob(np.ones(len(cells), bool))
-        return prob, self.label(prob)
+        prob = self.lazily(field, cells).prob(np.ones(len(cells), bool))
+        return prob, self.rule.labels(prob)
 
     def name(self, pictures: Pixels) -> tuple[Floats, Labels]:
         """Classify uint8 (N, side, side, 3) crops."""
         prob, _ = self._named(pictures)
-        return prob, self.label(prob)
+        return prob, self.rule.labels(prob)
 
     def _named(self, pictures: Pixels) -> tuple[Floats, Floats]:
         """Return probabilities (N, 6) and novelty (N,); a cell unlike all that were seen in training has none: 0."""
@@ -147,14 +97,6 @@ class CellClassifier:
             prob[~(novelty <= self._novelty_cell)] = 0
         return prob, novelty
 
-    def label(self, prob: Floats) -> Labels:
-        """Return the labels (N,) that follow from probabilities (N, 6), such as the mean of several looks."""
-        return called(prob, self._sickle, self._abstain)
-
-    def told(self, prob: Floats) -> tuple[Floats, Labels]:
-        """Return what is told of cells with probabilities (N, 6): the chances (N, 6), and the labels (N,)."""
-        return chances(prob, self._log_odds), self.label(prob)
-
     def _answers(self, pictures: Pixels) -> tuple[Floats, Floats]:
         prob, novelty = np.zeros((len(pictures), len(CLASSES)), np.float32), np.zeros(len(pictures), np.float32)
         for i in range(0, len(pictures), BATCH):
@@ -166,7 +108,7 @@ class CellClassifier:
 
 
 class LazyClassification:
-    """The looks at the cells of one field: each cell is classified when it is asked for, and at most once."""
+    """The classes of the cells of one field: each cell is classified on request, and at most once."""
 
     def __init__(self, named: Callable[[Mask], tuple[Floats, Floats]], cells: int, novelty_field: float | None) -> None:
         """named: gives probabilities (M, 6) and novelty (M,) of the cells in a mask (N,); cells: N."""

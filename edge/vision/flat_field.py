@@ -7,6 +7,7 @@ is about as bright as the glass.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,6 +25,22 @@ from edge.vision.optics_calibration import (
 )
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOptics:
+    """What the calibration gives for frames of one size.
+
+    flags: of the verdict. scale: size of a pixel, or None. gain: float32 (H, W, 3) to multiply by, or None.
+    """
+
+    flags: tuple[str, ...]
+    scale: Scale | None
+    gain: Floats | None
+
+    def corrected(self, pixels: Pixels) -> Pixels:
+        """Return the frame with even light and grey glass: uint8 (H, W, 3), the given array where nothing is to do."""
+        return pixels if self.gain is None else apply_gain(pixels, self.gain)
 
 
 class Optics:
@@ -52,27 +69,14 @@ class Optics:
                 self._told.add(misfit)
                 log.warning("optics calibration: %s", misfit.text)
 
-    def flags_of(self, pixels: Pixels) -> tuple[str, ...]:
-        """Return the verdict's flags that the calibration raises for a frame, uint8 (H, W, 3)."""
-        flags = set(self._flags)
-        misfit = self._misfit(pixels)
-        if misfit is not None:
-            flags.add(misfit.flag)
-            self._tell(misfit)
-        return tuple(sorted(flags))
-
-    def scale_of(self, pixels: Pixels) -> Scale | None:
-        """Return the calibrated size of a pixel of this frame, or None."""
-        return None if self._misfit(pixels) else self.scale
-
-    def corrected(self, pixels: Pixels) -> Pixels:
-        """Return the frame with even light and grey glass: uint8 (H, W, 3), the given array where nothing is to do."""
-        if self._gain is None or self._misfit(pixels):
-            return pixels
-        return apply_gain(pixels, self._gain)
-
-    def _misfit(self, pixels: Pixels) -> Misfit | None:
-        return wrong_size(self._calibration, pixels.shape[1], pixels.shape[0]) if self._calibration else None
+    def of(self, pixels: Pixels) -> FrameOptics:
+        """Return what of the calibration holds for a frame, uint8 (H, W, 3); logs once why it does not."""
+        h, w = pixels.shape[:2]
+        misfit = wrong_size(self._calibration, w, h) if self._calibration else None
+        if misfit is None:
+            return FrameOptics(tuple(sorted(self._flags)), self.scale, self._gain)
+        self._tell(misfit)
+        return FrameOptics(tuple(sorted(self._flags | {misfit.flag})), None, None)
 
 
 def apply_gain(pixels: Pixels, gain: Floats) -> Pixels:

@@ -17,26 +17,26 @@ from typer.testing import CliRunner
 
 from calibration.cli import app
 from calibration.int8 import procedure as command
-from calibration.int8.agreement import Agreement, Memory, paired
+from calibration.int8.agreement import Agreement, InMemoryNetwork, paired
 from calibration.int8.calibration_set import candidates, evaluation_list, spread
 from calibration.int8.gate import Limits, Measured, Thresholds, judged, nearest, rechosen
 from calibration.int8.gate_list import GatePicture
-from calibration.int8.onnx_graph import load, sealed
+from calibration.int8.onnx_graph import load, with_contract
 from calibration.int8.paired_predictions import Both, Seen
-from calibration.int8.prepared_fields import Look, Stages, whole
-from calibration.int8.procedure import GateError, Wish, int8_model
+from calibration.int8.prepared_fields import FieldReader, Look
+from calibration.int8.procedure import GateError, Int8Options, int8_model
 from calibration.int8.quantise import layers_of, planned, signed, unsigned
 from calibration.int8.ranges import METHODS, found_ranges
 from calibration.int8.search import Search
 from edge.camera.virtual.camera import VirtualCamera
-from edge.config.model import CameraConfig
+from edge.config.model import CameraConfig, Config, OpticsConfig, QualityConfig
 from edge.errors import InputError, ModelError
-from edge.runtime.contract import METADATA_KEY, SHIPPED_DIR, Contract
-from edge.types import CANONICAL_UM_PER_PX, CLASSES, Pixels
-from edge.vision.classify import called, crops
+from edge.runtime.contract import METADATA_KEY, ROLES, SHIPPED_DIR, Contract
+from edge.screening.calls import called
+from edge.types import CANONICAL_UM_PER_PX, CLASSES, Pixels, Rejection
+from edge.vision.classify import crops
 from edge.vision.detect import decoded, padded
 
-ROLES = ("detector", "classifier")
 CHULA_UM_PER_PX = 0.09
 """Near enough for cells to look as they do on a device."""
 
@@ -88,14 +88,16 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     real_fields: Callable[[str, int], list[Path]],
 ) -> None:
     paths = real_fields("chula_rbc12", 80)
-    stages = Stages(Memory(*shipped("detector")), CHULA_UM_PER_PX)
-    fields = [field for path in paths if not isinstance(field := stages.field(path, gate=False), str)]
+    device = Config(quality=QualityConfig(gate=False), optics=OpticsConfig(um_per_px=CHULA_UM_PER_PX))
+    reader = FieldReader(device, *(InMemoryNetwork(*shipped(role)) for role in ROLES))
+    fields = [field for path in paths if not isinstance(field := reader.prepared(path), Rejection)]
     windows = [padded(field.pixels[:240, :240]) for field in fields]
     assert len(windows) >= 50
-    cells = np.concatenate([crops(f.pixels, (c := stages.cells(f)).boxes[whole(c)], 64) for f in fields])
+    read = [(field, one) for field in fields if not isinstance(one := reader.examined(field), Rejection)]
+    cells = np.concatenate([crops(field.pixels, one.cells.boxes[one.whole], 64) for field, one in read])
     assert len(cells) >= 2000
     one, other = shipped_forms("detector")
-    plain, fast = exact(one), Memory(other, shipped("detector")[1])
+    plain, fast = exact(one), InMemoryNetwork(other, shipped("detector")[1])
     asked = shipped("detector")[1].thresholds["score"]
     found, edges, moved = 0, 0, []
     for picture in windows:
@@ -114,7 +116,7 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     assert edges <= 0.002 * found
     assert np.percentile(moved, 99) < 0.01
     one, other = shipped_forms("classifier")
-    plain, fast = exact(one), Memory(other, shipped("classifier")[1])
+    plain, fast = exact(one), InMemoryNetwork(other, shipped("classifier")[1])
     prob = np.concatenate([plain(cells[i : i + 64])[0] for i in range(0, 2048, 64)])
     theirs = np.concatenate([fast(cells[i : i + 64])["prob"] for i in range(0, 2048, 64)])
     thresholds = shipped("classifier")[1].thresholds
@@ -182,7 +184,7 @@ def test_what_a_device_loads(
 ) -> None:
     contract = shipped(role)[1].model_copy(update={"precision": "int8"})
     for number, model in enumerate(both[role]):
-        data = sealed(model, contract)
+        data = with_contract(model, contract)
         read = onnx.load_from_string(data)
         assert (read.ir_version, [(o.domain, o.version) for o in read.opset_import]) == (8, [("", 17)])
         assert [i.type.tensor_type.elem_type for i in read.graph.input] == [onnx.TensorProto.UINT8]
@@ -190,7 +192,7 @@ def test_what_a_device_loads(
         assert its.precision == "int8"
         assert its.graph_sha256 == hashlib.sha256(read.graph.SerializeToString(deterministic=True)).hexdigest()
         assert its.graph_sha256 != shipped(role)[1].graph_sha256
-        assert sealed(model, contract) == data, number
+        assert with_contract(model, contract) == data, number
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -374,7 +376,7 @@ def test_a_threshold_is_chosen_again_where_it_is_not_measured() -> None:
 
 
 @pytest.fixture(scope="module")
-def wish(slides: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> Wish:
+def options(slides: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> Int8Options:
     folder = tmp_path_factory.mktemp("int8")
     saved(folder / "slides", slides[:20])
     gate_paths = saved(folder / "gate", slides[20:])
@@ -385,26 +387,26 @@ def wish(slides: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> Wish
     ]  # fmt: skip
     (folder / "gate.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     saved(folder / "slides" / "again", slides[20:21])  # on the gate list: never calibrated on
-    return Wish(
+    return Int8Options(
         model=SHIPPED_DIR / "classifier.onnx", pictures=(folder / "slides",), by_folder=True,
         output=folder / "out" / "classifier.int8.onnx", gate=folder / "gate.jsonl", um_per_px=CANONICAL_UM_PER_PX,
         force=True, limits=Limits(changed=20.0),
     )  # fmt: skip
 
 
-def test_too_few_pictures_are_refused_unless_forced(wish: Wish) -> None:
+def test_too_few_pictures_are_refused_unless_forced(options: Int8Options) -> None:
     with pytest.raises(InputError, match=r"\d+ cells to calibrate on; at least 2000 are needed"):
-        int8_model(replace(wish, force=False), lambda *_: None)
+        int8_model(replace(options, force=False), lambda *_: None)
     with pytest.raises(InputError, match=r"1\d fields to calibrate on; at least 300 are needed"):
-        int8_model(replace(wish, model=SHIPPED_DIR / "detector.onnx", force=False), lambda *_: None)
-    assert not wish.output.parent.exists()
+        int8_model(replace(options, model=SHIPPED_DIR / "detector.onnx", force=False), lambda *_: None)
+    assert not options.output.parent.exists()
 
 
 @pytest.mark.timeout(400)  # the whole path, on a machine that may be busy
-def test_a_model_is_written_with_its_twin_report_and_manifest(wish: Wish) -> None:
-    written = int8_model(wish, lambda *_: None)
+def test_a_model_is_written_with_its_twin_report_and_manifest(options: Int8Options) -> None:
+    written = int8_model(options, lambda *_: None)
     assert "at least 2000 are needed" in (written.warning or "")
-    out = wish.output.parent
+    out = options.output.parent
     assert sorted(p.name for p in out.iterdir()) == [
         "classifier.int8.cpu.json", "classifier.int8.cpu.onnx", "classifier.int8.json", "classifier.int8.manifest.json",
         "classifier.int8.md", "classifier.int8.onnx",
@@ -419,14 +421,14 @@ def test_a_model_is_written_with_its_twin_report_and_manifest(wish: Wish) -> Non
     assert manifest["left_out"] == {"on_the_evaluation_list": 1}
     used = {one["sha256"] for one in manifest["pictures"]}
     assert used
-    assert not used & {json.loads(line)["sha256"] for line in wish.gate.read_text().splitlines()}
+    assert not used & {json.loads(line)["sha256"] for line in options.gate.read_text().splitlines()}
     with pytest.raises(ModelError, match="is int8 already; give the fp32 file"):
-        load(wish.output)
+        load(options.output)
 
 
 @pytest.mark.timeout(400)
 def test_a_network_that_lost_its_cells_is_refused_and_not_written(
-    wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Int8Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def blind(*arguments: object) -> onnx.ModelProto:
         made: onnx.ModelProto = signed(*arguments)  # type: ignore[arg-type]
@@ -436,7 +438,7 @@ def test_a_network_that_lost_its_cells_is_refused_and_not_written(
 
     monkeypatch.setattr(command, "signed", blind)
     with pytest.raises(GateError, match="cells that change class") as refused:
-        int8_model(replace(wish, output=tmp_path / "c.int8.onnx"), lambda *_: None)
+        int8_model(replace(options, output=tmp_path / "c.int8.onnx"), lambda *_: None)
     assert refused.value.exit_code == 9
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".json", ".md"]
     assert json.loads((tmp_path / "c.int8.json").read_text())["passed"] is False
@@ -466,23 +468,25 @@ def damaged(tmp_path: Path, how: str) -> Path:
     [("cut", "is no ONNX file that can be read"), ("no contract", "carries no contract"),
      ("opset", "has opset 21, IR 10; expected at most opset 17, IR 8")],
 )  # fmt: skip
-def test_a_model_that_cannot_be_used_is_refused_by_the_command(wish: Wish, tmp_path: Path, how: str, said: str) -> None:
-    arguments = ["int8", str(damaged(tmp_path, how)), "-o", str(tmp_path / "x.onnx"), "--gate", str(wish.gate)]
-    done = CliRunner().invoke(app, [*arguments, "--images", str(wish.pictures[0])])
+def test_a_model_that_cannot_be_used_is_refused_by_the_command(
+    options: Int8Options, tmp_path: Path, how: str, said: str
+) -> None:
+    arguments = ["int8", str(damaged(tmp_path, how)), "-o", str(tmp_path / "x.onnx"), "--gate", str(options.gate)]
+    done = CliRunner().invoke(app, [*arguments, "--images", str(options.pictures[0])])
     assert done.exit_code == 5
     assert said in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_a_folder_of_other_things_and_a_broken_gate_list_are_refused(wish: Wish, tmp_path: Path) -> None:
+def test_a_folder_of_other_things_and_a_broken_gate_list_are_refused(options: Int8Options, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "notes.txt").write_text("no picture")
     with pytest.raises(InputError, match="has no image or video"):
-        int8_model(replace(wish, pictures=(tmp_path / "pictures",)), lambda *_: None)
+        int8_model(replace(options, pictures=(tmp_path / "pictures",)), lambda *_: None)
     broken = tmp_path / "gate.jsonl"
     broken.write_text('{"picture": "a.png"}\n')
     with pytest.raises(InputError, match=r"line 1: sha256: Field required"):
-        int8_model(replace(wish, gate=broken), lambda *_: None)
-    broken.write_text(wish.gate.read_text().replace('"choose"', '"measure"'))
+        int8_model(replace(options, gate=broken), lambda *_: None)
+    broken.write_text(options.gate.read_text().replace('"choose"', '"measure"'))
     with pytest.raises(InputError, match="no picture of part choose"):
-        int8_model(replace(wish, gate=broken), lambda *_: None)
+        int8_model(replace(options, gate=broken), lambda *_: None)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edge.screening.calls import LEAST, calibrated_probabilities
 from edge.types import ABSTAINED, Floats, Mask
-from edge.vision.classify import LEAST, chances
 from training.data.datasets import FOLDS
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds
 from training.evaluate.ground_truth import Known
@@ -103,7 +103,7 @@ def told(known: Known, log_odds: LogOdds) -> Floats:
     out: Floats = known.p.copy()
     for fold in np.unique(known.fold):
         mine = known.fold == fold
-        out[mine] = chances(known.prob[mine], log_odds[int(fold)])[:, SICKLE]
+        out[mine] = calibrated_probabilities(known.prob[mine], log_odds[int(fold)])[:, SICKLE]
     return out
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from edge.errors import StorageError
+from edge.screening.calls import called
 from edge.types import Pixels
-from edge.vision.classify import called
 from training.data.datasets import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.evaluate.estimates import Figure
 from training.evaluate.metrics import bootstrap

@@ -167,7 +167,7 @@ def read_fields(
 def _code_digest(picture: Picture) -> str:
     """Return the digest of the code that reads a field, and of its limits, without comments and docstrings."""
     root = Path(edge.__file__).parent
-    sources = [root / "pipeline.py", *sorted((root / "vision").rglob("*.py"))]
+    sources = [root / "pipeline.py", root / "screening/calls.py", *sorted((root / "vision").rglob("*.py"))]
     if picture is not as_taken:
         sources.append(Path(interventions.__file__))
     limits = QualityConfig().model_dump_json()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge.screening.calls import called
 from edge.types import CLASSES, RED_CELLS, Floats, Labels, Mask
-from edge.vision.classify import called
 from training.data.datasets import LabelledField
 
 ABSTAIN, SECOND_LOOK = 0.5, 0.25

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.errors import ModelError
-from edge.vision.classify import chance
+from edge.screening.calls import platt_scaled
 
 HEAD = """# How accurate the shipped models are
 
@@ -131,7 +131,7 @@ def _thresholds(content: dict[str, Any]) -> list[str]:
 def _log_odds(content: dict[str, Any]) -> str:
     def said(name: str) -> str:
         (factor, shift), limit = content["log_odds"][name], content["thresholds"][name]
-        return f"{factor:.3f}, {shift:+.3f}, {float(chance(np.array(limit), (factor, shift))):.2f}"
+        return f"{factor:.3f}, {shift:+.3f}, {float(platt_scaled(np.array(limit), (factor, shift))):.2f}"
 
     folds = "; ".join(f"{name} {said(name)}" for name in content["log_odds"] if name != "shipped")
     return (

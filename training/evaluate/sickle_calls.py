@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge.screening.calls import calibrated_probabilities
 from edge.screening.tally import field_score
 from edge.types import Floats, Mask
-from edge.vision.classify import chances
 from training.data.datasets import CHULA_NAMES, CHULA_NORMAL
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Figure, LogOdds, Thresholds, red
@@ -173,7 +173,9 @@ def score(s: Seen, threshold: float, log_odds: tuple[float, float]) -> float:
     """Return the field score as `scan` writes it."""
     whole = ~s.reading.border
     labels = s.reading.labels(threshold)[whole]
-    return field_score(chances(s.reading.prob[whole], log_odds)[:, SICKLE], int(np.isin(labels, RED).sum()))
+    return field_score(
+        calibrated_probabilities(s.reading.prob[whole], log_odds)[:, SICKLE], int(np.isin(labels, RED).sum())
+    )
 
 
 def one_a_group(seen: Sequence[Seen]) -> list[Seen]:

@@ -15,9 +15,10 @@ from edge.camera.virtual.slide import Slide
 from edge.config.model import ModelsConfig
 from edge.runtime.base import Network
 from edge.runtime.registry import open_network
+from edge.screening.calls import SICKLE, calibrated_probabilities, called
 from edge.types import ABSTAINED, CLASSES, KIND_UNKNOWN, Cells, Field, Floats, Pixels
 from edge.vision import classify
-from edge.vision.classify import SICKLE, CellClassifier, agreed, called, chances, crops
+from edge.vision.classify import CellClassifier, agreed, crops
 
 NORMAL, OTHER, WBC = (CLASSES.index(name) for name in ("normal", "other", "wbc"))
 
@@ -66,7 +67,7 @@ def test_a_chance_keeps_the_order_of_cells_and_the_shares_of_the_other_classes(
     given_prob /= np.maximum(given_prob.sum(1, keepdims=True), 1e-3)
     given_prob[given_prob.sum(1) < 0.99] = 0  # too strange to be named
     named = given_prob.any(1)
-    told = chances(given_prob, (factor, shift))
+    told = calibrated_probabilities(given_prob, (factor, shift))
     assert told.dtype == np.float32
     assert not told[~named].any()
     assert told[named].sum(1) == pytest.approx(1, abs=1e-4)
@@ -79,26 +80,28 @@ def test_a_chance_keeps_the_order_of_cells_and_the_shares_of_the_other_classes(
 
 
 def test_a_chance_is_by_platt() -> None:
-    assert chances(prob(sickle=0.8, normal=0.15, wbc=0.05), (1.0, 0.0)) == pytest.approx(
+    assert calibrated_probabilities(prob(sickle=0.8, normal=0.15, wbc=0.05), (1.0, 0.0)) == pytest.approx(
         prob(sickle=0.8, normal=0.15, wbc=0.05), abs=1e-6
     )
     # Odds of 4, squared, and then a hundredth of it.
     odds = 16 / 100
-    found = chances(prob(sickle=0.8, normal=0.15, wbc=0.05), (2.0, -float(np.log(100))))
+    found = calibrated_probabilities(prob(sickle=0.8, normal=0.15, wbc=0.05), (2.0, -float(np.log(100))))
     p = odds / (1 + odds)
     assert found == pytest.approx(prob(sickle=p, normal=0.75 * (1 - p), wbc=0.25 * (1 - p)), abs=1e-6)
 
 
 def test_a_look_that_named_nothing_leaves_chances_that_make_one() -> None:
     whole = prob(sickle=0.98, normal=0.02)
-    assert chances(whole / 2, (1.2, -3.0)) == pytest.approx(chances(whole, (1.2, -3.0)), abs=1e-6)
+    assert calibrated_probabilities(whole / 2, (1.2, -3.0)) == pytest.approx(
+        calibrated_probabilities(whole, (1.2, -3.0)), abs=1e-6
+    )
 
 
 def test_a_chance_is_told_and_the_class_follows_from_what_the_network_says() -> None:
     network = OneSided(0.3)
     network.contract.log_odds = (1.2, -3.0)
     given_prob = np.concatenate([prob(sickle=0.6, normal=0.4), prob(sickle=0.4, normal=0.6)])
-    told, label = CellClassifier(network).told(given_prob)  # type: ignore[arg-type]
+    told, label = CellClassifier(network).rule.classified(given_prob)  # type: ignore[arg-type]
     assert label.tolist() == [SICKLE, NORMAL]
     assert (told[:, SICKLE] < 0.1).all()
 

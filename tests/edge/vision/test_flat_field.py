@@ -75,7 +75,7 @@ def test_frames_are_read_with_even_light_grey_glass_and_the_calibrated_scale(con
     flat = find_flat_field(empty)
     whole = calibration(flat_field=flat, white_balance=find_white_balance(empty, flat))
     with Pipeline(config(whole)) as pipeline:
-        after = pipeline.optics.corrected(empty[0])
+        after = Optics(pipeline.config).of(empty[0]).corrected(empty[0])
         reading = pipeline.read(stamped(fields(1, light=0.4, **SMALL)[0], 0, "#0"))
         assert pipeline.known_um_per_px == 0.25
     assert unevenness(empty[0]) > 0.05
@@ -143,9 +143,9 @@ def test_a_calibration_that_does_not_fit_is_flagged_and_a_foreign_one_not_applie
     with caplog.at_level(logging.WARNING):
         optics = Optics(config(made.model_copy(update={"flat_field": flat})))
         for _ in range(3):
-            assert optics.flags_of(pixels) == flags
-    assert (optics.scale_of(pixels) is not None) == applied
-    assert (optics.corrected(pixels) is not pixels) == applied
+            assert optics.of(pixels).flags == flags
+    assert (optics.of(pixels).scale is not None) == applied
+    assert (optics.of(pixels).corrected(pixels) is not pixels) == applied
     assert len(caplog.records) == len(flags)  # told once, not for each frame
     assert words in caplog.text
 
@@ -252,7 +252,7 @@ def test_correcting_a_frame_costs_little(config: Callable[..., Config]) -> None:
     cv2.setNumThreads(1)
     for _ in range(10):
         began = time.perf_counter()
-        optics.corrected(frame)
+        optics.of(frame).corrected(frame)
         took.append(time.perf_counter() - began)
     cv2.setNumThreads(threads)
     assert min(took) < 0.02  # 1.2 ms on a quiet core; a pass in Python or through float arrays takes 30
