@@ -95,7 +95,7 @@ $(VENV_TRAINING)/.made:
 	@touch $@
 
 # Exactly this torch, and first: any other version would fetch gigabytes of GPU libraries.
-$(VENV_TRAINING)/.for-test: pyproject.toml $(VENV_TRAINING)/.made
+$(VENV_TRAINING)/.for-test: pyproject.toml training/pyproject.toml $(VENV_TRAINING)/.made
 	@$(VENV_TRAINING)/bin/python $(PIP) "torch==2.13.0"
-	@$(VENV_TRAINING)/bin/python $(PIP) -e ".[training,test]"
+	@$(VENV_TRAINING)/bin/python $(PIP) -e ".[test]" -e ./training
 	@touch $@

@@ -36,7 +36,7 @@ from edge.screening.tally import Tally
 from edge.types import CLASSES, RED_CELLS, Counts, FieldReading, Frame, Mask, Numbers
 from edge.vision.detect import cut_by_edge
 from edge.vision.field_mask import visible_part
-from training.evaluate.metrics import iou
+from training.metrics import iou
 
 ADDED_MAX = 0.1
 """What repeated pictures may add to the count of the best one."""

@@ -139,8 +139,8 @@ def data(
 ) -> None:
     """Describe a set of labelled cells on one page: counts, sizes, pictures, near-duplicates and leaks."""
     with answering():
-        from training.bench.datasets.describe import describe, examples
         from training.bench.datasets.registry import find
+        from training.bench.runs.describe import describe, examples
         from training.bench.runs.report import of_set
 
         source = find(set_, layout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,7 +11,14 @@ from rich.progress import Progress as Bars
 
 from edge.system import console
 from edge.system.console import out
-from training.run_folder import Progress
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
 
 answering = partial(
     console.answering,

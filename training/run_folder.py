@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,6 @@ from training.data.datasets import FOLDS
 
 TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold in FOLDS}, "all": FOLDS}
 """Folds that each pair of networks is trained on: four are judged by the fold they lack, `all` is shipped."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,1 @@
-"""The life of a sample, from its start to its erasure, and its records on the disk.
-
-Knows no thread and no camera but the frames that one gives.
-"""
+"""The life of a sample, from start to erasure, and its records on the disk; knows no thread and no camera."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.evaluate.estimates import Figure
-from training.evaluate.metrics import auc, bootstrap, f1, greedy, iou
+from training.metrics import auc, bootstrap, f1, greedy, iou
 
 
 def test_iou_of_known_boxes() -> None:

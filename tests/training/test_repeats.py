@@ -7,7 +7,7 @@ import cmath
 import numpy as np
 
 from benchmarks.repeats import Added, carried_over, middles
-from training.evaluate.metrics import iou
+from training.metrics import iou
 
 
 def test_boxes_are_carried_to_another_picture_by_the_cells_in_common() -> None:

@@ -38,12 +38,14 @@ from training.data.transplant import transplanted  # noqa: E402
 from training.evaluate import shortcut_tests  # noqa: E402
 from training.evaluate.interventions import foreground  # noqa: E402
 from training.evaluate.novelty_limits import Limits  # noqa: E402
-from training.evaluate.predict import Picture, Reader, TorchNetwork, as_taken, read_fields  # noqa: E402
+from training.evaluate.predict import Picture, Reader, as_taken, read_fields  # noqa: E402
 from training.evaluate.predictions import Reading, Seen  # noqa: E402
 from training.fit import classifier, detector, recipe  # noqa: E402
 from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, normalised  # noqa: E402
 from training.fit.novelty_statistics import acquaint  # noqa: E402
-from training.run_folder import TRAINED_ON, RunDir, quiet, save_weights  # noqa: E402
+from training.fit.torch_network import TorchNetwork  # noqa: E402
+from training.progress import quiet  # noqa: E402
+from training.run_folder import TRAINED_ON, RunDir, save_weights  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 

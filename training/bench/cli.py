@@ -187,10 +187,10 @@ def preview(
     """Show cells as they are and as a configuration alters them while a network learns."""
     with answering():
         from edge.errors import ConfigError
-        from training.bench.datasets.describe import altered, examples
         from training.bench.datasets.registry import find
         from training.bench.models.networks import NETS
         from training.bench.models.settings import settings
+        from training.bench.runs.describe import altered, examples
         from training.bench.runs.report import of_augmentation
         from training.run_folder import write_text
 

@@ -14,7 +14,9 @@ from edge.types import CLASSES, RED_CELLS, Floats, Mask, Pixels
 from edge.vision.classify import crops
 from training.data.datasets import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
 from training.data.fields import TrainingField, centres, holds
-from training.fit.networks import CROP_PX
+
+CROP_PX = 64
+"""Side of the classifier's crop: 16 µm, the length of the longest sickle cells."""
 
 PATCH_PX = 96
 """Side of a patch: the crop of 64 turned by 45° and shrunk by a tenth still finds picture everywhere."""

@@ -11,8 +11,8 @@ from edge.types import ABSTAINED, Floats, Mask
 from training.data.datasets import FOLDS
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds
 from training.evaluate.ground_truth import Known
-from training.evaluate.metrics import bootstrap
 from training.evaluate.predictions import SICKLE
+from training.metrics import bootstrap
 
 BINS = 15
 """Bins of the calibration error, as many as Guo et al. take."""

@@ -10,8 +10,8 @@ import numpy as np
 from edge.types import ABSTAINED, CLASSES, KINDS, Floats, Labels, Mask
 from training.data.datasets import CHULA_UNCATEGORISED, LABELLED_ENOUGH
 from training.evaluate.estimates import Figure, Thresholds, red
-from training.evaluate.metrics import greedy, iou
 from training.evaluate.predictions import RED, Reading, Seen
+from training.metrics import greedy, iou
 
 IOU_MIN = 0.5
 """Boxes that share this much of their union are the same cell."""

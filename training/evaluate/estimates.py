@@ -9,8 +9,8 @@ import numpy as np
 
 from edge.screening.verdict import wilson
 from edge.types import ABSTAINED, Labels, Mask
-from training.evaluate.metrics import bootstrap
 from training.evaluate.predictions import RED
+from training.metrics import bootstrap
 
 SHIPPED = -1
 """The fold that stands for "no fold": `txl_pbc` validation, which no network was trained on, and the shipped pair."""

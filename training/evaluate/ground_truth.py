@@ -11,9 +11,9 @@ from edge.types import CLASSES, KINDS, Floats, Labels, Mask
 from training.data.datasets import CHULA_UNCATEGORISED
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Thresholds, red
-from training.evaluate.metrics import greedy
 from training.evaluate.predictions import SICKLE, Seen
 from training.evaluate.sickle_calls import FAR, NEVER, nearness
+from training.metrics import greedy
 
 RBC = KINDS.index("rbc")
 

@@ -14,10 +14,12 @@ from edge.screening.calls import called
 from edge.types import Pixels
 from training.data.datasets import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.evaluate.estimates import Figure
-from training.evaluate.metrics import bootstrap
 from training.evaluate.predict import Reader
-from training.evaluate.predictions import ABSTAIN, SICKLE
-from training.run_folder import Progress, RunDir, quiet, write_text
+from training.evaluate.predictions import SICKLE
+from training.fit.thresholds import ABSTAIN
+from training.metrics import bootstrap
+from training.progress import Progress, quiet
+from training.run_folder import RunDir, write_text
 
 HEAD = """# LazyClassification at erythrocytes_idb1
 

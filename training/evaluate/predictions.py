@@ -11,16 +11,7 @@ import numpy as np
 from edge.screening.calls import called
 from edge.types import CLASSES, RED_CELLS, Floats, Labels, Mask
 from training.data.datasets import LabelledField
-
-ABSTAIN, SECOND_LOOK = 0.5, 0.25
-"""Thresholds of the shipped classifier but for those that evaluation chooses."""
-
-SCORES = (0.20, 0.45, 0.45)
-"""Score from which the shipped detector believes each of KINDS: low for red cells, for sickle cells are the faintest of
-all (decision 41); for the others that from which it completes labels."""
-
-FLOOR = 0.2
-"""Score down to which a reading is kept on disk, so that SCORES can be raised without reading again."""
+from training.fit.thresholds import ABSTAIN
 
 SICKLE = CLASSES.index("sickle")
 RED = [CLASSES.index(name) for name in RED_CELLS]

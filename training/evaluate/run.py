@@ -15,18 +15,20 @@ import torch
 from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
+from training.data.crops import CROP_PX
 from training.data.datasets import FOLDS, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.evaluate import calibration, detection, novelty_limits, shortcut_tests, sickle_calls, simulated_samples
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds, Thresholds
 from training.evaluate.ground_truth import known_cells
 from training.evaluate.predict import read_fields
-from training.evaluate.predictions import ABSTAIN, SCORES, SECOND_LOOK, Seen, of
+from training.evaluate.predictions import Seen, of
 from training.fit.classifier import restored as restored_classifier
 from training.fit.detector import restored as restored_detector
-from training.fit.networks import CROP_PX
 from training.fit.recipe import LIKELY_UM_PER_PX
 from training.fit.release import hand_over
-from training.run_folder import Progress, RunDir, digest, quiet, write_text
+from training.fit.thresholds import ABSTAIN, SCORES, SECOND_LOOK
+from training.progress import Progress, quiet
+from training.run_folder import RunDir, digest, write_text
 
 TARGET = 0.002
 """Rate of false calls that thresholds are chosen for, below the 0.3 % allowed: an unseen fold is never quite alike."""

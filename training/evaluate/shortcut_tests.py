@@ -27,7 +27,8 @@ from training.evaluate.novelty_limits import NoveltyLimits, judged
 from training.evaluate.predict import Picture, read_fields
 from training.evaluate.predictions import Seen, of
 from training.fit.recipe import LIKELY_UM_PER_PX
-from training.run_folder import Progress, RunDir, quiet
+from training.progress import Progress, quiet
+from training.run_folder import RunDir
 
 PASTED_A_FIELD = 3
 """Sickle cells that are put into a field without any."""

@@ -12,8 +12,8 @@ from edge.types import Floats, Mask
 from training.data.datasets import CHULA_NAMES, CHULA_NORMAL
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Figure, LogOdds, Thresholds, red
-from training.evaluate.metrics import auc, bootstrap, greedy
 from training.evaluate.predictions import RED, SICKLE, Seen
+from training.metrics import auc, bootstrap, greedy
 
 THRESHOLD_STEP = 1e-6
 """A threshold is the next multiple of this above a probability."""

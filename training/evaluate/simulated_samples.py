@@ -21,9 +21,9 @@ import numpy as np
 from edge.screening.verdict import wilson
 from training.data.datasets import FOLDS
 from training.evaluate.estimates import Figure, Thresholds
-from training.evaluate.metrics import auc, bootstrap
 from training.evaluate.predictions import RED, SICKLE, Seen
 from training.evaluate.sickle_calls import found_boxes
+from training.metrics import auc, bootstrap
 
 FIELDS, CELLS = 10, 1000
 """Fields, and red cells, of a simulated sample: those of a real one that reaches its target."""

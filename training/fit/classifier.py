@@ -13,10 +13,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from edge.types import CLASSES, Pixels
 from training.data.augment import another_microscope, exchanged, mirrored_near, turned
-from training.data.crops import SHARES, STREAMS, Patches, allowed
+from training.data.crops import CROP_PX, SHARES, STREAMS, Patches, allowed
 from training.data.transplant import transplanted
 from training.fit import quantisation_aware
-from training.fit.networks import CROP_PX, GREY, Classifier, ClassifierGraph
+from training.fit.networks import GREY, Classifier, ClassifierGraph
 from training.run_folder import restore, save_weights
 
 NORMAL, SICKLE, OTHER = (CLASSES.index(name) for name in ("normal", "sickle", "other"))

@@ -9,9 +9,6 @@ from torch.nn import functional as F  # noqa: N812
 STRIDE = 4
 """Canonical pixels between two positions of the detector's maps."""
 
-CROP_PX = 64
-"""Side of the classifier's crop: 16 µm, the length of the longest sickle cells."""
-
 
 GREY = 128.0
 """Taken off every pixel value, so that the zeros round a picture are grey."""

@@ -18,11 +18,12 @@ from edge.vision.scale import ScaleEstimator
 from training.data.crops import SHARES_LAST, STREAMS, Patches, joined, middles, of_fields, of_slides
 from training.data.datasets import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.data.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
-from training.evaluate.predict import TorchNetwork
 from training.fit import classifier, detector, quantisation_aware
 from training.fit.classifier import EXCHANGE_LAST
 from training.fit.novelty_statistics import PARTS, acquaint
-from training.run_folder import TRAINED_ON, Progress, RunDir, quiet, write_text
+from training.fit.torch_network import TorchNetwork
+from training.progress import Progress, quiet
+from training.run_folder import TRAINED_ON, RunDir, write_text
 
 CELLS_MIN = 10
 """Red cells behind an estimated scale that is believed in training."""

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS, Pixels
-from training.fit.networks import CROP_PX, STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
+from training.data.crops import CROP_PX
+from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.run_folder import write_bytes, write_text
 
 SHIPPED_SETS = ("uganda_scd (DbCL 1.0)", "txl_pbc (MIT)", "chula_rbc12 (MIT)")

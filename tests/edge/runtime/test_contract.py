@@ -17,7 +17,7 @@ from edge.runtime import contract
 from edge.runtime.contract import METADATA_KEY, NOVELTY_THRESHOLDS, SHIPPED_DIR, SHIPPED_SHA256, Contract
 from edge.runtime.registry import open_network
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
-from training.evaluate.predictions import SCORES
+from training.fit.thresholds import SCORES
 
 ROLES = ("detector", "classifier")
 

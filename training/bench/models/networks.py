@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from edge.errors import InputError, ModelError
 from edge.types import CLASSES
 from training.bench.models import architectures
+from training.data.crops import CROP_PX
 from training.fit import classifier as shipped
 from training.fit import networks
 from training.run_folder import write_torch
@@ -104,7 +105,7 @@ NETS: dict[str, Architecture] = {
     "capsnet": Architecture(_own(architectures.capsules), "primary", "Sabour et al. 2017, arXiv 1710.09829",
                             _within_one, side=32, least=24, imagenet=False),
     "compact": Architecture(_own(lambda side: Compact()), "5", "the shipped classifier: training/fit/networks.py",
-                            _about_grey, side=networks.CROP_PX, least=16, imagenet=False),
+                            _about_grey, side=CROP_PX, least=16, imagenet=False),
 }  # fmt: skip
 """Every network that `--net` can name."""
 
@@ -323,7 +324,7 @@ def _of_torch(path: Path) -> Any:
 def _of_classifier(path: Path) -> dict[str, Any]:
     """Read weights that `sicklescope-train classifier` wrote, as `saved` returns those of the bench."""
     classifier = shipped.restored(path)
-    net = Net("compact", len(CLASSES), networks.CROP_PX)
+    net = Net("compact", len(CLASSES), CROP_PX)
     restore(net, [*classifier.body.state_dict().values(), *classifier.head.state_dict().values()])
     return {"net": net.name, "side": net.side, "classes": list(CLASSES), "trained_on": [], "sets": list(TEACHING),
             "state": state(net)}  # fmt: skip

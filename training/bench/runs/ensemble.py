@@ -16,7 +16,8 @@ from training.bench.datasets.cell_images import Cells
 from training.bench.datasets.splits import Part
 from training.bench.runs.fold_outputs import Outcome, calibrated, configuration, of_fold, outcomes
 from training.bench.runs.run import Plan, carry_out
-from training.run_folder import Progress, write_bytes
+from training.progress import Progress
+from training.run_folder import write_bytes
 
 SPREAD = 0.02
 """Pull towards equal weights: a few dozen validation cells would else give everything to one member."""

@@ -30,7 +30,8 @@ from training.bench.runs.fit import WEIGHTS, said, same_division, unseen
 from training.bench.runs.fold_outputs import Outcome, calibrated, of_fold
 from training.bench.runs.predict import LEARNER, TRUNK, answers
 from training.bench.runs.run import Plan, carry_out
-from training.run_folder import Progress, write_bytes
+from training.progress import Progress
+from training.run_folder import write_bytes
 
 INNER = 3
 """Folds, by group, of the grid search inside what a fold learns from."""

@@ -21,7 +21,8 @@ from training.bench.runs.predict import reader
 from training.bench.runs.run import Plan, carry_out
 from training.bench.runs.trainer import Lesson, probabilities
 from training.data.datasets import DataError
-from training.run_folder import Progress, write_text
+from training.progress import Progress
+from training.run_folder import write_text
 
 WEIGHTS, CURVE = "weights.pt", "curve.json"
 

@@ -19,7 +19,8 @@ from training.bench.datasets.near_duplicates import check_leaks
 from training.bench.datasets.splits import Part, divided, leaky
 from training.bench.runs import fold_outputs, report, scores
 from training.bench.runs.fold_outputs import FIGURES, OUTCOME, Outcome, begin, loaded, of_fold
-from training.run_folder import Progress, write_bytes, write_text
+from training.progress import Progress
+from training.run_folder import write_bytes, write_text
 
 
 @dataclass(frozen=True, slots=True)

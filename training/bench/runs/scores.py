@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from edge.screening.verdict import wilson
 from edge.types import Floats
-from training.evaluate.metrics import bootstrap
+from training.metrics import bootstrap
 
 FORGIVEN = frozenset({"elongated", "other"})
 """Classes of erythrocytesIDB between which the SDS-score forgives errors: both are deformed (Petrović et al. 2020)."""
