@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,10 @@ def test_every_decision_has_its_date_status_and_parts(page: Path) -> None:
     assert re.search(r"^\* Status: (accepted|superseded by \[)", text, re.MULTILINE)
     parts = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert parts == ["Context", "Decision", "Consequences"]
+
+
+def test_the_architecture_page_lists_every_module() -> None:
+    """A module is added or moved, and the map of the code does not say so."""
+    source = runpy.run_path(str(ROOT / "docs/modules.py"))
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    assert source["listed"](page) == page, "docs/architecture.md is not current. Run: python docs/modules.py"
