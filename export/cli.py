@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from edge.errors import ModelError
 from edge.runtime.contract import Contract
 from edge.system import console
 from edge.system.console import err, out
+from edge.system.digest import sha256_file
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Trained network → a file a device can run.")
 
@@ -87,7 +87,7 @@ def _progress(text: str) -> None:
 
 
 def _say(path: Path, about: str) -> None:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_file(path)
     out.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {about}, sha256 {digest}", soft_wrap=True)
 
 

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import onnxruntime as ort
-
 from edge.config.loader import load
 from edge.errors import ModelError
-from edge.runtime.contract import METADATA_KEY, Contract, Role
+from edge.runtime.contract import Role, read_contract
+from edge.runtime.onnx import cpu_session, metadata_of
 from edge.runtime.registry import open_network
 from edge.runtime.tensorrt.engine_builder import PROFILES, build, tensorrt_module
 from edge.system.atomic_files import aside, move
+from edge.system.digest import sha256_file
 
 
 def role_of(path: Path) -> Role:
     """Return the role that a model file's contract names; raises ModelError when it is none of ours."""
     if not path.is_file():
         raise ModelError(f"{path} not found")
-    try:
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-        raise ModelError(f"{path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
-    try:
-        return Contract.model_validate_json(text).role
-    except ValueError as error:
-        raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
+    session = cpu_session(path, f"model {path}", threads=1)
+    return read_contract(metadata_of(session), None, path).role
 
 
 def build_here(path: Path, config: Path | None, progress: Callable[[str], None]) -> str:
     """Build, check and store the engine where the service looks for it; return what it is."""
     settings = load(config).config
-    role, digest = role_of(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    role, digest = role_of(path), sha256_file(path)
     chosen = getattr(settings.models, role).model_copy(update={"path": path.absolute(), "sha256": digest})
     models = settings.models.model_copy(update={role: chosen, "runtime": "tensorrt"})
     network = open_network(role, models, settings.device.state_dir, progress)

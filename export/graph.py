@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper, version_converter
 
 from edge.errors import ModelError
-from edge.runtime.contract import METADATA_KEY, Contract
+from edge.runtime.contract import METADATA_KEY, Contract, read_contract
 
 OPSET, IR_VERSION = 17, 8
 """Set outright: the newest that ONNX Runtime 1.23, the last for Python 3.10, and TensorRT 8.6 both read."""
@@ -41,13 +41,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, Contract]:
             f"{path} is of opset {opset}; at most {OPSET_HALF_QDQ} is read on the devices. "
             f"Export it again with sicklescope-export onnx, which writes opset {OPSET}"
         )
-    text = next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
-    if text is None:
-        raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
-    try:
-        return model, Contract.model_validate_json(text)
-    except ValueError as error:
-        raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
+    return model, read_contract({entry.key: entry.value for entry in model.metadata_props}, None, path)
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 
 from edge.errors import ModelError
+from edge.runtime.onnx import cpu_session
 from edge.runtime.parity import LIMITS, compared, golden_pictures
 from edge.system.atomic_files import aside, move
 from export.graph import halved, read, seal
@@ -26,7 +26,7 @@ def write_half(source: Path, target: Path) -> dict[str, float]:
     pictures = golden_pictures(contract)
     answers = []
     for each in (half, model):
-        session = ort.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = cpu_session(each.SerializeToString(), f"{source} or its half")
         names = [output.name for output in session.get_outputs()]
         answers.append(dict(zip(names, session.run(None, {session.get_inputs()[0].name: pictures}), strict=True)))
     differences = compared(answers[0], answers[1], contract.thresholds)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 
 from edge.errors import ModelError
 from edge.runtime.contract import NOVELTY, Contract
+from edge.runtime.onnx import cpu_session
 from edge.types import Pixels
 from export.graph import IR_VERSION, OPSET, cast_first, fold, seal
 
@@ -72,7 +72,7 @@ def figures(difference: float, pictures: int) -> dict[str, str]:
 
 def parity(network: torch.jit.ScriptModule, model: onnx.ModelProto, samples: Pixels) -> float:
     """Return the largest difference between framework and ONNX Runtime in the first output, the probabilities."""
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(model.SerializeToString(), "the exported model")
     found = session.run(None, {"pixels": samples})[0]
     with torch.inference_mode():
         answer = network(torch.from_numpy(samples))

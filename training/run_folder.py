@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from edge.errors import ModelError
 from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.digest import sha256_file
 from training.data.datasets import FOLDS
 
 TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold in FOLDS}, "all": FOLDS}
@@ -115,4 +115,4 @@ def digest(path: Path) -> str:
     """Return the sha256 of a file of weights; raises ModelError when it is absent."""
     if not path.is_file():
         raise ModelError(f"weights {path} not found. Train them with: sicklescope-train detector, then classifier")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_file(path)

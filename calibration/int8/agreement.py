@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge.errors import ModelError
 from edge.runtime.contract import Contract
+from edge.runtime.onnx import SessionNetwork, cpu_session
 from edge.screening.calls import SICKLE, called
 from edge.types import Floats, Pixels
 from edge.vision.detect import decoded
@@ -25,29 +24,12 @@ SAME_CELL = 0.5
 """Boxes that share so much of their union are one cell."""
 
 
-class InMemoryNetwork:
+class InMemoryNetwork(SessionNetwork):
     """A network from memory instead of a pinned file; see edge.runtime.base.Network."""
 
     def __init__(self, model: onnx.ModelProto | bytes, contract: Contract, threads: int = 0) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         data = model if isinstance(model, bytes) else model.SerializeToString()
-        try:
-            self._session: Any = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            raise ModelError(f"onnxruntime {ort.__version__} cannot load the {contract.role}: {error}") from error
-        self.contract, self.sha256, self.runtime = contract, "", f"onnxruntime {ort.__version__} cpu"
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = list(contract.outputs)
-
-    def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Run the network on uint8 (N, H, W, 3)."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, {self._input: batch}), strict=True))
-
-    def close(self) -> None:
-        """Give the session's memory back."""
-        self._session = None
+        super().__init__(cpu_session(data, f"the {contract.role}", threads), contract, "")
 
 
 @dataclass(frozen=True, slots=True)

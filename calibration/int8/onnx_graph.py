@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge.errors import InputError, ModelError
-from edge.runtime.contract import METADATA_KEY, Contract, parse_contract
+from edge.runtime.contract import METADATA_KEY, Contract, device_contract
 
 OPSET_MAX, IR_VERSION = 17, 8
 """The newest that ONNX Runtime 1.23, the last for Python 3.10, and TensorRT 8.6 both read."""
@@ -66,9 +66,7 @@ def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{path} is no valid ONNX model: {error}. Export it again") from error
-    text = {p.key: p.value for p in model.metadata_props}.get(METADATA_KEY)
-    role = "classifier" if text is not None and '"role":"classifier"' in text.replace(" ", "") else "detector"
-    contract = parse_contract(text, role, path)
+    contract = device_contract({p.key: p.value for p in model.metadata_props}, None, path)
     if contract.precision != "fp32":
         raise ModelError(f"{path} is {contract.precision} already; give the fp32 file that it was made from")
     return model, contract

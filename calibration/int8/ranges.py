@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnxruntime.quantization.calibrate import CalibrationMethod, HistogramCollector, TensorsData
 
+from edge.runtime.onnx import cpu_session
 from edge.types import Pixels
 
 PERCENTILES = {"percentile 99.999": 99.999, "percentile 99.99": 99.99, "percentile 99.9": 99.9}
@@ -65,13 +65,11 @@ def _data(ranges: dict[str, Any]) -> TensorsData:
     return TensorsData(CalibrationMethod.MinMax, pairs)
 
 
-def _observed(model: onnx.ModelProto, tensors: Sequence[str]) -> ort.InferenceSession:
+def _observed(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
     """Return a session that answers inner tensors."""
     open_model = onnx.ModelProto.FromString(model.SerializeToString())
     have = {output.name for output in open_model.graph.output}
     for name in tensors:
         if name not in have:
             open_model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = ort.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(open_model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return cpu_session(open_model.SerializeToString(), "the model with its inner tensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config.model import ModelConfig
 from edge.errors import ModelError
+from edge.system.digest import sha256_file
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 
 Role: TypeAlias = Literal["detector", "classifier"]
@@ -122,7 +123,7 @@ def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]
             if config.path is None
             else f"{role} model {path} not found. Set models.{role}.path to an ONNX file"
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_file(path)
     if pinned is None:
         raise ModelError(f"{role} model {path} has sha256 {found}, and no digest is pinned for it. {remedy}")
     if found != pinned:
@@ -130,11 +131,18 @@ def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]
     return path, found
 
 
-def parse_contract(text: str | None, role: str | None, path: Path) -> Contract:
-    """Read the contract from an ONNX metadata property; raises ModelError when absent, wrong or of another role.
+def read_contract(metadata: Mapping[str, str], role: str | None, path: Path) -> Contract:
+    """Read the contract from the metadata of an ONNX file.
 
-    role None takes either.
+    Args:
+        metadata: the file's properties by name.
+        role: what it has to be; None takes either.
+        path: of the file, for the words of an error.
+
+    Raises:
+        ModelError: the contract is absent, cannot be read, or is of another role.
     """
+    text = metadata.get(METADATA_KEY)
     if text is None:
         raise ModelError(f"{path} carries no contract (metadata {METADATA_KEY}). Export it with sicklescope-export")
     try:
@@ -143,12 +151,16 @@ def parse_contract(text: str | None, role: str | None, path: Path) -> Contract:
         raise ModelError(f"{path} carries a contract that cannot be read: {error}") from error
     if role is not None and contract.role != role:
         raise ModelError(f"{path} is a {contract.role}; expected a {role}. Were the two paths swapped?")
-    _check(contract, path)
     return contract
 
 
-def _check(contract: Contract, path: Path) -> None:
-    """Raise ModelError for a contract that this version cannot keep: it would misread every cell."""
+def device_contract(metadata: Mapping[str, str], role: str | None, path: Path) -> Contract:
+    """Read a contract, as `read_contract` does, that a device of this version can keep.
+
+    Raises:
+        ModelError: it would misread every cell.
+    """
+    contract = read_contract(metadata, role, path)
     classes = KINDS if contract.role == "detector" else CLASSES
     for name, expected in (("um_per_px", CANONICAL_UM_PER_PX), ("classes", classes)):
         found = getattr(contract, name)
@@ -158,3 +170,4 @@ def _check(contract: Contract, path: Path) -> None:
     missing = wanted - set(contract.thresholds)
     if missing:
         raise ModelError(f"{path} sets no threshold {', '.join(sorted(missing))}. Export it again with all of them")
+    return contract

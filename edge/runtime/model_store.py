@@ -20,6 +20,7 @@ from edge.config.model import ModelConfig, ModelsConfig, Sha256
 from edge.errors import InputError, ModelError
 from edge.runtime.contract import ROLES, Contract, Role, verified
 from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.digest import sha256_file
 
 SHIPPED = "shipped"
 """Name of the model that came with the program, wherever a model is named."""
@@ -182,7 +183,7 @@ class ModelStore:
     def _there(self, role: Role, sha256: str) -> Path:
         """Return the path of an installed model's file; raises ModelError when it is not the file that came in."""
         path = self.path(role, sha256)
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if not path.is_file() or sha256_file(path) != sha256:
             raise ModelError(
                 f"installed {role} {path} is not there or was changed. Install it again from its file, or go back: "
                 f"`sicklescope model rollback {role}`"

@@ -1,8 +1,9 @@
-"""ONNX Runtime on the CPU: the backend that is always there."""
+"""ONNX Runtime on the CPU: the backend that is always there, and the one session that every tool runs."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,36 +12,49 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.runtime.base import Source
-from edge.runtime.contract import METADATA_KEY, parse_contract
+from edge.runtime.contract import Contract, device_contract
 from edge.types import Pixels
 
+RUNTIME = f"onnxruntime {ort.__version__}"
 
-class OnnxNetwork:
-    """A network run by ONNX Runtime's CPU provider; see edge.runtime.base.Network."""
 
-    def __init__(self, source: Source) -> None:
-        path, role = source.path, source.role
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = source.models.threads or len(os.sched_getaffinity(0))
-        options.inter_op_num_threads = 1
-        # Waiting threads sleep: a device that idles between frames must not run hot.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            name = f"onnxruntime {ort.__version__}"
-            raise ModelError(f"{role or 'the'} model {path} cannot be loaded by {name}: {error}") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.contract = parse_contract(metadata.get(METADATA_KEY), role, path)
-        self.sha256 = source.sha256
-        self.runtime = f"onnxruntime {ort.__version__} {self.contract.precision} on the CPU"
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        if missing := set(self.contract.outputs) - set(self._outputs):
-            raise ModelError(
-                f"{path} answers {', '.join(self._outputs)}; a {self.contract.role} of its contract answers "
-                f"{', '.join(sorted(missing))} as well. Export it again with sicklescope-export"
-            )
+def cpu_session(model: Path | bytes, what: str, threads: int = 0) -> Any:
+    """Return an onnxruntime.InferenceSession on the CPU.
+
+    Args:
+        model: the file, or its bytes.
+        what: how an error names the model.
+        threads: of one operator; 0 for as many as there are processors to run on.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    # Waiting threads sleep: a device that idles between frames must not run hot.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    loaded = model if isinstance(model, bytes) else str(model)
+    try:
+        return ort.InferenceSession(loaded, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+        raise ModelError(f"{what} cannot be loaded by {RUNTIME}: {error}") from error
+
+
+def metadata_of(session: Any) -> dict[str, str]:
+    """Return the metadata properties of a session's model."""
+    return dict(session.get_modelmeta().custom_metadata_map)
+
+
+class SessionNetwork:
+    """A network run by a session; see edge.runtime.base.Network."""
+
+    def __init__(self, session: Any, contract: Contract, sha256: str) -> None:
+        self._session = session
+        self.contract, self.sha256 = contract, sha256
+        self.runtime = f"{RUNTIME} {contract.precision} on the CPU"
+        self._input = session.get_inputs()[0].name
+        self._outputs = [output.name for output in session.get_outputs()]
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
         """Run the network on uint8 (N, H, W, 3)."""
@@ -49,3 +63,17 @@ class OnnxNetwork:
     def close(self) -> None:
         """Give the session's memory back."""
         self._session = None
+
+
+class OnnxNetwork(SessionNetwork):
+    """A network of a pinned file."""
+
+    def __init__(self, source: Source) -> None:
+        path, role = source.path, source.role
+        session = cpu_session(path, f"{role or 'the'} model {path}", source.models.threads)
+        super().__init__(session, device_contract(metadata_of(session), role, path), source.sha256)
+        if missing := set(self.contract.outputs) - set(self._outputs):
+            raise ModelError(
+                f"{path} answers {', '.join(self._outputs)}; a {self.contract.role} of its contract answers "
+                f"{', '.join(sorted(missing))} as well. Export it again with sicklescope-export"
+            )

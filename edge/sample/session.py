@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import replace
@@ -22,6 +21,7 @@ from edge.sample.store import StoredSample
 from edge.screening.accumulator import Accumulator
 from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
 from edge.screening.verdict import FLAGS, VerdictRules
+from edge.system.digest import sha256_file
 from edge.types import Counts, FieldReading, Frame, Verdict
 
 CONTROL_FLAGS = frozenset({"control_failed", "control_overdue"})
@@ -98,7 +98,7 @@ class SessionFactory:
             {
                 "sicklescope": version("sicklescope"),
                 "camera": self._camera,
-                "calibration_sha256": hashlib.sha256(calibration.read_bytes()).hexdigest() if calibration else None,
+                "calibration_sha256": sha256_file(calibration) if calibration else None,
                 **network_fields(self.networks),
                 "thresholds": {**self._detector.thresholds, **self._classifier.thresholds},
                 "log_odds": self._classifier.log_odds,

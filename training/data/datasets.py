@@ -6,7 +6,6 @@ The folder that holds the sets is named by the environment variable SICKLESCOPE_
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from edge.errors import InputError
+from edge.system.digest import sha256_file
 from edge.types import Floats, Pixels
 
 FOLDS = (0, 1, 2, 3)
@@ -98,7 +98,7 @@ def read_pixels(path: Path) -> Pixels:
 def digest(path: Path) -> str:
     """Return the sha256 of a picture's file; raises DataError when it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 

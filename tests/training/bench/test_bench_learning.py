@@ -122,8 +122,8 @@ def test_an_onnx_classifier_is_judged_under_the_names_of_the_set(uneven: Path, t
     ("file", "words", "expected"),
     [
         ("classifier.onnx", [], "Say which is which: --as normal=circular"),
-        ("detector.onnx", ["--as", "normal=class0"], "is a detector; a classifier is expected"),
-        ("classifier.md", ["--as", "normal=class0"], "is no ONNX classifier with a contract"),
+        ("detector.onnx", ["--as", "normal=class0"], "is a detector; expected a classifier"),
+        ("classifier.md", ["--as", "normal=class0"], "cannot be loaded by onnxruntime"),
         ("absent.onnx", ["--as", "normal=class0"], "is neither a run of the bench nor an ONNX file"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.system.digest import sha256_file
 from edge.types import Pixels
 from training.bench.datasets import registry
 from training.bench.datasets.labelled_cell import CellSet, Sample
@@ -63,7 +64,7 @@ def of(source: CellSet) -> Cells:
 @lru_cache(maxsize=4096)
 def _bytes_digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from edge.errors import InputError, ModelError
 from edge.types import Floats
@@ -56,17 +55,13 @@ def _taught_by(run: Path, fold: int) -> list[str]:
 
 def _of_onnx(path: Path, cells: Cells) -> tuple[list[str], Floats]:
     """Read cells with an ONNX classifier whose contract names its classes and its scale: uint8 NHWC in."""
-    from edge.runtime.contract import METADATA_KEY, Contract
+    from edge.runtime.contract import read_contract
+    from edge.runtime.onnx import cpu_session, metadata_of
 
     if not path.is_file():
         raise ModelError(f"{path} is neither a run of the bench nor an ONNX file")
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        contract = Contract.model_validate_json(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-        raise ModelError(f"{path} is no ONNX classifier with a contract: {error}") from error
-    if contract.role != "classifier":
-        raise ModelError(f"{path} is a {contract.role}; a classifier is expected")
+    session = cpu_session(path, f"model {path}")
+    contract = read_contract(metadata_of(session), "classifier", path)
     read = [session.run(["prob"], {session.get_inputs()[0].name: batch})[0] for batch in _batches(cells, contract)]
     return list(contract.classes), np.concatenate(read)
 

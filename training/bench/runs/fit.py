@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.errors import ConfigError
+from edge.system.digest import sha256_file
 from edge.types import Floats
 from training.bench.datasets.cell_images import Cells
 from training.bench.datasets.splits import Part
@@ -68,7 +68,7 @@ def said(weights: str) -> str:
     path = Path(weights)
     if path.is_dir():
         return " ".join(said(str(file)) for file in sorted(path.glob(f"fold*/{WEIGHTS}")))
-    return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path.is_file() else weights
+    return f"sha256 {sha256_file(path)[:16]}" if path.is_file() else weights
 
 
 def unseen(weights: str, plan: Plan, part: Part) -> None:
