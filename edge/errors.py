@@ -55,6 +55,10 @@ class SampleError(EdgeError):
     exit_code = 8
 
 
+class DamagedSampleError(SampleError):
+    """What is stored of a sample is not what was written: it is shown and exported, and no result is made of it."""
+
+
 class CommandError(EdgeError):
     """A command is malformed, not authenticated, or nobody is there to do it."""
 
@@ -71,6 +75,10 @@ class StorageError(EdgeError):
     """A file or the database cannot be written: disk full, no permission, damaged."""
 
     exit_code = 7
+
+
+class LockedError(StorageError):
+    """Another program holds the database longer than a write waits; nothing is lost, and a later try may succeed."""
 
 
 class BusyError(StorageError):

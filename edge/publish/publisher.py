@@ -138,6 +138,10 @@ class Publisher:
             self._tray.put_news(message)
         self._wake.set()
 
+    def withdraw_progress(self) -> None:
+        """Send no running counts that were handed over and have not left: the sample's result comes next."""
+        self._tray.take_progress()
+
     def event(self, event: Event) -> None:
         """Send an event; without a connection it is stored and sent later."""
         if not self._enabled:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from edge.config.model import Config
 from edge.errors import SampleError
@@ -22,6 +22,7 @@ from edge.publish.sample_fields import record_of
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
+from edge.sample.scan_marker import ScanMarker
 from edge.sample.store import Moment, Store, StoredSample
 from edge.screening.review import reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
@@ -66,6 +67,7 @@ class Lifecycle:
         self.store = Store(database)
         self._config, self._database, self._composer, self._clock = config, database, composer, clock
         self._outbox = Outbox(database)
+        self._marker = ScanMarker(database.path.parent)
         self.controls = ControlSlides(database, lambda: self._clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
@@ -99,8 +101,9 @@ class Lifecycle:
         day = datetime.fromtimestamp(moment.made_ms / 1000).astimezone().date().isoformat()
         sample = StoredSample(
             str(record.sample_id), self.code(record.code), day, "scanning", "", 0, moment.boot_id, moment.uptime_s,
-            moment.made_ms, setup, self._draft(record),
+            moment.made_ms, setup, self._draft(record), uuid4().hex,
         )  # fmt: skip
+        self._mark(sample)
         with self._database.transaction():
             self.store.add(sample)
             return self.store.change(sample, "scanning", "", by, moment)
@@ -124,6 +127,15 @@ class Lifecycle:
             self.controls.record(record, self._clock())
             return result
 
+    def forbid_recovery(self) -> None:
+        """Let the sample at hand not go on by itself after a failure, for a person ended it."""
+        self._marker.clear()
+
+    def _mark(self, sample: StoredSample) -> None:
+        """Let a sample go on by itself after a failure, unless another is being scanned."""
+        if self.store.scanned() is None:
+            self._marker.set(sample.session)
+
     def _draft(self, record: SampleRecord) -> str:
         """Return what is stored of a sample's record: the result that it would have if it ended now."""
         return self._composer.draft(record).to_json()
@@ -139,7 +151,7 @@ class Lifecycle:
             return None
         moment = self._clock()
         same_slide = sample.boot_id == moment.boot_id and 0 <= moment.uptime_s - sample.uptime_s <= RESUME_S
-        if not same_slide or code not in (None, sample.code):
+        if not same_slide or code not in (None, sample.code) or not self._marker.allows(sample.session):
             self.give_up(sample, CUT_SHORT)
             return None
         log.warning("sample %s goes on: %s", sample.code, CUT_SHORT)
@@ -159,10 +171,12 @@ class Lifecycle:
 
     def _go_on(self, sample: StoredSample, reason: str, by: str) -> StoredSample:
         """Scan a sample further, where the places of its cells are no longer known."""
-        further = replace(self.record(sample), interruptions=sample.interruptions + 1)
+        token = sample.session if sample.state == "scanning" else uuid4().hex
+        sample = replace(sample, interruptions=sample.interruptions + 1, session=token)
+        further = replace(self.record(sample), interruptions=sample.interruptions)
+        self._mark(sample)
         with self._database.transaction():
-            saved = self.save(sample, further, [])
-            return self.store.change(saved, "scanning", reason, by, self._clock(), further.interruptions)
+            return self.store.change(self.save(sample, further, []), "scanning", reason, by, self._clock())
 
     # What people do.
 

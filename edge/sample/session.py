@@ -141,21 +141,29 @@ class Session:
         self._stored_s = time.monotonic()
 
     def add(self, reading: FieldReading, item: Item) -> None:
-        """Count a reading, and store the sample when it is time.
-
-        Raises:
-            StorageError: It cannot be stored.
-        """
+        """Count a reading."""
         self._accumulator.add(reading)
         if not isinstance(item, RejectedInputError):
             self._clock.add(item)
             changes = self._recorder.changes(reading, item.pixels, self.frames)
             self._changes += [changes] if changes else []
         self.frames += 1
-        if time.monotonic() - self._stored_s >= self._store_interval_s:
+
+    def save_when_due(self) -> bool:
+        """Store the sample when it is time; return whether it was stored.
+
+        Raises:
+            SampleError: Another program erased it.
+            StorageError: It cannot be stored; what was counted stays in memory, and is due again after the interval.
+        """
+        if time.monotonic() - self._stored_s < self._store_interval_s:
+            return False
+        try:
             self.stored = self._lifecycle.save(self.stored, self.record(), self._changes)
-            self._changes.clear()
+        finally:
             self._stored_s = time.monotonic()
+        self._changes.clear()
+        return True
 
     def counts(self) -> Counts:
         """Return the counts so far."""
@@ -190,7 +198,10 @@ class Session:
         return ""
 
     def end(self, why: str, by: str = DEVICE) -> StoredResult:
-        """End the scanning by a rule, or early, for `why`: its result is on the disk on return."""
+        """End the scanning by a rule, or early, for `why`: its result is on the disk on return.
+
+        It can be called again when the result cannot be stored: what was counted stays in memory.
+        """
         rule = self.rule()
         whole = bool(rule) or self.counts().red_cells >= self._target
         return self._lifecycle.end(

@@ -39,6 +39,7 @@ class StoredSample:
         changed_ms: wall time when it was last written, milliseconds since 1970 UTC.
         setup: what it is read with, as JSON.
         draft: its result so far, as JSON.
+        session: token of its newest session, see `scan_marker`; empty when version 0.6 began that.
     """
 
     id: str
@@ -52,6 +53,7 @@ class StoredSample:
     changed_ms: int
     setup: str
     draft: str
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Moment:
     uptime_s: float
 
 
-_SAMPLE = "id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, setup, draft"
+_SAMPLE = "id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, setup, draft, session"
 
 _NEWEST_REVIEWS = """
 SELECT sample_id, number, class, by, reason FROM reviews
@@ -106,9 +108,9 @@ class Store:
         """
         try:
             self.database.write(
-                f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 sample.id, sample.code, sample.day, sample.state, sample.reason, sample.interruptions,
-                sample.boot_id, sample.uptime_s, sample.changed_ms, sample.setup, sample.draft,
+                sample.boot_id, sample.uptime_s, sample.changed_ms, sample.setup, sample.draft, sample.session,
             )  # fmt: skip
         except sqlite3.IntegrityError as error:
             raise SampleError(self._taken(sample)) from error
@@ -147,32 +149,33 @@ class Store:
         found = self.database.read(f"SELECT {_SAMPLE} FROM samples ORDER BY rowid DESC LIMIT ?", limit)  # noqa: S608
         return [StoredSample(*row) for row in found]
 
-    def change(
-        self, sample: StoredSample, state: State, reason: str, by: str, moment: Moment, interruptions: int | None = None
-    ) -> StoredSample:
+    def change(self, sample: StoredSample, state: State, reason: str, by: str, moment: Moment) -> StoredSample:
         """Bring a sample into a state, and note who did it and why; return it as it is then.
 
+        `interruptions` and `session` of the sample are stored with the state.
+
         Raises:
-            SampleError: Another sample is being scanned.
+            SampleError: Another sample is being scanned, or this one is no longer there.
         """
         changed = replace(
             sample,
             state=state,
             reason=reason,
-            interruptions=sample.interruptions if interruptions is None else interruptions,
             boot_id=moment.boot_id,
             uptime_s=moment.uptime_s,
             changed_ms=moment.made_ms,
         )
         with self.database.transaction() as connection:
             try:
-                connection.execute(
-                    "UPDATE samples SET state = ?, reason = ?, interruptions = ?, boot_id = ?, uptime_s = ?, "
-                    "changed_ms = ? WHERE id = ?",
-                    (state, reason, changed.interruptions, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
-                )
+                found = connection.execute(
+                    "UPDATE samples SET state = ?, reason = ?, interruptions = ?, session = ?, boot_id = ?, "
+                    "uptime_s = ?, changed_ms = ? WHERE id = ?",
+                    (state, reason, sample.interruptions, sample.session, moment.boot_id, moment.uptime_s,
+                     moment.made_ms, sample.id),
+                )  # fmt: skip
             except sqlite3.IntegrityError as error:
                 raise SampleError(self._taken(sample)) from error
+            _require_row(found, sample)
             connection.execute(
                 "INSERT INTO history (sample_id, state, reason, by, made_ms, clock_synchronised) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -199,12 +202,16 @@ class Store:
             draft: the sample's result so far, as JSON.
             moment: now.
             changes: what the newest fields changed in its cells, in their order.
+
+        Raises:
+            SampleError: It is no longer there.
         """
         with self.database.transaction() as connection:
-            connection.execute(
+            found = connection.execute(
                 "UPDATE samples SET draft = ?, boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
                 (draft, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
             )
+            _require_row(found, sample)
             for one in changes:
                 self._save_field(connection, sample.id, one)
         return replace(sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms)
@@ -322,6 +329,12 @@ class Store:
         """Return the payloads of a sample's results, revision 1 first."""
         found = self.database.read("SELECT payload FROM results WHERE sample_id = ? ORDER BY revision", sample_id)
         return [payload for (payload,) in found]
+
+
+def _require_row(changed: sqlite3.Cursor, sample: StoredSample) -> None:
+    """Raise SampleError when an UPDATE found no row."""
+    if not changed.rowcount:
+        raise SampleError(f"sample {sample.code} is no longer on this device: another program erased it")
 
 
 def _cell(row: tuple[Any, ...]) -> StoredCell:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edge.camera.capture_thread import Mailbox, Notice
 from edge.config.model import Config
@@ -48,6 +49,7 @@ class Reporter:
     ) -> None:
         self.session: Session | None = None
         self.latest: Snapshot | None = None
+        self.problems: dict[str, str] = {}
         self._config, self._composer, self._publisher = config.mqtt, composer, publisher
         self._machine = Machine(config.device.state_dir)
         self._mailbox, self._observer = mailbox, observer
@@ -55,6 +57,11 @@ class Reporter:
         self._stage_ms: defaultdict[str, float] = defaultdict(float)
         self._frames = 0
         self._progress_s = self._telemetry_s = time.monotonic()
+
+    def begin(self, session: Session) -> None:
+        """Begin to report on a sample: rates are of it, and not of the time before."""
+        self.session = session
+        self._restart(time.monotonic())
 
     def report(self, session: Session, reading: FieldReading) -> None:
         """Report one more reading."""
@@ -80,16 +87,38 @@ class Reporter:
 
     def camera(self, notice: Notice) -> None:
         """Report that the camera was lost, which is a fault until it is back, or that it is back."""
-        lost = notice.code == "camera_lost"
-        log.warning("%s", notice.text)
-        self._publisher.status("fault" if lost else "online", notice.text if lost else "")
-        code = self.session.stored.code if self.session else ""
-        event = self._composer.event("warning" if lost else "info", notice.code, notice.text, code)
-        self._publisher.event(event)
+        if notice.code == "camera_lost":
+            self.problem("camera", notice.text, notice.code)
+        else:
+            self.solve("camera", notice.text, notice.code)
 
-    def last(self, code: str, counts: Counts, verdict: Verdict) -> None:
-        """Send the last counts and telemetry of a sample."""
-        self._publisher.live(self._composer.progress(code, counts, verdict))
+    def problem(self, name: str, text: str, code: str = "") -> None:
+        """Report what hinders the device: the status is `fault` until it is solved.
+
+        Args:
+            name: `camera` or `storage`.
+            text: what is wrong, in words.
+            code: of the event; else the name.
+        """
+        if self.problems.get(name) == text:
+            return
+        self.problems = {**self.problems, name: text}
+        self._announce("warning", code or name, text)
+
+    def solve(self, name: str, text: str = "", code: str = "") -> None:
+        """Report that a problem is solved; nothing where there was none."""
+        if name in self.problems:
+            self.problems = {other: why for other, why in self.problems.items() if other != name}
+            self._announce("info", code or f"{name}_back", text or f"the {name} is in order again")
+
+    def _announce(self, level: Literal["info", "warning"], code: str, text: str) -> None:
+        log.warning("%s", text)
+        self._publisher.status("fault" if self.problems else "online", "; ".join(self.problems.values()))
+        sample = self.session.stored.code if self.session else ""
+        self._publisher.event(self._composer.event(level, code, text, sample))
+
+    def last(self, code: str, counts: Counts) -> None:
+        """Send the last telemetry of a sample."""
         self._send_telemetry(code, counts)
 
     def _send_telemetry(self, code: str, counts: Counts) -> None:
@@ -111,6 +140,9 @@ class Reporter:
                 code, counts, health, pending=link.pending, refused=link.refused, dropped=link.dropped
             )
         )
+        self._restart(now)
+
+    def _restart(self, now: float) -> None:
         self._telemetry_s, self._frames = now, 0
         self._stage_ms.clear()
 

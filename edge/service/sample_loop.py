@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import asdict
 from typing import Any
 
 from edge.camera.base import RejectedInputError
 from edge.camera.capture_thread import Item
-from edge.errors import CameraError, EdgeError, SampleError, StorageError
+from edge.errors import CameraError, EdgeError, LockedError, SampleError, StorageError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
@@ -19,9 +20,13 @@ from edge.sample.retention import sweep
 from edge.sample.session import Session, SessionFactory
 from edge.sample.store import StoredSample
 from edge.service.reporter import Reporter
+from edge.system.backoff import Backoff
 from edge.types import FieldReading, Frame, unread
 
 log = logging.getLogger(__name__)
+
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0
+"""Between two tries to store the result of a sample that ended."""
 
 
 class SampleLoop:
@@ -29,19 +34,40 @@ class SampleLoop:
 
     Attributes:
         session: the sample that is being scanned, if any.
+        ending: why it ended, and by whom, while its result cannot be stored; no more frames are read of it.
         ended: the last one, with its result.
         frame: the camera's newest picture.
     """
 
     def __init__(
-        self, pipeline: Pipeline, sessions: SessionFactory, composer: Composer, publisher: Publisher, reporter: Reporter
+        self,
+        pipeline: Pipeline,
+        sessions: SessionFactory,
+        composer: Composer,
+        publisher: Publisher,
+        reporter: Reporter,
+        waits_for_disk: bool,
     ) -> None:
+        """Begin idle.
+
+        Args:
+            pipeline: reads the frames.
+            sessions: makes the session of each sample.
+            composer: makes events.
+            publisher: sends them.
+            reporter: reports readings and problems.
+            waits_for_disk: whether a sample that cannot be stored is held in memory until it can, whatever hinders it;
+                else only while another program holds the database.
+        """
+        self.ending: tuple[str, str] | None = None
         self.session: Session | None = None
         self.ended: tuple[Session, StoredResult] | None = None
         self.frame: Frame | None = None
         self.publisher, self.reporter = publisher, reporter
         self._pipeline, self._sessions, self._composer = pipeline, sessions, composer
         self._lifecycle = sessions.lifecycle
+        self._waits_for_disk = waits_for_disk
+        self._retry, self._retry_at_s = Backoff(RETRY_FIRST_S, RETRY_MAX_S), 0.0
 
     def recover(self, code: str | None) -> None:
         """Go on with the sample that was being scanned when the program failed, if that can be."""
@@ -59,7 +85,7 @@ class SampleLoop:
 
     def stop(self, reason: str, by: str) -> StoredSample:
         """End the sample at hand."""
-        return self.end(reason, by).sample
+        return self.end(reason, by, by_person=True).sample
 
     def scan_further(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Scan a sample further that ended."""
@@ -68,11 +94,16 @@ class SampleLoop:
     def release(self, sample: StoredSample) -> None:
         """Scan the sample no further, if it is the one at hand."""
         if self.session is not None and self.session.stored.id == sample.id:
-            self.session = self.reporter.session = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.session = self.reporter.session = self.ending = None
+        self.reporter.solve("storage")
 
     def _scan(self, session: Session) -> StoredSample:
         self._pipeline.new_sample(each_cell_once=True)
-        self.session = self.reporter.session = session
+        self.session, self.ending = session, None
+        self.reporter.begin(session)
         return session.stored
 
     def tidy(self) -> None:
@@ -98,6 +129,7 @@ class SampleLoop:
             "connection": link.reason,
             "results_waiting": link.pending,
             "results_refused": link.refused,
+            **{f"{name}_problem": self.reporter.problems.get(name, "") for name in ("camera", "storage")},
             "counts": None,
             "verdict": None,
         }
@@ -106,32 +138,94 @@ class SampleLoop:
         return found
 
     def read(self, session: Session, item: Item) -> None:
-        """Read a frame of the sample at hand."""
+        """Read a frame of the sample at hand.
+
+        Raises:
+            StorageError: The sample cannot be stored, and this loop does not wait for the disk.
+        """
         reading = _reading(self._pipeline, item, session.frames)
         session.add(reading, item)
+        try:
+            if session.save_when_due():
+                self.reporter.solve("storage")
+        except SampleError as error:  # another program erased it
+            self._let_go()
+            self._warn("sample", str(error), session)
+            return
+        except StorageError as error:
+            if not self._waits(error):
+                raise
+            self._hold(error)
         self.reporter.report(session, reading)
 
-    def end(self, why: str, by: str = DEVICE) -> StoredResult:
-        """End the sample at hand: its result is on the disk on return."""
+    def end(self, why: str, by: str = DEVICE, by_person: bool = False) -> StoredResult:
+        """End the sample at hand: its result is on the disk on return. It can be called again after an error.
+
+        Args:
+            why: the reason, where no rule ended it.
+            by: who ended it, for its history.
+            by_person: whether a person did; it then never goes on by itself, also when its end cannot be stored.
+
+        Raises:
+            SampleError: No sample is being scanned.
+            StorageError: The result cannot be stored; the sample stays at hand, with all its counts.
+        """
         if self.session is None:
             raise SampleError("no sample is being scanned")
         session, code = self.session, self.session.stored.code
         counts, verdict = session.counts(), session.verdict()
-        self.session = self.reporter.session = None
+        self.ending = self.ending or (why, by)
+        if by_person:
+            self._lifecycle.forbid_recovery()
+        self.publisher.withdraw_progress()
         try:
-            result = session.end(why, by)
+            result = session.end(*self.ending)
+        except SampleError:  # another program erased it
+            self._let_go()
+            raise
         except StorageError as error:
-            raise StorageError(f"{error}. The result of {code} was not kept: {verdict.text}") from error
+            self._retry_at_s = time.monotonic() + self._retry.next_s()
+            self._hold(error)
+            raise type(error)(f"{error}. The result of {code} was not kept: {verdict.text}") from error
+        self._let_go()
+        self._retry.reset()
         log.info("sample %s is in %s: %s", code, result.sample.state, result.sample.reason)
         self.ended = session, result
         failure = self._lifecycle.controls.failure(session.record())
         if failure:
-            log.warning("%s", failure)
-            self.publisher.event(self._composer.event("warning", "control", failure, code))
+            self._warn("control", failure, session)
         self.tidy()
         self.publisher.wake()
-        self.reporter.last(code, counts, verdict)
+        self.reporter.last(code, counts)
         return result
+
+    def end_when_possible(self, why: str) -> None:
+        """End the sample at hand, or hold it in memory until its result can be stored.
+
+        Raises:
+            StorageError: It cannot be stored, and this loop does not wait for the disk.
+        """
+        try:
+            self.end(why)
+        except StorageError as error:
+            if not self._waits(error):
+                raise
+
+    def retry_end(self) -> None:
+        """Store the result of a sample that ended, when it is time to try again."""
+        if self.ending is not None and time.monotonic() >= self._retry_at_s:
+            self.end_when_possible("")
+
+    def _waits(self, error: StorageError) -> bool:
+        return self._waits_for_disk or isinstance(error, LockedError)
+
+    def _hold(self, error: StorageError) -> None:
+        """Say that the sample is held in memory."""
+        self.reporter.problem("storage", f"{error}. The sample is held in memory, and stored when that is possible")
+
+    def _warn(self, code: str, text: str, session: Session) -> None:
+        log.warning("%s", text)
+        self.publisher.event(self._composer.event("warning", code, text, session.stored.code))
 
     def do(self, command: Command) -> Answer:
         """Do what is asked."""

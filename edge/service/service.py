@@ -7,6 +7,7 @@ disk, before anything of it is sent.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from edge.api.mqtt import RemoteCommands
 from edge.camera.capture_thread import Mailbox, Notice, capturing
 from edge.camera.registry import open_camera
 from edge.config.model import Config
-from edge.errors import ConfigError, EdgeError, SampleError
+from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.publish.messages import ROOT, Birth
@@ -50,6 +51,9 @@ SENDER_S = 30.0
 
 ACKNOWLEDGE_S = 5.0
 """How long the end of a run waits for the broker to take the result."""
+
+UNLOCK_S = 30.0
+"""How long the end of a run waits for another program to let the database go."""
 
 ENDED = "the camera's pictures ended before its target"
 FRAMES = "as many frames as were asked for were read"
@@ -143,7 +147,7 @@ class Service:
             )
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.commands.close)
-            loop = SampleLoop(pipeline, sessions, composer, publisher, reporter)
+            loop = SampleLoop(pipeline, sessions, composer, publisher, reporter, waits_for_disk=self.sample is None)
             stack.enter_context(self._served(loop, lifecycle))
             what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
             self._heartbeat.ready(f"{what} from {camera.name}")
@@ -203,25 +207,44 @@ class Service:
                 self._heartbeat.tick()
                 self.commands.work_off(loop.do)
                 self._look_after(loop, mailbox)
-                if loop.session is None and not live:
+                loop.retry_end()
+                if (loop.session is None or loop.ending) and not live:
                     mailbox.wait(POLL_S)  # files and rendered slides wait for a sample
                     continue
                 item = mailbox.take(POLL_S)
                 if item is not None:
                     self._heartbeat.beat("capture")
                     loop.show(item)
-                if item is not None and loop.session is not None:
+                if item is not None and loop.session is not None and loop.ending is None:
                     loop.read(loop.session, item)
-                    if loop.session.frames == self._frames:
-                        loop.end(FRAMES)
-                    elif self._frames is None and loop.session.rule():
-                        loop.end("")
+                    self._end_by_rule(loop)
         except SampleError:
             raise  # the one sample asked for cannot be read: nothing has begun
         except EdgeError as error:
             log.error("%s", error)
             return error
         return None
+
+    def _end_by_rule(self, loop: SampleLoop) -> None:
+        """End the sample at hand by a rule, or when as many frames as were asked for were read."""
+        if loop.session is None:
+            return
+        if loop.session.frames == self._frames:
+            loop.end_when_possible(FRAMES)
+        elif self._frames is None and loop.session.rule():
+            loop.end_when_possible("")
+
+    def _end_at_last(self, loop: SampleLoop, why: str) -> None:
+        """End the sample at hand, while another program may hold the database for long."""
+        deadline = time.monotonic() + UNLOCK_S
+        while True:
+            try:
+                loop.end(why, by_person=self._stopping)
+                return
+            except LockedError:
+                if time.monotonic() >= deadline:
+                    raise
+                self._heartbeat.tick()
 
     def _look_after(self, loop: SampleLoop, mailbox: Mailbox) -> None:
         """Tell what the camera gave notice of, and that the device is there."""
@@ -240,7 +263,7 @@ class Service:
 
     def _finish(self, loop: SampleLoop, outbox: Outbox, mailbox: Mailbox, fault: EdgeError | None) -> Outcome | None:
         if loop.session is not None:
-            loop.end(str(fault) if fault else STOPPED if self._stopping else ENDED)
+            self._end_at_last(loop, str(fault) if fault else STOPPED if self._stopping else ENDED)
         if fault is not None:
             loop.announce_fault(fault)
         loop.publisher.drain(ACKNOWLEDGE_S)

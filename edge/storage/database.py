@@ -11,12 +11,15 @@ from types import TracebackType
 from typing import Any
 
 from edge.config.model import Config
-from edge.errors import StorageError
+from edge.errors import LockedError, StorageError
 from edge.storage.migrations import MIGRATIONS
 from edge.system.atomic_files import aside, move, storage_errors
 
 APPLICATION_ID = 0x5343_4F50
 """Marks our files, in the header of SQLite's format: "SCOP"."""
+
+LOCK_S = 5.0
+"""How long a write waits for another program to let the database go."""
 
 _REMEDIES = {
     "full": "Free some space; nothing that was stored is lost",
@@ -60,7 +63,7 @@ class Database:
             ) from error
         with self._explained():
             # One connection for all threads: `_lock` keeps them apart. Transactions begin where we say so.
-            self._connection = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False, isolation_level=None)
+            self._connection = sqlite3.connect(self.path, timeout=LOCK_S, check_same_thread=False, isolation_level=None)
             try:
                 self._prepare()
             except BaseException:
@@ -122,7 +125,8 @@ class Database:
             raise  # a rule of the tables, for whoever wrote to them
         except sqlite3.Error as error:
             remedy = next((text for part, text in _REMEDIES.items() if part in str(error)), _DAMAGED)
-            raise StorageError(f"results cannot be kept in {self.path}: {error}. {remedy}") from error
+            kind = LockedError if "locked" in str(error) else StorageError
+            raise kind(f"results cannot be kept in {self.path}: {error}. {remedy}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -136,9 +136,12 @@ CREATE TABLE tombstones (
 """,
 )
 
+_SESSIONS = ("ALTER TABLE samples ADD COLUMN session TEXT NOT NULL DEFAULT ''",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
     _SAMPLES,
+    _SESSIONS,
 )
 """Each step is statements that run in one transaction with the new version."""

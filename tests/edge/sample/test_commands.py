@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from edge.api.client import NotRunningError, ask, state
+from edge.api.client import NotRunningError, state
 from edge.cli.main import app
-from edge.config.model import CameraConfig, Config, ScreeningConfig, StopConfig, WebConfig
+from edge.config.model import WebConfig
 from edge.errors import CommandError, SampleError, StorageError
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import Start, parse
 from edge.service.service import Service
-from tests.edge.service.service_parts import configured
+from tests.edge.service.service_parts import do, running, waiting
 from tests.mosquitto import free_port, wait_for
-
-
-def waiting(folder: Path, **rules: Any) -> Config:
-    camera = CameraConfig(kind="virtual", width=320, height=240, frames=100_000, fps=50, overlap=0.3)
-    config = configured(folder, free_port(), camera)
-    screening = ScreeningConfig(stop=StopConfig(at_target=False, **rules), store_interval_s=0.1)
-    return config.model_copy(update={"screening": screening})
-
-
-@contextmanager
-def running(config: Config) -> Iterator[Service]:
-    service = Service(config)
-    thread = threading.Thread(target=service.run)
-    thread.start()
-    try:
-        wait_for(lambda: (config.device.state_dir / "sicklescope.sock").exists() or not thread.is_alive(), 60)
-        yield service
-    finally:
-        service.stop()
-        thread.join(60)
-        assert not thread.is_alive()
-
-
-def do(folder: Path, **fields: Any) -> dict[str, Any]:
-    return ask(folder, parse(json.dumps({"by": "nurse", **fields}).encode()))
 
 
 def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:

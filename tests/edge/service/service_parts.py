@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from edge.api.client import ask
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
 from edge.errors import CameraError
+from edge.sample.commands import parse
+from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.types import Frame
+from tests.mosquitto import free_port, wait_for
 
 
 class Program:
@@ -95,3 +102,28 @@ def unplugged_after(frames: int) -> Callable[[int], None]:
 def outbox_of(config: Config) -> Iterator[Outbox]:
     with Database(database_path(config)) as database:
         yield Outbox(database)
+
+
+def waiting(folder: Path, **rules: Any) -> Config:
+    camera = CameraConfig(kind="virtual", width=320, height=240, frames=100_000, fps=50, overlap=0.3)
+    config = configured(folder, free_port(), camera)
+    screening = ScreeningConfig(stop=StopConfig(at_target=False, **rules), store_interval_s=0.1)
+    return config.model_copy(update={"screening": screening})
+
+
+@contextmanager
+def running(config: Config) -> Iterator[Service]:
+    service = Service(config)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        wait_for(lambda: (config.device.state_dir / "sicklescope.sock").exists() or not thread.is_alive(), 60)
+        yield service
+    finally:
+        service.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def do(folder: Path, **fields: Any) -> dict[str, Any]:
+    return ask(folder, parse(json.dumps({"by": "nurse", **fields}).encode()))
