@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -20,8 +21,10 @@ from edge.errors import CommandError, EdgeError, SampleError, StorageError
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import LONGEST_BYTES, parse
 from edge.sample.lifecycle import Lifecycle
-from edge.sample.store import StoredSample
+from edge.sample.store import HIGHEST_NUMBER, StoredSample
 from edge.types import Frame
+
+log = logging.getLogger(__name__)
 
 PAGE = 1000
 """Cells and samples that one answer holds at most."""
@@ -51,12 +54,12 @@ def application(
         Route("/api/v1/samples", api.samples),
         Route("/api/v1/samples/{name}", api.sample),
         Route("/api/v1/samples/{name}/cells", api.cells),
-        Route("/api/v1/samples/{name}/cells/{number:int}.jpg", api.crop),
+        Route("/api/v1/samples/{name}/cells/{number}.jpg", api.crop),
     ]
     return Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
-        exception_handlers={EdgeError: _refused, HTTPException: _failed},
+        exception_handlers={EdgeError: _refused, HTTPException: _failed, Exception: _unexpected},
     )
 
 
@@ -69,6 +72,12 @@ def _failed(_: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
     text = error.detail if isinstance(error, HTTPException) else str(error)
     return JSONResponse({"error": text, "kind": "CommandError"}, code)
+
+
+def _unexpected(_: Request, error: Exception) -> Response:
+    log.error("a request failed by a fault of the program", exc_info=error)
+    text = f"the request failed by a fault of the program, {type(error).__name__}: {error}. The service goes on"
+    return JSONResponse({"error": text, "kind": "CommandError"}, 500)
 
 
 class _Api:
@@ -119,7 +128,8 @@ class _Api:
         return JSONResponse({"cells": [asdict(cell) for cell in cells]})
 
     def crop(self, request: Request) -> Response:
-        jpeg = self._lifecycle.store.crop(self._named(request).id, request.path_params["number"])
+        number = _digits(request.path_params["number"])
+        jpeg = None if number is None else self._lifecycle.store.crop(self._named(request).id, number)
         if jpeg is None:
             raise HTTPException(404, "no picture of this cell is kept")
         return Response(jpeg, media_type="image/jpeg")
@@ -133,9 +143,18 @@ class _Api:
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > PAGE * 1000:
+    number = _digits(text)
+    if number is None:
         raise HTTPException(400, f"{name} is {text[:20]!r}; expected a whole number")
-    return int(text) if name == "offset" else min(int(text), PAGE)
+    return number if name == "offset" else min(number, PAGE)
+
+
+def _digits(text: str) -> int | None:
+    """Return the whole number that a text is; None where it is none, or higher than the database knows."""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(HIGHEST_NUMBER)):
+        return None
+    number = int(text)
+    return number if number <= HIGHEST_NUMBER else None
 
 
 def _brief(sample: StoredSample) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import Future
 
 from edge.api.authentication import Authenticator
-from edge.errors import CommandError, EdgeError
+from edge.errors import CommandError
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
 from edge.sample.command_queue import CommandQueue
@@ -56,6 +56,4 @@ class RemoteCommands:
         self._reply(command, None if error else future.result(), error)
 
     def _reply(self, command: str, answer: Answer | None, error: BaseException | None) -> None:
-        if error is not None and not isinstance(error, EdgeError):
-            raise error
         self._publisher.reply(self._composer.reply(command, answer or {}, str(error or "")))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 
 def _expanded(path: Path) -> Path:
@@ -24,6 +24,15 @@ UserPath = Annotated[Path, AfterValidator(_expanded)]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """A part of an MQTT topic: letters, digits, dot, dash, underscore."""
+
+
+def _index_as_text(value: object) -> object:
+    """Return an index written as a number as the text that it stands for."""
+    return str(value) if type(value) is int and value >= 0 else value
+
+
+DeviceText = Annotated[str, BeforeValidator(_index_as_text)]
+"""Text, or the index of a camera as a number."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -74,7 +83,7 @@ class CameraConfig(Section):
 
     kind: Literal["virtual", "replay", "opencv", "picamera2", "openflexure"] = "opencv"
     """opencv, picamera2 (Raspberry Pi), openflexure: live. replay: images or a video. virtual: a rendered slide."""
-    device: str = "0"
+    device: DeviceText = "0"
     """Index, path (/dev/video0), GStreamer pipeline; http://host:5000 (openflexure); image, folder, glob, video."""
     width: int | None = Field(default=None, ge=16, le=16384)
     """Pixels; the driver's own when not set, and an error when it gives something else."""

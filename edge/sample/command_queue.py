@@ -49,7 +49,7 @@ class CommandQueue:
             ) from error
 
     def work_off(self, do: Callable[[Command], Answer]) -> None:
-        """Do what waits, in its order; an error goes to who asked, and nowhere else."""
+        """Do what waits, in its order; whatever fails is that command's failure, told to who asked."""
         while self._waiting:
             command, future = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
@@ -59,6 +59,14 @@ class CommandQueue:
             except EdgeError as error:
                 log.warning("%s of %s: %s", command.command, command.by, error)
                 future.set_exception(error)
+            except Exception as error:
+                log.exception("%s failed", command.command)
+                fault = CommandError(
+                    f"{command.command} failed by a fault of the program, {type(error).__name__}: {error}. "
+                    "The service goes on; report what its log says"
+                )
+                fault.__cause__ = error
+                future.set_exception(fault)
 
     def close(self) -> None:
         """Refuse what waits and what comes: nobody works it off any more."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge.errors import CommandError
+from edge.sample.store import HIGHEST_NUMBER
 
 LONGEST_BYTES = 65536
 """Of a command."""
@@ -14,6 +15,7 @@ LONGEST_BYTES = 65536
 Words = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Who = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+CellNumber = Annotated[int, Field(ge=0, le=HIGHEST_NUMBER, strict=False)]
 
 
 class _Command(BaseModel):
@@ -63,7 +65,7 @@ class Review(_OfSample):
     """Say what cells are; `done` ends the review and publishes it."""
 
     command: Literal["review"]
-    cells: dict[Annotated[int, Field(ge=0, strict=False)], Name] = Field(default_factory=dict, max_length=5000)
+    cells: dict[CellNumber, Name] = Field(default_factory=dict, max_length=5000)
     """Class by the cell's number."""
     done: bool = False
 

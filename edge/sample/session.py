@@ -46,6 +46,9 @@ class SessionFactory:
         self.config, self.lifecycle = config, lifecycle
         self.networks = networks_of(detector, classifier)
         self._detector, self._classifier, self._camera = detector.contract, classifier.contract, camera
+        calibration = config.optics.calibration
+        # Of the file that the pipeline was made with: it may be moved away while the service runs.
+        self._calibration_sha256 = sha256_file(calibration) if calibration else None
         withhold = CONTROL_FLAGS if config.control.enforce == "withhold" else frozenset[str]()
         self._rules = VerdictRules(
             config.screening.min_red_cells, config.screening.target_red_cells, self._classifier.limit_of_blank, withhold
@@ -92,13 +95,12 @@ class SessionFactory:
 
     def _setup(self) -> str:
         """Return what a sample is read with, as JSON, beside what its results tell."""
-        optics, settings = self.config.optics, {"quality", "optics", "screening"}
-        calibration = optics.calibration
+        settings = {"quality", "optics", "screening"}
         return json.dumps(
             {
                 "sicklescope": version("sicklescope"),
                 "camera": self._camera,
-                "calibration_sha256": sha256_file(calibration) if calibration else None,
+                "calibration_sha256": self._calibration_sha256,
                 **network_fields(self.networks),
                 "thresholds": {**self._detector.thresholds, **self._classifier.thresholds},
                 "log_odds": self._classifier.log_odds,
@@ -218,7 +220,9 @@ class _FrameTimes:
         self._last = (time.time(), time.monotonic())
 
     def add(self, frame: Frame) -> None:
-        self._last = (frame.captured_at.timestamp(), frame.monotonic_s)
+        # A frame may have waited for this session, since long before it began.
+        wall_s, monotonic_s = self._last
+        self._last = (max(wall_s, frame.captured_at.timestamp()), max(monotonic_s, frame.monotonic_s))
         self._first = self._first or self._last
 
     def period(self) -> Period:

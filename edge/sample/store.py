@@ -19,6 +19,9 @@ from edge.storage.database import Database
 State = Literal["scanning", "review", "incomplete", "final", "discarded"]
 """Of a sample; where there is none that is scanned the device is idle."""
 
+HIGHEST_NUMBER = (1 << 63) - 1
+"""That a cell can have: SQLite knows no higher one."""
+
 ABSTAINED_NAME = "abstained"
 """How a cell that is in no class is called where a text is needed."""
 

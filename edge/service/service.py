@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -145,6 +145,7 @@ class Service:
                     lambda challenge: composer.birth(sessions.networks, camera.name, um_per_px, challenge),
                 )
             )
+            stack.enter_context(_fault_status(publisher))
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.commands.close)
             loop = SampleLoop(pipeline, sessions, composer, publisher, reporter, waits_for_disk=self.sample is None)
@@ -282,6 +283,21 @@ class Service:
             link=loop.publisher.state(),
             fault=fault,
         )
+
+
+@contextmanager
+def _fault_status(publisher: Publisher) -> Iterator[None]:
+    """Let the retained status say `fault` where an error ends the run, and not that it stopped on purpose."""
+    try:
+        yield
+    except SampleError:  # the one sample asked for cannot be read: the device is in order
+        raise
+    except EdgeError as error:
+        publisher.status("fault", str(error))
+        raise
+    except Exception as error:
+        publisher.status("fault", f"a fault of the program, {type(error).__name__}: {error}")
+        raise
 
 
 def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Literal["taken", "waiting", "refused", "unsent"]:

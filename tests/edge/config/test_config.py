@@ -41,6 +41,20 @@ def test_defaults_need_no_file(write) -> None:
     assert set(loaded.sources.values()) == {"default"}
 
 
+@pytest.mark.parametrize(
+    ("given", "device"), [("0", "0"), ("12", "12"), ('"0"', "0"), ('"/dev/video2"', "/dev/video2")]
+)
+def test_a_camera_may_be_named_by_its_index(write, given: str, device: str) -> None:
+    """Kind: a plain number where text is asked for. 0.6.0 refused `device = 0`."""
+    assert load(write(f"[camera]\ndevice = {given}\n")).config.camera.device == device
+
+
+@pytest.mark.parametrize("given", ["-1", "true", "1.5"])
+def test_what_is_no_index_of_a_camera_is_refused(write, given: str) -> None:
+    with pytest.raises(ConfigError, match=r"camera\.device"):
+        load(write(f"[camera]\ndevice = {given}\n"))
+
+
 def test_environment_is_over_file_is_over_default_and_each_value_says_which(write) -> None:
     path = write('[mqtt]\nhost = "file"\nport = 1900\n')
     loaded = load(path, {"SICKLESCOPE_MQTT__HOST": "env", "SICKLESCOPE_OPTICS__UM_PER_PX": "0.2", "HOME": "/root"})
