@@ -23,6 +23,11 @@ def has_gstreamer() -> bool:
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
 
 
+def build_in_words() -> str:
+    """Return this OpenCV's version, and whether it has GStreamer."""
+    return f"{cv2.__version__}, {'with' if has_gstreamer() else 'without'} GStreamer"
+
+
 def present_devices(folder: Path = Path("/dev")) -> list[str]:
     """Return the paths of the video devices there are, video2 before video10."""
     return [str(path) for path in sorted(folder.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name))]

@@ -8,17 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, distributions, version
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Literal
 
-import cv2
 from rich.table import Table
 from rich.text import Text
 
-from edge.camera.opencv import has_gstreamer, present_devices
-from edge.camera.registry import open_camera
+from edge.camera.opencv import present_devices
+from edge.camera.registry import CAMERAS, open_camera
 from edge.cli import doctor_gpu
 from edge.config.model import Config
 from edge.errors import EdgeError
@@ -27,7 +25,7 @@ from edge.runtime.base import Source
 from edge.runtime.contract import ROLES, Role
 from edge.runtime.model_store import located
 from edge.runtime.onnx import OnnxNetwork
-from edge.runtime.registry import chosen, digests, shipped_form
+from edge.runtime.registry import RUNTIMES, chosen, digests, shipped_form
 from edge.sample.controls import ControlSlides
 from edge.storage.database import Database, database_path
 from edge.system.clock import clock_synchronised
@@ -94,11 +92,8 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
 def _cameras(config: Config) -> Iterator[Finding]:
     devices = present_devices()
     yield Finding("camera devices", "ok" if devices else "absent", ", ".join(devices) or "no /dev/video*")
-    yield Finding("OpenCV", "ok", f"{cv2.__version__}, {'with' if has_gstreamer() else 'without'} GStreamer")
-    picamera2 = _version("picamera2")
-    yield Finding(
-        "picamera2", "ok" if picamera2 else "absent", picamera2 or "not installed; for a Raspberry Pi's camera"
-    )
+    for needs, found in {row.needs: row.found for row in CAMERAS.values()}.items():
+        yield _wanted(needs, found, needs == CAMERAS[config.camera.kind].needs)
     yield _tried("configured camera", lambda: _opened(config))
 
 
@@ -124,9 +119,8 @@ def _optics(config: Config) -> Finding:
 
 def _runtimes(config: Config) -> Iterator[Finding]:
     models = config.models
-    found = _version("onnxruntime")
-    # TensorRT needs it too: engines are compared with it.
-    yield Finding("runtime onnxruntime", "ok" if found else "missing", found or "install the package onnxruntime")
+    # TensorRT needs ONNX Runtime too: engines are compared with it.
+    yield from (_tried(*part) for part in RUNTIMES["onnxruntime"].needs.items())
     jetson = doctor_gpu.jetpack()
     wanted = models.runtime == "tensorrt"
     if jetson is None:
@@ -138,8 +132,9 @@ def _runtimes(config: Config) -> Iterator[Finding]:
         ("NVIDIA driver", doctor_gpu.nvidia_driver()),
     ):
         yield Finding(what, "ok" if known else "absent", known or "none found")
-    yield _wanted("runtime tensorrt", lambda: doctor_gpu.tensorrt(jetson is not None), wanted)
-    yield _wanted("GPU", doctor_gpu.gpu, wanted)
+    for what, found in RUNTIMES["tensorrt"].needs.items():
+        here = partial(doctor_gpu.on_jetson, found) if jetson is not None and what == "runtime tensorrt" else found
+        yield _wanted(what, here, wanted)
 
 
 def _wanted(what: str, attempt: Callable[[], str], wanted: bool) -> Finding:
@@ -172,15 +167,6 @@ def numpy_finding(environment: Path, paths: list[str]) -> Finding:
         what, "warning", f"numpy {ours} of this environment hides the system's {systems}, for which its picamera2, cv2 "
         f"and TensorRT were built: if one fails to import, install \"numpy<{int(systems.split('.')[0]) + 1}\" here",
     )  # fmt: skip
-
-
-def _version(package: str) -> str | None:
-    if find_spec(package) is None:
-        return None
-    try:
-        return version(package)
-    except PackageNotFoundError:  # JetPack brings modules that no installer has registered
-        return "version unknown"
 
 
 def _models(config: Config) -> Iterator[Finding]:

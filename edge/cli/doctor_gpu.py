@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from edge.errors import EdgeError
-from edge.runtime.tensorrt.cuda import Gpu, cuda_driver
-from edge.runtime.tensorrt.engine_builder import tensorrt_module
 
 JETPACK = {"35": "5", "36": "6", "38": "7", "39": "7"}
 """Version of JetPack by release of Jetson Linux (L4T)."""
@@ -74,28 +72,17 @@ def sees_system_packages() -> bool:
     return not config.is_file() or "include-system-site-packages = true" in config.read_text("utf-8").lower()
 
 
-def tensorrt(on_jetson: bool) -> str:
-    """Return name and version of TensorRT; raises EdgeError with what is missing."""
-    wrong = wrong_wheel() if on_jetson else None
+def on_jetson(found: Callable[[], str]) -> str:
+    """Return what a Jetson's TensorRT is; raises EdgeError with what is wrong, or missing, and what to do there."""
+    wrong = wrong_wheel()
     if wrong:
         raise EdgeError(wrong)
     try:
-        module = tensorrt_module()
+        return found()
     except EdgeError as error:
-        if on_jetson and not sees_system_packages():
+        if not sees_system_packages():
             raise EdgeError(
                 f"{error}. This virtual environment does not see system packages: make it anew with "
                 "python3 -m venv --system-site-packages"
             ) from error
         raise
-    return f"{module.__name__} {module.__version__}"
-
-
-def gpu() -> str:
-    """Return the GPU as pycuda sees it; raises EdgeError with what is missing."""
-    found = Gpu(cuda_driver())
-    try:
-        memory = "shared memory" if found.integrated else "its own memory"
-        return f"{found.name}, compute capability {found.compute_capability}, {memory}"
-    finally:
-        found.detach()

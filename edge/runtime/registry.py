@@ -3,20 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from edge.config.model import ModelsConfig
-from edge.errors import RuntimeUnavailableError
+from edge.errors import EdgeError, RuntimeUnavailableError
 from edge.runtime.base import STATE_DIR, Network, Source
 from edge.runtime.contract import CPU_FORM, GPU_FORM, ROLES, Role
 from edge.runtime.model_store import located
 
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One row of the table.
+
+    target: `module:class`, made from a Source, imported when chosen. needs: in words, by the name of each part; a part
+    gives its name and version, and raises EdgeError that says what is missing.
+    """
+
+    target: str
+    needs: dict[str, Callable[[], str]]
+
+    @property
+    def is_available(self) -> bool:
+        """Whether all that it needs is there."""
+        try:
+            return all(part() for part in self.needs.values())
+        except EdgeError:
+            return False
+
+
+def _onnxruntime() -> str:
+    try:
+        return str(import_module("onnxruntime").__version__)
+    except ImportError as error:
+        raise RuntimeUnavailableError(f"onnxruntime cannot be imported ({error}): install the package") from error
+
+
+def _tensorrt() -> str:
+    from edge.runtime.tensorrt.engine_builder import tensorrt_module
+
+    module = tensorrt_module()
+    return f"{module.__name__} {module.__version__}"
+
+
+def _gpu() -> str:
+    from edge.runtime.tensorrt.cuda import Gpu, cuda_driver
+
+    found = Gpu(cuda_driver())
+    try:
+        memory = "shared memory" if found.integrated else "its own memory"
+        return f"{found.name}, compute capability {found.compute_capability}, {memory}"
+    finally:
+        found.detach()
+
+
 RUNTIMES = {
-    "onnxruntime": "edge.runtime.onnx:OnnxNetwork",
-    "tensorrt": "edge.runtime.tensorrt.network:TensorRtNetwork",
+    "onnxruntime": Backend("edge.runtime.onnx:OnnxNetwork", {"runtime onnxruntime": _onnxruntime}),
+    "tensorrt": Backend("edge.runtime.tensorrt.network:TensorRtNetwork", {"runtime tensorrt": _tensorrt, "GPU": _gpu}),
 }
-"""Every backend there is, each made from a Source; imported only when chosen."""
+"""Every backend there is; a new one is a row here and a name in ModelsConfig.runtime."""
 
 
 def open_network(
@@ -36,7 +83,7 @@ def open_network(
     """
     name = chosen(config)
     path, sha256 = located(role, config, state_dir, shipped_form(role, name, config.precision))
-    module, _, cls = RUNTIMES[name].partition(":")
+    module, _, cls = RUNTIMES[name].target.partition(":")
     network: Network = getattr(import_module(module), cls)(Source(role, path, sha256, config, state_dir, progress))
     return network
 
@@ -52,7 +99,7 @@ def chosen(config: ModelsConfig) -> str:
     """Return the runtime that will run; raises RuntimeUnavailableError where the configuration contradicts itself."""
     name = config.runtime
     if name == "auto":
-        name = "tensorrt" if gpu_ready() else "onnxruntime"
+        name = "tensorrt" if RUNTIMES["tensorrt"].is_available else "onnxruntime"
     if name == "onnxruntime" and config.precision == "fp16":
         raise RuntimeUnavailableError(
             f"models.precision is fp16, which only TensorRT runs, and models.runtime is {config.runtime}, here "
@@ -66,14 +113,3 @@ def shipped_form(role: Role, runtime: str, precision: str) -> str:
     if runtime == "onnxruntime":
         return {"auto": CPU_FORM[role], "int8": "int8.cpu"}.get(precision, "")
     return {"auto": GPU_FORM[role], "fp32": ""}.get(precision, precision)
-
-
-def gpu_ready() -> bool:
-    """Tell whether TensorRT, pycuda and a GPU are all here."""
-    from edge.runtime.tensorrt.cuda import cuda_driver
-    from edge.runtime.tensorrt.engine_builder import tensorrt_module
-
-    try:
-        return bool(cuda_driver() and tensorrt_module())
-    except RuntimeUnavailableError:
-        return False

@@ -14,7 +14,7 @@ import pytest
 from edge.camera import opencv
 from edge.camera.base import Camera, RejectedInputError
 from edge.camera.opencv import OpenCVCamera, has_gstreamer, open_capture, present_devices
-from edge.camera.registry import CAMERAS, LIVE, open_camera
+from edge.camera.registry import CAMERAS, open_camera
 from edge.camera.replay import ReplayCamera
 from edge.config.model import CameraConfig
 from edge.errors import CameraError, InputError
@@ -126,7 +126,7 @@ def test_it_is_read_in_a_process_of_its_own_where_it_has_a_driver(
 ) -> None:
     before = set(psutil.Process().children())
     with open_camera(configs[source]) as camera:
-        assert camera.live == (configs[source].kind in LIVE)
+        assert camera.live == CAMERAS[configs[source].kind].live
         assert len(set(psutil.Process().children()) - before) == camera.live
     assert set(psutil.Process().children()) == before
 

@@ -14,7 +14,7 @@ from edge.cli import doctor_gpu
 from edge.cli.doctor import Finding, examine, numpy_finding, table
 from edge.config.model import CameraConfig, Config, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
 from edge.errors import RuntimeUnavailableError
-from edge.runtime.registry import gpu_ready
+from edge.runtime.registry import RUNTIMES
 from tests.edge.camera.openflexure_parts import Microscope
 from tests.edge.service.service_parts import Program
 from tests.mosquitto import Mosquitto, free_port
@@ -78,10 +78,10 @@ def test_a_tampered_model_is_missing_and_both_digests_are_shown(tmp_path: Path) 
 
 
 def test_a_runtime_is_missing_only_where_it_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent() -> None:
+    def absent() -> str:
         raise RuntimeUnavailableError("TensorRT is not installed")
 
-    monkeypatch.setattr(doctor_gpu, "tensorrt_module", absent)
+    monkeypatch.setitem(RUNTIMES["tensorrt"].needs, "runtime tensorrt", absent)
     assert found(tmp_path)["runtime onnxruntime"].state == "ok"
     assert found(tmp_path)["runtime tensorrt"].state == "absent"
     assert found(tmp_path, models=ModelsConfig(runtime="tensorrt"))["runtime tensorrt"].missing
@@ -153,7 +153,7 @@ def test_a_tensorrt_from_pypi_is_wrong_on_a_jetson() -> None:
 
 
 def test_tensorrt_is_missing_only_where_it_is_named(tmp_path: Path) -> None:
-    if gpu_ready():
+    if RUNTIMES["tensorrt"].is_available:
         pytest.skip("TensorRT and a GPU are here")
     assert found(tmp_path)["GPU"].state == "absent"
     named = found(tmp_path, models=ModelsConfig(runtime="tensorrt"))

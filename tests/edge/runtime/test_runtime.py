@@ -13,12 +13,12 @@ from edge.camera.virtual.slide import Slide
 from edge.config.model import ModelsConfig
 from edge.errors import RuntimeUnavailableError
 from edge.runtime.base import Network
-from edge.runtime.registry import RUNTIMES, gpu_ready, open_network
+from edge.runtime.registry import RUNTIMES, open_network
 
 
 @pytest.fixture(scope="module", params=sorted(RUNTIMES))
 def detector(request: pytest.FixtureRequest) -> Iterator[Network]:
-    if request.param == "tensorrt" and not gpu_ready():
+    if request.param == "tensorrt" and not RUNTIMES[request.param].is_available:
         pytest.skip("no GPU with TensorRT and pycuda")
     network = open_network("detector", ModelsConfig(runtime=request.param, threads=1))
     yield network
@@ -26,7 +26,7 @@ def detector(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 
 def test_a_named_runtime_that_is_absent_is_never_replaced() -> None:
-    if gpu_ready():
+    if RUNTIMES["tensorrt"].is_available:
         pytest.skip("TensorRT and a GPU are here")
     with pytest.raises(
         RuntimeUnavailableError, match=r"(TensorRT|pycuda|GPU|driver).*(jetson\.md|onnxruntime)"

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +315,8 @@ def test_a_lock_whose_holder_died_is_no_lock(gpu: FakeGpu, tmp_path: Path) -> No
 
 def test_auto_takes_tensorrt_only_where_it_and_a_gpu_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for ready, wanted in ((True, "tensorrt"), (False, "onnxruntime")):
-        monkeypatch.setattr(registry, "gpu_ready", lambda ready=ready: ready)
+        needs = {"GPU": _present if ready else _absent}
+        monkeypatch.setitem(registry.RUNTIMES, "tensorrt", replace(registry.RUNTIMES["tensorrt"], needs=needs))
         assert registry.chosen(ModelsConfig(runtime="auto")) == wanted
         assert registry.chosen(ModelsConfig(runtime="onnxruntime")) == "onnxruntime"
     with pytest.raises(RuntimeUnavailableError, match="precision is fp16, which only TensorRT runs"):
@@ -351,3 +353,11 @@ def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(module, "import_module", absent)
     with pytest.raises(RuntimeUnavailableError, match=f"(?i){missing}.*jetson.md"):
         look()
+
+
+def _present() -> str:
+    return "a GPU"
+
+
+def _absent() -> str:
+    raise RuntimeUnavailableError("no GPU")
