@@ -47,7 +47,10 @@ def counted(tally: Tally) -> tuple[int, int]:
 
 
 def grown(pipeline: Pipeline, pixels: Pixels) -> tuple[list[tuple[int, int]], tuple[int, int]] | None:
-    """Return red and sickle cells after some frames, and in one look at all; None where the field cannot be read."""
+    """Return red and sickle cells after some frames, and in one look at all.
+
+    None where the field cannot be read.
+    """
     pipeline.new_sample()
     scale = pipeline.read(stamped(pixels, 0, "")).scale
     if scale is None:

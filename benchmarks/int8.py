@@ -74,7 +74,10 @@ FORMS = {"fp32": "", "int8": ".int8.cpu"}
 
 
 def canonical_fields(count: int) -> list[Pixels]:
-    """Return real fields where SICKLESCOPE_DATA has them, cut to 640×480; a rendered one where it has none."""
+    """Return real fields where SICKLESCOPE_DATA has them, cut to 640×480.
+
+    A rendered one where it has none.
+    """
     files = some_fields("chula_rbc12", count)  # 640×480 as they are
     pictures = [read_image(path, 64) for path in files]
     fitting = [p for p in pictures if p.shape[:2] == (HEIGHT, WIDTH)]
@@ -104,7 +107,10 @@ def reader(pipeline: Pipeline) -> Callable[[Frame], Any]:
 
 
 def alternated(runs: dict[str, Callable[[Any], Any]], inputs: list[Any], rounds: int) -> dict[str, Any]:
-    """Time several ways by turns; returns median and 95th percentile of each in ms, and how they compare."""
+    """Time several ways by turns.
+
+    Returns median and 95th percentile of each in ms, and how they compare.
+    """
     clock: dict[str, list[float]] = {name: [] for name in runs}
     cpu: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():

@@ -128,7 +128,9 @@ def timed(pipeline: Pipeline, frames: Iterable[Frame]) -> dict[str, Any]:
 
 
 def storing(pipeline: Pipeline, frames: int) -> dict[str, float]:
-    """Read a sample with and without keeping it, frame by frame in turn, and return what each costs a frame, in ms.
+    """Return what a frame costs with and without keeping the sample, in ms.
+
+    Frame by frame in turn.
 
     Fields do not overlap, so every cell is new. Commits come as in a run, and their disk is that of temporary files.
     """
@@ -175,7 +177,10 @@ def quantile(values: list[float], percent: float) -> float:
 
 
 def memory(frames: int, threads: int) -> dict[str, float | None]:
-    """Run the service on the virtual slide; return its peak memory and its growth after SETTLED frames, in MB."""
+    """Run the service on the virtual slide.
+
+    Return its peak memory and its growth after SETTLED frames, in MB.
+    """
     resident: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
@@ -197,7 +202,7 @@ def memory(frames: int, threads: int) -> dict[str, float | None]:
 
 
 def ready_s() -> float:
-    """Return how long `sicklescope run` takes from its start until its first field is read and its result kept."""
+    """Return how long `sicklescope run` takes until its first field is kept."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "sicklescope.toml"
         settings.write_text(

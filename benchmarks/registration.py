@@ -73,7 +73,10 @@ def flat(frames: int) -> dict[str, Any]:
 
 
 def hinted(frames: int) -> dict[str, dict[str, float]]:
-    """Read a path of 5 % overlap, a fifth missing, with what a stage says: nothing, the truth to 5 µm, nonsense."""
+    """Read a path of 5 % overlap, a fifth missing, with what a stage says.
+
+    Nothing, the truth to 5 µm, nonsense.
+    """
     report = {}
     for says in ("nothing", "truth", "nonsense"):
         spec, rng, error = SlideSpec(seed=1, n_fields=frames), np.random.default_rng(1), np.random.default_rng(2)

@@ -78,7 +78,10 @@ class Added:
 
 
 def groups() -> dict[str, list[Path]]:
-    """Return the pictures of each field that was photographed more than once, in the order of the list."""
+    """Return the pictures of each field that was photographed more than once.
+
+    In the order of the list.
+    """
     folder = data_folder() / "uganda_scd"
     found: dict[str, list[Path]] = defaultdict(list)
     if (folder / "fields.csv").exists():
@@ -89,7 +92,10 @@ def groups() -> dict[str, list[Path]]:
 
 
 def taken(pipeline: Pipeline, paths: list[Path]) -> tuple[list[Frame], list[FieldReading]]:
-    """Read pictures one by one; return those that can be read, each with its own scale, and their readings."""
+    """Read pictures one by one.
+
+    Return those that can be read, each with its own scale, and their readings.
+    """
     frames, readings = [], []
     for index, path in enumerate(paths):
         frame = stamped(read_image(path, pipeline.config.quality.megapixels_max), index, path.name)
@@ -166,7 +172,10 @@ def resolved(readings: list[FieldReading]) -> _Now:
 
 
 def carried_over(boxes: NDArray[Any], ids: Numbers, host: NDArray[Any], host_ids: Numbers) -> NDArray[Any] | None:
-    """Return boxes (N, 4) as they lie in another picture, by the cells that both have; None where these are too few."""
+    """Return boxes (N, 4) as they lie in another picture, by the cells that both have.
+
+    None where these are too few.
+    """
     _, i, j = np.intersect1d(ids, host_ids, return_indices=True)
     if len(i) < TIED:
         return None

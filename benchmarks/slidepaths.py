@@ -19,7 +19,10 @@ from edge.vision.registration.registrar import Registrar
 
 @dataclass(frozen=True, slots=True)
 class Eye:
-    """How well the detector sees: share of cells missed, and the error of each side of a box, in canonical pixels."""
+    """How well the detector sees.
+
+    Share of cells missed, and the error of each side of a box, in canonical pixels.
+    """
 
     missed: float = 0.02
     error_px: float = 1.0
@@ -38,7 +41,10 @@ def looked(truth: Sequence[VirtualCell], spec: SlideSpec, eye: Eye, rng: Generat
 
 
 def jittered(spec: SlideSpec, overlap: float, rng: Generator, turn_deg: float = 2.0) -> list[View]:
-    """Return a path to and fro, each field some µm off, turned, and lighter or darker; a quarter is revisited."""
+    """Return a path to and fro, each field some µm off, turned, and lighter or darker.
+
+    A quarter is revisited.
+    """
     path = [
         View(
             view.x_um + rng.normal(0, 2.0),
@@ -66,7 +72,7 @@ class Walk:
     change: Change | None = None
 
     def __post_init__(self) -> None:
-        self.registry = CellRegistry(CallRule(0.5, 0.5))
+        self.registry = CellRegistry(CallRule(0.5, 0.0))
         self.specimen = Specimen(self.spec)
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)

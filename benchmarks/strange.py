@@ -170,7 +170,10 @@ SETS = ("uganda_scd", "chula_rbc12", "txl_pbc")
 
 
 def refusals(pipeline: Pipeline, pictures: list[tuple[Pixels, float]]) -> tuple[Counter[str], list[float]]:
-    """Read pictures, each with its µm per pixel; return how often each came to what, and their median novelties."""
+    """Read pictures, each with its µm per pixel.
+
+    Return how often each came to what, and their median novelties.
+    """
     reasons: Counter[str] = Counter()
     novelty = []
     for index, (pixels, um_per_px) in enumerate(pictures):
@@ -194,7 +197,10 @@ def _novelty(reading: FieldReading) -> float:
 
 
 def smears(pipeline: Pipeline, count: int) -> list[tuple[Pixels, float]]:
-    """Return so many real fields of each set that are read as they are, with the scale that was estimated."""
+    """Return so many real fields of each set with their estimated scale.
+
+    As they are read.
+    """
     found = []
     for name in SETS:
         mine = []

@@ -49,7 +49,10 @@ def onnx_command(
 
 @app.command("fp16")
 def fp16_command(model: OnnxFile, output: Output) -> None:
-    """Write the half-precision twin of a model, fp32 or Q/DQ: what a strongly typed TensorRT makes fp16 engines of."""
+    """Write the half-precision twin of a model, fp32 or Q/DQ.
+
+    What a strongly typed TensorRT makes fp16 engines of.
+    """
     with answering():
         from export.half import write_half
 
@@ -66,7 +69,9 @@ def engine_command(
         list[str] | None, typer.Option(help="build for these GPUs, such as SM86, on a machine without; TensorRT-RTX")
     ] = None,
 ) -> None:
-    """Build the TensorRT engine of a model on this device, check it against ONNX Runtime, and keep it for the service.
+    """Build the TensorRT engine of a model on this device and keep it for the service.
+
+    It is checked against ONNX Runtime.
 
     The service does the same at its start; this does it beforehand.
     """

@@ -16,7 +16,10 @@ from edge.system.digest import sha256_file
 
 
 def role_of(path: Path) -> Role:
-    """Return the role that a model file's contract names; raises ModelError when it is none of ours."""
+    """Return the role that a model file's contract names.
+
+    Raises ModelError when it is none of ours.
+    """
     if not path.is_file():
         raise ModelError(f"{path} not found")
     session = cpu_session(path, f"model {path}", threads=1)
@@ -39,7 +42,10 @@ def build_here(path: Path, config: Path | None, progress: Callable[[str], None])
 def build_ahead(
     path: Path, output: Path, targets: tuple[str, ...], config: Path | None, progress: Callable[[str], None]
 ) -> None:
-    """Build for other GPUs and write the plain engine file; nothing is run, so nothing is compared."""
+    """Build for other GPUs and write the plain engine file.
+
+    Nothing is run, so nothing is compared.
+    """
     role, settings = role_of(path), load(config).config.models
     built = build(
         tensorrt_module(),

@@ -27,7 +27,10 @@ SMALLEST_STEP = float(np.finfo(np.float16).tiny)
 
 
 def read(path: Path) -> tuple[onnx.ModelProto, Contract]:
-    """Read a model file and its contract; raises ModelError for what is no model, has none, or is too new."""
+    """Read a model file and its contract.
+
+    Raises ModelError for what is no model, has none, or is too new.
+    """
     if not path.is_file():
         raise ModelError(f"{path} not found")
     try:
@@ -50,7 +53,10 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def graph_sha256(model: onnx.ModelProto) -> str:
-    """Return the digest of the graph alone, so that it can be written into the metadata beside it."""
+    """Return the digest of the graph alone.
+
+    So it can be written into the metadata beside it.
+    """
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -61,7 +67,9 @@ def seal(model: onnx.ModelProto, contract: Contract, figures: dict[str, str]) ->
 
 
 def cast_first(model: onnx.ModelProto) -> None:
-    """Turn the input to floating point before it is transposed: TensorRT does nothing else with uint8.
+    """Turn the input to floating point before it is transposed.
+
+    TensorRT does nothing else with uint8.
 
     The answers are the same to the last bit.
     """
@@ -86,7 +94,10 @@ def cast_first(model: onnx.ModelProto) -> None:
 
 
 def fold(model: onnx.ModelProto) -> None:
-    """Turn Constant nodes into initializers; drop Identity nodes and what nobody reads: one way to write a graph."""
+    """Turn Constant nodes into initializers; drop Identity nodes and what nobody reads.
+
+    One way to write a graph.
+    """
     graph = model.graph
     kept = []
     answers = {output.name for output in graph.output}
@@ -112,7 +123,9 @@ def fold(model: onnx.ModelProto) -> None:
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the network in half precision: pixels still uint8, answers still float32, ranges of Q/DQ as they were.
+    """Return the network in half precision.
+
+    Pixels still uint8, answers still float32, ranges of Q/DQ as they were.
 
     Raises ModelError for a weight that half precision cannot hold. A Q/DQ network becomes opset 19, which has
     half-precision quantisation; others keep theirs.

@@ -17,7 +17,9 @@ MADE_FROM = "sicklescope.made_from"
 
 
 def write_half(source: Path, target: Path) -> dict[str, float]:
-    """Write `target`, the half-precision twin of `source`, and return the largest difference of each answer.
+    """Write the half-precision twin of `source` and compare both.
+
+    Returns the largest difference of each answer.
 
     Raises ModelError, and writes nothing, when an answer differs by more than half precision may.
     """

@@ -30,7 +30,9 @@ AXES = {
 
 
 def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path) -> float:
-    """Write `target` from a TorchScript file and return the largest difference of probabilities on `samples`.
+    """Write `target` from a TorchScript file and compare both on `samples`.
+
+    Returns the largest difference of probabilities.
 
     samples: uint8 (N, H, W, 3), real pictures. The contract's graph_sha256 is filled in. Raises ModelError when the
     difference exceeds PARITY_MAX; then nothing is written.
@@ -66,12 +68,18 @@ def export_onnx(traced: Path, contract: Contract, samples: Pixels, target: Path)
 
 
 def figures(difference: float, pictures: int) -> dict[str, str]:
-    """Return the metadata that say how well a file agrees with what it was made from, and on how many pictures."""
+    """Return the metadata that say how well a file agrees with its source.
+
+    With the number of pictures compared.
+    """
     return {"sicklescope.parity": f"{difference:.3g}", "sicklescope.parity_pictures": str(pictures)}
 
 
 def parity(network: torch.jit.ScriptModule, model: onnx.ModelProto, samples: Pixels) -> float:
-    """Return the largest difference between framework and ONNX Runtime in the first output, the probabilities."""
+    """Return the largest difference of probabilities from ONNX Runtime's.
+
+    Of the first output.
+    """
     session = cpu_session(model.SerializeToString(), "the exported model")
     found = session.run(None, {"pixels": samples})[0]
     with torch.inference_mode():

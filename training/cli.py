@@ -57,7 +57,10 @@ def classifier(
     steps_rounded: Annotated[int, StepsRounded] = 600,
     seed: Seed = 10,
 ) -> None:
-    """Train the classifiers: one without each of the folds, and the shipped one. After `detector`."""
+    """Train the classifiers: one without each of the folds, and the shipped one.
+
+    After `detector`.
+    """
     with answering(), bars() as progress:
         from training.data.datasets import data_root
         from training.fit.recipe import ClassifierSteps, train_classifiers
@@ -78,7 +81,10 @@ def evaluate(
         Path | None, typer.Option(metavar="PAGE", help="Look at erythrocytes_idb1 as well, and log it on this page.")
     ] = None,
 ) -> None:
-    """Measure a run out of fold; write evaluation.json and .md, and what `sicklescope-export onnx` reads."""
+    """Measure a run out of fold.
+
+    Write evaluation.json and .md, and what `sicklescope-export onnx` reads.
+    """
     if look is not None and fields is not None:
         raise typer.BadParameter("a look is for the frozen threshold, which is chosen on all fields; drop --fields")
     with answering():
@@ -137,7 +143,10 @@ def data(
     page: Annotated[Path, typer.Option(metavar="PAGE", help="HTML page to write; it holds pictures of the set.")],
     layout: Annotated[str | None, typer.Option(metavar="NAME", help="The folder is laid out as this set is.")] = None,
 ) -> None:
-    """Describe a set of labelled cells on one page: counts, sizes, pictures, near-duplicates and leaks."""
+    """Describe a set of labelled cells on one page.
+
+    Counts, sizes, pictures, near-duplicates and leaks.
+    """
     with answering():
         from training.bench.datasets.registry import find
         from training.bench.runs.describe import describe, examples

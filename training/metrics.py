@@ -19,7 +19,10 @@ def iou(a: Floats, b: Floats) -> Floats:
 
 
 def greedy(affinity: Floats, least: float) -> list[tuple[int, int]]:
-    """Pair rows, given best first, with columns one to one: each takes its best free column of at least `least`."""
+    """Pair rows, given best first, with columns one to one.
+
+    Each takes its best free column of at least `least`.
+    """
     free = np.ones(affinity.shape[1], bool)
     pairs = []
     for i, row in enumerate(affinity):
@@ -37,7 +40,10 @@ def f1(hits: int, found: int, labelled: int) -> float:
 
 
 def auc(score: Floats, positive: np.ndarray) -> float:
-    """Return the area under the ROC curve: the chance that a positive scores above a negative, ties half."""
+    """Return the area under the ROC curve.
+
+    The chance that a positive scores above a negative, ties half.
+    """
     high, low = score[positive], score[~positive]
     return float(((high[:, None] > low[None]) + 0.5 * (high[:, None] == low[None])).mean())
 
@@ -45,7 +51,10 @@ def auc(score: Floats, positive: np.ndarray) -> float:
 def bootstrap(
     groups: Sequence[str], statistic: Callable[[np.ndarray], float], draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of `statistic(row indices)` when whole groups are drawn with replacement."""
+    """Return the 95 % percentile interval of `statistic(row indices)` over groups.
+
+    Whole groups are drawn with replacement.
+    """
     rng = np.random.default_rng(seed)
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
     members = [np.nonzero(inverse == i)[0] for i in range(len(names))]

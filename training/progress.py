@@ -29,7 +29,10 @@ answering = partial(
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Show a bar for each thing that is being done; what comes after a comma in its name may change."""
+    """Show a bar for each thing that is being done.
+
+    What comes after a comma in its name may change.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown: dict[str, TaskID] = {}
     with Bars(*columns, console=out) as display:

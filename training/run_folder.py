@@ -20,13 +20,19 @@ TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Names of the files of a run. A file that is there is whole: it was written aside and renamed."""
+    """Names of the files of a run. A file that is there is whole.
+
+    It was written aside and renamed.
+    """
 
     path: Path
 
     @property
     def base(self) -> Path:
-        """Weights of the detector taught by `txl_pbc` alone, which completes the labels of the other sets."""
+        """Weights of the detector taught by `txl_pbc` alone.
+
+        It completes the labels of the other sets.
+        """
         return self.path / "detector-base.pt"
 
     @property
@@ -98,7 +104,10 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 
 def restore(net: torch.nn.Module, path: Path) -> None:
-    """Give a network weights written by `save_weights`; raises ModelError, also when they are of another network."""
+    """Give a network weights written by `save_weights`.
+
+    Raises ModelError, also when they are of another network.
+    """
     weights = load_weights(path)
     try:
         net.load_state_dict(weights)

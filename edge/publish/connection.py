@@ -131,7 +131,10 @@ def refusal(config: MqttConfig, code: ReasonCode, properties: Properties | None)
 
 
 def unreachable(config: MqttConfig) -> str:
-    """Say why there is no connection; called while the error is being handled, as paho's on_connect_fail is."""
+    """Say why there is no connection.
+
+    Called while the error is being handled, as paho's on_connect_fail is.
+    """
     error = sys.exc_info()[1]
     return (
         f"broker {config.host}:{config.port} cannot be reached: {error}. "
@@ -148,7 +151,9 @@ def unanswered(config: MqttConfig) -> str:
 
 
 class Link:
-    """The connection of a service: made again whenever it is lost, and always able to say why there is none.
+    """The connection of a service.
+
+    Made again whenever it is lost, and always able to say why there is none.
 
     `up`, `down` and `answer` are called by paho's thread and must return at once: `up()` on each connection,
     `down(code, reason)` once for each new reason, `answer(mid, code, reason)` for each PUBACK and each QoS 0 message
@@ -205,7 +210,10 @@ class Link:
         return info.mid if taken else None
 
     def renew(self, why: str) -> None:
-        """End the connection and have it made again. why: what is wrong with the broker, for the reason."""
+        """End the connection and have it made again. why.
+
+        What is wrong with the broker, for the reason.
+        """
         self._renewed = why
         transport = self._client.socket()
         if isinstance(transport, socket.socket):
@@ -213,7 +221,9 @@ class Link:
                 transport.shutdown(socket.SHUT_RDWR)
 
     def close(self, last_words: tuple[str, str] | None) -> None:
-        """Publish topic and payload, retained, if there is a connection; then disconnect, so that no will is sent.
+        """Publish topic and payload, retained, if there is a connection.
+
+        Then disconnect, so that no will is sent.
 
         The link cannot be used afterwards.
         """
@@ -305,7 +315,9 @@ class Link:
 
 
 def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
-    """Connect once, under an identifier of its own, and return a line that says what was reached.
+    """Connect once and return a line that says what was reached.
+
+    The connection has an identifier of its own.
 
     Raises BrokerError with the broker's reason when it refuses or does not answer, ConfigError as `make_client`.
     """

@@ -18,7 +18,10 @@ REPLIES = 20
 
 
 class Tray:
-    """Any thread may call it. dropped: messages that were never sent, nor stored to be sent later."""
+    """Any thread may call it. dropped.
+
+    Messages that were never sent, nor stored to be sent later.
+    """
 
     def __init__(self) -> None:
         self.dropped = 0

@@ -24,7 +24,9 @@ from edge.storage.outbox import Outbox
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """What to show of the connection. reason: why there is none, in the broker's words if it gave any; else empty.
+    """What to show of the connection. reason.
+
+    Why there is none, in the broker's words if it gave any; else empty.
 
     pending, refused: results in the outbox. dropped: progress, telemetry and events that were never sent.
     """
@@ -38,7 +40,10 @@ class PublisherState:
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """What came of `resend`. sent: the broker took them; refused: again; pending: it has not answered yet."""
+    """What came of `resend`. sent: the broker took them; refused: again; pending.
+
+    It has not answered yet.
+    """
 
     sent: int
     refused: int
@@ -46,7 +51,9 @@ class Resent:
 
 
 class Publisher:
-    """Publishes one device's messages. Entering begins to connect, and never fails for want of a broker.
+    """Publishes one device's messages.
+
+    Entering begins to connect, and never fails for want of a broker.
 
     Any thread may call its methods; none waits for the network but `drain` and leaving. On leaving the retained
     status becomes `stopped`, or stays `fault` or `building`; what is in the outbox stays there for the next time. The
@@ -124,12 +131,18 @@ class Publisher:
         self._wake.set()
 
     def reply(self, reply: Reply) -> None:
-        """Send the answer to a command; it is forgotten when the program ends before there is a connection."""
+        """Send the answer to a command.
+
+        It is forgotten when the program ends before there is a connection.
+        """
         self._tray.put_reply(reply)
         self._wake.set()
 
     def live(self, message: Progress | Telemetry) -> None:
-        """Send running counts, which are dropped without a connection, or telemetry, which is stored until there is."""
+        """Send running counts or telemetry.
+
+        Counts are dropped without a connection; telemetry is stored until there is one.
+        """
         if not self._enabled:
             return
         if isinstance(message, Progress):
@@ -150,7 +163,10 @@ class Publisher:
         self._wake.set()
 
     def result(self, result: Result) -> None:
-        """Store a result in the outbox, from where it is sent; raises StorageError when it cannot be stored."""
+        """Store a result in the outbox, from where it is sent.
+
+        Raises StorageError when it cannot be stored.
+        """
         if self._enabled:
             self._outbox.put(result.id, self._topic(result), result.to_json())
             self._wake.set()
@@ -166,7 +182,10 @@ class Publisher:
         return PublisherState(self._link.connected, reason, counts.pending, counts.refused, self._tray.dropped)
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until no result waits for the broker; False when time is over or there is no way to the broker."""
+        """Wait until no result waits for the broker.
+
+        False when time is over or there is no way to the broker.
+        """
         deadline = time.monotonic() + timeout_s
         while self._outbox.counts().pending:
             no_way = not self._link.connected and self._link.reason != NOT_YET

@@ -35,7 +35,9 @@ _MODELS: dict[str, type[Message]] = {model.kind: model for model in (Result, Eve
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that waits for its PUBACK. row_id: empty where it is no row of the outbox; then `news` may hold it.
+    """A message that waits for its PUBACK. row_id: empty where it is no row of the outbox.
+
+    Then `news` may hold it.
 
     since_s: monotonic time at which it was sent on the connection that stands.
     """
@@ -47,7 +49,10 @@ class Sent:
 
 
 class Sender:
-    """Used by one thread, but for `on_up` and `on_answer`, with which paho's thread notes what happened."""
+    """Sends from one thread.
+
+    Only `on_up` and `on_answer`, which note what happened, are called by paho's thread.
+    """
 
     def __init__(
         self,
@@ -79,7 +84,10 @@ class Sender:
         self._answers.append((mid, code, reason))
 
     def turn(self) -> float:
-        """Take in what was answered, send or store what waits; returns the seconds until the next look unasked."""
+        """Take in what was answered, send or store what waits.
+
+        Returns the seconds until the next look unasked.
+        """
         self._pause_s = POLL_S
         self._hear()
         connected = self._link.connected

@@ -103,7 +103,10 @@ def features(
     folds: Folds = None,
     seed: Seed = 0,
 ) -> None:
-    """Teach a classical learner what a frozen trunk makes of cells, or (`--net shape`) measures of their masks."""
+    """Teach a classical learner what a frozen trunk, or shape features, make of cells.
+
+    `--net shape` takes the measures of their masks.
+    """
     with answering(), bars() as progress:
         from training.bench.datasets.cell_images import load
         from training.bench.runs.features import FeatureSettings, features_run
@@ -159,7 +162,10 @@ def evaluate(
     ] = None,
     page: Annotated[Path | None, typer.Option(metavar="PAGE", help="JSON file of the figures to write.")] = None,
 ) -> None:
-    """Judge a run, or an ONNX file, on any set; cells that a run learnt from are left to the fold that did not."""
+    """Judge a run, or an ONNX file, on any set.
+
+    Cells that a run learnt from are left to the fold that did not.
+    """
     with answering():
         import json
 

@@ -19,7 +19,10 @@ def _chance(n: int, p: float, g: torch.Generator) -> Tensor:
 
 
 def stain(x: Tensor, g: torch.Generator) -> Tensor:
-    """Another dye, lamp, white balance, gamma and contrast; some pictures lose their colour altogether."""
+    """Another dye, lamp, white balance, gamma and contrast.
+
+    Some pictures lose their colour altogether.
+    """
     n = len(x)
     # Dye: absorbance over that of the glass (Beer–Lambert) through a random mixing matrix, weaker or stronger.
     glass = F.avg_pool2d(x, 4).amax((2, 3), keepdim=True).clamp(0.2, 1)
@@ -79,7 +82,10 @@ def sensor(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tensor:
-    """All of the above, in the order of the light's way; a share of `unchanged` pictures stay as they are."""
+    """All of the above, in the order of the light's way.
+
+    A share of `unchanged` pictures stay as they are.
+    """
     chosen = ~_chance(len(x), unchanged, g)
     changed = x.clone()
     if chosen.any():
@@ -90,7 +96,9 @@ def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tenso
 def turned(
     x: Tensor, size: int, g: torch.Generator, squeeze: Tensor | None = None, scale: float = 0.18, shift_px: float = 4.0
 ) -> Tensor:
-    """Rotate by any angle, mirror, magnify by up to ±`scale`, shift, and cut the middle `size` pixels.
+    """Rotate, mirror, magnify and shift pictures, and cut their middle.
+
+    By any angle and up to ±`scale`; the middle has `size` pixels.
 
     squeeze (N,): how many times longer than before, against its width, a cell becomes; 1 leaves its shape.
     """
@@ -108,7 +116,9 @@ def turned(
 
 
 def exchanged(x: Tensor, g: torch.Generator, share: float = 0.35) -> Tensor:
-    """Give a share of the pictures the mean and contrast of another one's channels (Reinhard et al. 2001).
+    """Give a share of the pictures the mean and contrast of another one's channels.
+
+    Reinhard et al. 2001.
 
     Sickle cells come from other slides than their mimics; with exchanged colours no colour can tell them apart.
     """
@@ -119,7 +129,10 @@ def exchanged(x: Tensor, g: torch.Generator, share: float = 0.35) -> Tensor:
 
 
 def mirrored_near(x: Tensor, g: torch.Generator, share: float, least_px: int = 4, most_px: int = 12) -> Tensor:
-    """Show a share of the cells as a picture of one cell alone is shown: round it lies its mirror image."""
+    """Show a share of the cells as a picture of one cell alone is shown.
+
+    Round it lies its mirror image.
+    """
     shown = x.clone()
     for i in torch.nonzero(_chance(len(x), share, g)).flatten().tolist():
         edge = int(torch.randint(least_px, most_px + 1, (1,), generator=g))

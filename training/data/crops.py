@@ -61,7 +61,10 @@ def not_sickle() -> Floats:
 
 
 def perhaps_sickle(*names: str) -> Floats:
-    """Return float32 (6,): 1 for each of these classes, and for sickle what is left where nobody boxed a cell."""
+    """Return float32 (6,).
+
+    1 for each of these classes, and for sickle what is left where nobody boxed a cell.
+    """
     weight = allowed(*names)
     weight[CLASSES.index("sickle")] = UNBOXED_SICKLE
     return weight
@@ -102,7 +105,10 @@ def of_fields(fields: Iterable[TrainingField], seed: int, most: int = 60) -> Pat
 
 
 def of_slides(slides: int, fields: int = 3) -> Patches:
-    """Cut the red cells of rendered slides, four in ten of them sickle cells; all folds may use them."""
+    """Cut the red cells of rendered slides, four in ten of them sickle cells.
+
+    All folds may use them.
+    """
     patches, may, field = [], [], []
     for seed in range(RENDERED_SEED, RENDERED_SEED + slides):
         slide = Slide(SlideSpec(seed=seed, n_fields=fields, sickle_fraction=0.4))

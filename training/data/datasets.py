@@ -104,7 +104,10 @@ def digest(path: Path) -> str:
 
 
 def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file; raises DataError for one that is absent, cut short or lacks columns."""
+    """Yield the rows of a CSV file.
+
+    Raises DataError for one that is absent, cut short or lacks columns.
+    """
     if not path.is_file():
         raise DataError(f"{path} not found: is {path.parent} the data set {path.parent.name}?")
     with path.open(newline="", encoding="utf-8") as file:
@@ -119,7 +122,10 @@ def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) 
 
 
 def numbers(path: Path, columns: int) -> Floats:
-    """Read float32 (N, columns) separated by spaces; raises DataError for a file that is absent or holds else."""
+    """Read float32 (N, columns) separated by spaces.
+
+    Raises DataError for a file that is absent or holds else.
+    """
     try:
         rows = [[float(word) for word in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
@@ -143,7 +149,10 @@ def _field(dataset: str, path: Path, group: str, fold: int, label: str, **labels
 
 
 def read_txl(root: Path, split: str) -> list[LabelledField]:
-    """Read `txl_pbc`, split `train` or `val`: boxes of red cells, white cells and platelets in YOLO form."""
+    """Read `txl_pbc`, split `train` or `val`.
+
+    Boxes of red cells, white cells and platelets in YOLO form.
+    """
     return txl_fields(root / "txl_pbc", split)
 
 
@@ -191,7 +200,10 @@ def chula_fields(folder: Path) -> list[LabelledField]:
 
 
 def read_uganda(root: Path) -> list[LabelledField]:
-    """Read `uganda_scd`: label of the field and boxes of (some of) its sickle cells; folds by field group."""
+    """Read `uganda_scd`: label of the field and boxes of (some of) its sickle cells.
+
+    Folds by field group.
+    """
     return uganda_fields(root / "uganda_scd")
 
 
@@ -227,7 +239,10 @@ def _seen_by_eye() -> dict[str, list[list[float]]]:
 
 
 def read_idb1(root: Path) -> list[LabelledCrop]:
-    """Read the colour crops of `erythrocytes_idb1`. Evaluation only: nothing learnt from them may ship."""
+    """Read the colour crops of `erythrocytes_idb1`. Evaluation only.
+
+    Nothing learnt from them may ship.
+    """
     folder = root / "erythrocytes_idb1"
     return [
         LabelledCrop(folder / row["path"], row["label"], int(row["fold"]))

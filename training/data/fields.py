@@ -40,7 +40,10 @@ def resized(pixels: Pixels, zoom: float) -> Pixels:
 
 
 def scaled_by_labels(field: LabelledField) -> TrainingField:
-    """Bring a fully boxed field to the canonical scale by its own red-cell boxes (a device has none)."""
+    """Bring a boxed field to the canonical scale by its own red-cell boxes.
+
+    A device has no such boxes.
+    """
     pixels = read_pixels(field.path)
     h, w = pixels.shape[:2]
     b = field.boxes
@@ -72,7 +75,9 @@ Detect = Callable[[Pixels], tuple[Floats, Floats, np.ndarray]]
 def taught_by_detector(
     field: LabelledField, zoom: float, detect: Detect, sure: float = 0.45, doubtful: float = 0.25
 ) -> TrainingField:
-    """Complete partial labels with an earlier detector's boxes, which has never seen this set's labels.
+    """Complete partial labels with an earlier detector's boxes.
+
+    That detector has never seen this set's labels.
 
     Boxed sickle cells replace what the detector found in them, except a loose box round two or more found cells.
     Doubtful boxes carry no loss. Labelled points that nothing was found at are ignored.

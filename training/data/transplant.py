@@ -15,7 +15,9 @@ FEATHER_PX = 1.0
 
 
 def cut_out(patch: Pixels) -> Floats | None:
-    """Return the absorbance (side, side, 3) of the cell in the middle of a patch, 0 round it; None if it is not free.
+    """Return the absorbance (side, side, 3) of the cell in the middle of a patch, 0 round it.
+
+    None if it is not free.
 
     patch: uint8 (side, side, 3). Absorbance is over that of the glass in the patch (Beer–Lambert).
     """
@@ -45,7 +47,10 @@ def _free_outline(dark: np.ndarray) -> np.ndarray | None:
 
 
 def transplanted(patch: Pixels, ground: Pixels, strength: float) -> Pixels:
-    """Put the cell in the middle of a patch on another one's glass, `strength` times as dark; one not free stays."""
+    """Put the cell in the middle of a patch on another one's glass, `strength` times as dark.
+
+    One not free stays.
+    """
     absorbance = cut_out(patch)
     if absorbance is None:
         return patch

@@ -29,7 +29,7 @@ DRAWS = 1000
 
 
 def calibration(known: Known, log_odds: LogOdds) -> dict[str, Figure]:
-    """Return the expected calibration error (ECE) of the sickle chance that is told, and of the networks' probability.
+    """Return the expected calibration error of calibrated and raw sickle probabilities.
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, ICML 2017, arXiv 1706.04599: cells are put in bins of equal width by
     their probability, and ECE is the mean over all cells of how far the part that is sickle lies from the mean
@@ -52,7 +52,10 @@ def calibration(known: Known, log_odds: LogOdds) -> dict[str, Figure]:
 
 
 def ece(p: Floats, sickle: Mask, group: np.ndarray, inner_edges: np.ndarray | None = None) -> Figure:
-    """Return the expected calibration error of probabilities (N,), in bins of equal width unless edges are given."""
+    """Return the expected calibration error of probabilities (N,).
+
+    Bins have equal width unless edges are given.
+    """
     if not len(p):
         return Figure.ratio([], [], [])
     edges = np.linspace(0, 1, BINS + 1)[1:-1] if inner_edges is None else inner_edges
@@ -83,9 +86,12 @@ def _if_exact(p: Floats) -> Figure:
 
 
 def chosen_log_odds(known: Known) -> dict[int, tuple[float, float]]:
-    """Return for each fold, by the cells of the others, what makes log odds those of a chance; for SHIPPED by all.
+    """Return for each fold, by the cells of the others, what makes log odds those of a chance.
 
-    Factor and shift as in `edge.runtime.contract.Contract`: training shows sickle cells far more often than slides do,
+    For SHIPPED by all.
+
+    Factor and shift as in `edge.runtime.contract.Contract`: training shows sickle cells far more often than slides
+    do,
     which raises the odds of every cell.
     """
     cells = known.of(known.named)
@@ -127,7 +133,9 @@ def _chance(log_odds: np.ndarray) -> np.ndarray:
 
 
 def abstention(known: Known) -> dict[str, Figure]:
-    """Return the error that is left when the cells in most doubt are not named, the area under it, and as shipped.
+    """Return the error left when the cells in most doubt are not named.
+
+    Also the area under that curve, and the point as shipped.
 
     Error: a cell on the wrong side of sickle / not sickle. Doubt: how unlikely the side is that the cell is put on,
     which is 1 − p above the threshold and p below it (R. Geifman and R. El-Yaniv, NIPS 2017, arXiv 1705.08500, call the

@@ -21,7 +21,10 @@ EDGE_PX = 20
 
 
 def kinds_of(reading: Reading, labels: Labels) -> np.ndarray:
-    """Return int (N,) into KINDS, -1 for artefacts; an abstained cell is what its probabilities together say."""
+    """Return int (N,) into KINDS, -1 for artefacts.
+
+    An abstained cell is what its probabilities together say.
+    """
     p = reading.prob
     together = np.stack([p[:, RED].sum(1), p[:, CLASSES.index("wbc")], p[:, CLASSES.index("platelet")], p[:, -1]], 1)
     by_class = np.array([0, 0, 0, 1, 2, -1])
@@ -63,7 +66,10 @@ def _match(seen: Seen, kind: int, labels: Labels) -> _Matched:
 
 
 def detection(seen: Sequence[Seen], threshold: float) -> dict[str, Figure]:
-    """Return F1 of each kind, with the border's cells and without, and the recall of touching cells."""
+    """Return F1 of each kind and the recall of touching cells.
+
+    F1 is given with the border's cells and without.
+    """
     groups = [s.field.group for s in seen]
     figures = {}
     of_kinds = [[_match(s, k, s.reading.labels(threshold)) for s in seen] for k in range(3)]
@@ -87,7 +93,10 @@ def _f1(counts: Sequence[tuple[int, int, int]], groups: Sequence[str]) -> Figure
 
 
 def matched_points(reading: Reading, chosen: np.ndarray, points: Floats) -> list[tuple[int, int]]:
-    """Pair chosen cells with labelled points (M, 2), best score first, within half a usual diameter of the field."""
+    """Pair chosen cells with labelled points (M, 2), best score first.
+
+    A pair lies within half the field's usual diameter.
+    """
     if not len(chosen) or not len(points):
         return []
     order = chosen[np.argsort(-reading.score[chosen], kind="stable")]

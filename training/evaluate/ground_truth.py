@@ -50,7 +50,9 @@ class Known:
 
 
 def known_cells(seen: Sequence[Seen], thresholds: Thresholds) -> Known:
-    """Gather the cells of known truth of `uganda_scd` and `chula_rbc12`, by the "Evaluation rules" of the data README.
+    """Gather the cells of known truth of `uganda_scd` and `chula_rbc12`.
+
+    By the "Evaluation rules" of the data README.
 
     Not sickle are the red cells of negative fields, and those of `chula_rbc12` with a label other than uncategorised.
     Sickle is the cell that a box credits: of those within it, the one nearest to its middle, whatever the classifier

@@ -54,7 +54,10 @@ def look(run: RunDir, root: Path, threshold: float, progress: Progress = quiet) 
 
 
 def luminance(pixels: Pixels) -> Pixels:
-    """Return a picture, uint8 (H, W, 3) RGB, without colour: the luma of ITU-R BT.601 in all three channels."""
+    """Return a picture, uint8 (H, W, 3) RGB, without colour.
+
+    The luma of ITU-R BT.601 in all three channels.
+    """
     return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 

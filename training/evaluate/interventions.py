@@ -19,7 +19,10 @@ from edge.vision.scale import to_canonical
 
 
 def grey_histogram(pixels: Pixels) -> Floats:
-    """Return the distribution (256,) of the grey values of what can be seen of the slide; sums to 1."""
+    """Return the distribution (256,) of the grey values of what can be seen of the slide.
+
+    Sums to 1.
+    """
     grey, visible = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), visible_part(pixels)
     counts = np.bincount(grey[visible] if visible is not None else grey.ravel(), minlength=256)
     return np.asarray(counts / counts.sum(), np.float32)
@@ -35,7 +38,10 @@ def grey_matched(pixels: Pixels, histogram: Floats) -> Pixels:
 
 
 def slide_part(pixels: Pixels) -> Mask:
-    """Return bool (H, W), True on the slide and away from the rim of the eyepiece, which is dark and blurred."""
+    """Return bool (H, W), True on the slide and away from the eyepiece's rim.
+
+    The rim is dark and blurred.
+    """
     visible = visible_part(pixels)
     if visible is None:
         return np.ones(pixels.shape[:2], bool)
@@ -167,7 +173,9 @@ def _within(box: Floats, shape: tuple[int, ...], where: tuple[slice, slice], gro
 
 
 def cell_in(pixels: Pixels, box: Floats) -> tuple[Mask, bool, tuple[slice, slice]]:
-    """Return what of the surroundings of a box is its cells: a mask, whether they lie free in it, and where it lies.
+    """Return what of the surroundings of a box is its cells.
+
+    A mask, whether they lie free in it, and where it lies.
 
     Cells that reach far out of the box touch others: of them only what lies inside the box is taken.
     """
@@ -193,7 +201,10 @@ def _is_cut(cells: Mask, box: Floats) -> bool:
 
 
 def painted_over(pixels: Pixels, boxes: Floats, rng: np.random.Generator) -> Pixels:
-    """Cover the cells in boxes (N, 4) with the glass around them; where none can be told from it, the whole box."""
+    """Cover the cells in boxes (N, 4) with the glass around them.
+
+    Where none can be told from it, the whole box.
+    """
     out: Pixels = pixels.copy()
     for box in boxes:
         cells, _, where = cell_in(pixels, box)
@@ -211,7 +222,10 @@ def painted_over(pixels: Pixels, boxes: Floats, rng: np.random.Generator) -> Pix
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """A cell cut free: absorbance (h, w, 3), 0 where it ends, and the um_per_px that it was taken at."""
+    """A cell cut free.
+
+    Absorbance (h, w, 3), 0 where it ends, and the um_per_px that it was taken at.
+    """
 
     absorbance: Floats
     um_per_px: float
@@ -242,7 +256,10 @@ def sized(sprite: Sprite, um_per_px: float) -> Floats:
 
 
 def pasted(pixels: Pixels, cells: Sequence[tuple[Floats, tuple[int, int]]], look: Look) -> Pixels:
-    """Put cells, absorbance (h, w, 3) in units of the stain, at positions (x, y) of their first pixel."""
+    """Put cells into a field at positions (x, y) of their first pixel.
+
+    Cells are absorbance (h, w, 3) in units of the stain.
+    """
     out = pixels.astype(np.float32)
     for absorbance, (x, y) in cells:
         h, w = absorbance.shape[:2]

@@ -24,7 +24,10 @@ between slides. With both two of some 180 places of `uganda_scd` and `chula_rbc1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Novelty above which a cell is not named, and median novelty of whole cells above which a field is refused."""
+    """Limits of novelty for cells and for fields.
+
+    Above the first a cell is not named; above the second the median of whole cells refuses the field.
+    """
 
     cell: float
     field: float
@@ -39,7 +42,10 @@ NoveltyLimits = Mapping[int, Limits]
 
 
 def chosen(seen: Sequence[Seen]) -> Limits:
-    """Choose limits that nearly all of the cells and fields are below; where none was read, a usual cell's 1 stands."""
+    """Choose limits that nearly all of the cells and fields are below.
+
+    Where none was read, a usual cell's 1 stands.
+    """
     usual = np.ones(1, np.float32)
     cells = [s.reading.novelty[~s.reading.border] for s in seen if not s.reading.border.all()] or [usual]
     fields = [middle for s in seen if (middle := _middle(s)) is not None] or [1.0]
@@ -50,7 +56,10 @@ def chosen(seen: Sequence[Seen]) -> Limits:
 
 
 def judged(s: Seen, limits: Limits) -> Seen:
-    """Return what the device makes of a reading: strange cells have no probability, a strange field is gated."""
+    """Return what the device makes of a reading.
+
+    Strange cells have no probability, a strange field is gated.
+    """
     r, middle = s.reading, _middle(s)
     refused = middle is not None and middle > limits.field
     prob = np.where(r.novelty[:, None] <= limits.cell, r.prob, 0).astype(np.float32)
@@ -67,7 +76,7 @@ def refused(seen: Sequence[Seen]) -> Figure:
 
 
 def unnamed(seen: Sequence[Seen]) -> Figure:
-    """Return the part of whole cells that are not named because they are strange, of those `judged`."""
+    """Return the part of the `judged` whole cells that are too strange to be named."""
     strange = [~s.reading.prob.any(1) & ~s.reading.border for s in seen]
     return Figure.ratio(
         [float(part.sum()) for part in strange],

@@ -30,7 +30,10 @@ from training.run_folder import digest, write_text
 
 
 class Reader:
-    """One field after another through the device's pipeline, each network asked once for each picture."""
+    """Reads fields through the device's pipeline.
+
+    Each network is asked once for each picture.
+    """
 
     def __init__(self, detector: Path, classifier: Path) -> None:
         self._networks = (
@@ -95,7 +98,9 @@ def read_fields(
     picture: Picture = as_taken,
     workers: int = 2,
 ) -> list[Seen]:
-    """Read fields with a detector and a classifier, or take the readings of an earlier run from `cache`.
+    """Read fields with a detector and a classifier, or take kept readings.
+
+    Readings of an earlier run come from `cache`.
 
     Boxes from FLOOR are kept in the cache, those from SCORES returned.
     A cache made with other weights, of other fields, or by other code of the device is made anew.

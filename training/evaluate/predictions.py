@@ -19,7 +19,9 @@ RED = [CLASSES.index(name) for name in RED_CELLS]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was seen in one field, read without the quality gate, cells at the border kept and marked.
+    """What was seen in one field, read without the quality gate.
+
+    Cells at the border are kept and marked.
 
     size: height and width of the picture; um_per_px: the estimated scale. boxes: float32 (N, 4) in pixels of the
     file; score (N,), prob (N, 6), border bool (N,), kind (N,) into KINDS, novelty (N,). rejected: why nothing was

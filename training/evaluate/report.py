@@ -96,7 +96,10 @@ PER_CENT = ("refused", "not_named", "calls", "error", "limit_of", "above_blank",
 
 
 def markdown(path: Path) -> str:
-    """Return the figures of an `evaluation.json` as Markdown; raises ModelError when there is none."""
+    """Return the figures of an `evaluation.json` as Markdown.
+
+    Raises ModelError when there is none.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

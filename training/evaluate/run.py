@@ -82,7 +82,9 @@ def evaluate(
     transferred: bool = True,
     progress: Progress = quiet,
 ) -> Evaluation:
-    """Read every field out of fold, choose the thresholds, count the figures, and write the release.
+    """Read every field out of fold, count the figures and write the release.
+
+    Thresholds are chosen between the two.
 
     fields_max: at most so many fields of each set, fold and label. transferred: read the changed fields too.
     Raises ModelError when weights are missing, DataError when pictures or labels are, StorageError.
@@ -113,7 +115,10 @@ def evaluate(
 def counted(
     seen: list[Seen], validation: list[Seen], thresholds: Thresholds, log_odds: LogOdds, blank: Figure
 ) -> dict[str, dict[str, Figure]]:
-    """Count the figures of fields as they were taken, by section; blank: the limit of blank of the contract."""
+    """Count the figures of fields as they were taken, by section; blank.
+
+    The limit of blank of the contract.
+    """
     uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
     known = known_cells(seen, thresholds)
     return {
@@ -162,7 +167,10 @@ def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: 
 
 
 def chosen_thresholds(seen: list[Seen], target: float) -> dict[int, float]:
-    """Choose the sickle threshold of each fold on the other folds only, and the shipped one on all."""
+    """Choose the sickle threshold of each fold on the other folds only.
+
+    The shipped one is chosen on all.
+    """
     thresholds = {}
     for fold in (*FOLDS, SHIPPED):
         others = [s for s in seen if s.field.fold != fold]
@@ -196,7 +204,10 @@ def fold_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds) 
 
 
 def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
-    """Recall where all folds share the threshold that just realises a rate of false calls: for comparison only."""
+    """Recall where all folds share the threshold that just realises a rate of false calls.
+
+    For comparison only.
+    """
     positive, negative = of(uganda, "uganda_scd", "positive"), of(uganda, "uganda_scd", "negative")
     figures = {}
     for rate in CURVE:
@@ -214,7 +225,10 @@ def write_release(
     novelty: novelty_limits.Limits,
     blank: float,
 ) -> None:
-    """Hand the shipped pair over to `sicklescope-export onnx`, with real pictures to compare the two on."""
+    """Hand the shipped pair over to `sicklescope-export onnx`.
+
+    With real pictures to compare the two on.
+    """
     fields = []
     for s in seen[:: max(1, len(seen) // 4)]:
         field = to_canonical(read_pixels(s.field.path), s.reading.um_per_px or LIKELY_UM_PER_PX)

@@ -71,7 +71,10 @@ class Changed:
 
 
 def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds, log_odds: LogOdds) -> dict[str, Figure]:
-    """AUC of the field score in colour, without colour, and without the boxed sickle cells; one picture a group."""
+    """AUC of the field score in colour, without colour, and without the boxed sickle cells.
+
+    One picture a group.
+    """
     chosen = sickle_calls.one_a_group(uganda)
     fields = [s.field for s in chosen]
     histogram = np.mean([grey_histogram(read_pixels(f.path)) for f in fields], axis=0).astype(np.float32)
@@ -90,7 +93,10 @@ def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds, l
 def exchanged_looks(
     changed: Changed, uganda: list[Seen], chula: list[Seen], thresholds: Thresholds
 ) -> dict[str, Figure]:
-    """Recall with the look of Chula's fields, and calls on Chula's cells with the look of Uganda's positive fields."""
+    """Return recall and false calls with the looks of two sets exchanged.
+
+    Recall with the look of Chula's fields, calls on Chula's cells with that of Uganda's positive fields.
+    """
     positive = of(uganda, "uganda_scd", "positive")
     looks = {s.field.path: look_of(read_pixels(s.field.path), _scale(s)) for s in [*positive, *chula]}
 
@@ -124,7 +130,10 @@ def _lost(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figu
 
 
 def pasted_cells(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
-    """Sickle cells of positive fields, put into negative fields of the same fold, that are found there."""
+    """Return the share of pasted sickle cells that are found.
+
+    They come from positive fields and lie in negative fields of the same fold.
+    """
     looks: dict[Path, Look] = {}
     plans: dict[Path, list[tuple[Floats, tuple[int, int]]]] = {}
     fields, home = [], []

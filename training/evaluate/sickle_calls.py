@@ -26,7 +26,10 @@ NEVER = 2.0
 
 
 def found_boxes(s: Seen, threshold: float, gate: bool = False) -> tuple[int, int]:
-    """Return how many boxes round sickle cells were found in a field, and how many there are, cut ones left out."""
+    """Return how many boxes round sickle cells were found in a field, and of how many.
+
+    Cut ones are left out.
+    """
     wanted = s.field.boxes[~s.field.partial]
     if not len(wanted) or (gate and s.reading.gated):
         return 0, len(wanted)
@@ -37,7 +40,10 @@ def found_boxes(s: Seen, threshold: float, gate: bool = False) -> tuple[int, int
 
 
 def nearness(centres: Floats, boxes: Floats) -> Floats:
-    """Return how near (N, M) centres (N, 2) are to the middles of boxes (M, 4) in pixels, negative; −∞ if outside."""
+    """Return how near (N, M) centres (N, 2) are to the middles of boxes (M, 4).
+
+    In pixels, negative; −∞ outside.
+    """
     at = centres[:, None]
     inside = ((at > boxes[None, :, :2]) & (at < boxes[None, :, 2:])).all(2)
     away = np.linalg.norm(at - (boxes[None, :, :2] + boxes[None, :, 2:]) / 2, axis=2)
@@ -67,7 +73,10 @@ def calls_of_groups(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, t
 
 
 def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
-    """Return the rate of sickle calls on fields without sickle cells: pooled, and in the worst tenth of groups."""
+    """Return the rate of sickle calls on fields without sickle cells.
+
+    Pooled, and in the worst tenth of groups.
+    """
     sums = calls_of_groups(seen, thresholds)
     names = sorted(sums)
     called, cells = np.array([sums[name] for name in names]).T
@@ -91,7 +100,9 @@ def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figur
 
 
 def unboxed_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
-    """Return the part of the whole red cells of positive fields that is called sickle and lies in no box.
+    """Return the part of whole red cells called sickle that lie in no box.
+
+    Of positive fields.
 
     Not every sickle cell has a box, so nobody knows how many of these are false: fewer at the same recall is better.
     """
@@ -118,7 +129,9 @@ def class_calls(seen: Sequence[Seen], thresholds: Thresholds, classes: Sequence[
 
 
 def lowest_threshold(negatives: Sequence[Seen], normals: Sequence[Seen], rate: float) -> float:
-    """Return the smallest sickle threshold at which no more than `rate` of both kinds of cells are called sickle.
+    """Return the smallest sickle threshold within the limit of both kinds of cells.
+
+    At most `rate` of each is called sickle.
 
     negatives: fields without sickle cells, of which all whole red cells count; normals: fields of which those labelled
     normal do. Fields are pooled.
@@ -150,7 +163,10 @@ def _normal_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
 
 
 def mimics(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
-    """Sickle calls on each labelled class of `chula_rbc12`; Wilson's interval, which takes cells as independent."""
+    """Sickle calls on each labelled class of `chula_rbc12`.
+
+    Wilson's interval, which takes cells as independent.
+    """
     called = np.zeros(len(CHULA_NAMES), int)
     cells = np.zeros(len(CHULA_NAMES), int)
     for s in seen:
@@ -187,7 +203,10 @@ def one_a_group(seen: Sequence[Seen]) -> list[Seen]:
 
 
 def field_auc(seen: Sequence[Seen], thresholds: Thresholds, log_odds: LogOdds) -> Figure:
-    """Return the AUC of the field score between positive and negative fields, one picture a group."""
+    """Return the AUC of the field score between positive and negative fields.
+
+    One picture a group.
+    """
     chosen = one_a_group(seen)
     values = np.array([score(s, thresholds[s.field.fold], log_odds[s.field.fold]) for s in chosen], np.float32)
     positive = np.array([s.field.label == "positive" for s in chosen])

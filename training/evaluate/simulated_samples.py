@@ -42,7 +42,7 @@ STEP, STEPS = 0.001, 300
 
 
 def limit_of_blank(negative: Sequence[Seen], thresholds: Thresholds) -> Figure:
-    """Return the fraction of sickle cells that 95 % of the groups of fields without any do not exceed.
+    """Return the fraction that 95 % of the groups without sickle cells do not exceed.
 
     The fraction is the device's: cells that are not named are not in it.
     """
@@ -71,7 +71,9 @@ def _counts(s: Seen, threshold: float) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What is drawn from; counts: int (groups, fields, 4) as of `_counts`, 0 beyond a group's last field.
+    """What is drawn from; counts.
+
+    Int (groups, fields, 4) as of `_counts`, 0 beyond a group's last field.
 
     fields: int (groups,), how many each has.
     """
@@ -132,11 +134,15 @@ def _part(sums: np.ndarray, column: int) -> np.ndarray:
 
 
 def samples(uganda: Sequence[Seen], thresholds: Thresholds, limit: float) -> dict[str, Figure]:
-    """Return how well simulated samples are told apart, and their limits; limit: that of the contract.
+    """Return how well simulated samples are told apart, and their limits; limit.
 
-    Positive fields are labelled in part, so their true fraction is unknown. Known is how many of their boxed cells are
+    That of the contract.
+
+    Positive fields are labelled in part, so their true fraction is unknown. Known is how many of their boxed cells
+    are
     found. So a sample of a known fraction is mixed: as many sickle cells, each found at the rate of the boxed ones in
-    ten positive fields, and other cells, each called at the rate of ten negative ones. That stands for sickle cells as
+    ten positive fields, and other cells, each called at the rate of ten negative ones. That stands for sickle cells
+    as
     plain as those that a person boxed. Intervals: groups drawn anew within fold and label.
     Empty where no fold has ten groups of both labels.
     """
@@ -180,7 +186,10 @@ def _calls_not_above(limit: float) -> int:
 
 
 def least_fraction(rates: Rates, most: float, rng: np.random.Generator) -> float:
-    """Return the smallest true fraction at which 95 % of samples have more than `most` sickle calls; NaN if none."""
+    """Return the smallest true fraction with more than `most` calls in 95 % of samples.
+
+    NaN if there is none.
+    """
 
     def enough(step: int) -> bool:
         sickle = rng.binomial(CELLS, step * STEP, len(rates.blank))

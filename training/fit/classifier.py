@@ -61,7 +61,10 @@ MINED_BY = 6.0
 
 
 def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor:
-    """Return the mean of −log of the weighted probability of all classes that a label leaves open, `may` (N, 6)."""
+    """Return the mean negative log likelihood of all classes that a label leaves open.
+
+    `may` is (N, 6).
+    """
     logp = torch.log_softmax(logits, 1)
     if believed:
         doubted = unboxed & (logp[:, SICKLE].detach().exp() < NOT_SICKLE_BELOW)
@@ -71,7 +74,9 @@ def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor
 
 
 def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXCHANGE) -> tuple[Tensor, Tensor]:
-    """Make planes (N, 3, 64, 64) in −128…127 from patches, as another microscope would show them, and their `may`.
+    """Make planes of patches as another microscope would show them, and their `may`.
+
+    Planes are (N, 3, 64, 64) in −128…127.
 
     exchange: share of the cells that take the colours of another one.
     """

@@ -42,7 +42,10 @@ SMALL = 200
 
 
 def cut(field: TrainingField, rng: np.random.Generator, crop: int) -> tuple[Pixels, Floats, np.ndarray, Floats]:
-    """Cut a random, mirrored, turned and magnified crop with its boxes, which its edge cuts as a frame's does."""
+    """Cut a random, mirrored, turned and magnified crop with its boxes.
+
+    Its edge cuts boxes as a frame's does.
+    """
     h, w = field.pixels.shape[:2]
     zoom = float(np.exp(rng.uniform(math.log(0.78), math.log(1.28))))
     side = crop / zoom
@@ -60,7 +63,10 @@ def cut(field: TrainingField, rng: np.random.Generator, crop: int) -> tuple[Pixe
     visible = [max(0.0, -x0 * zoom), max(0.0, -y0 * zoom), min(crop, (w - x0) * zoom), min(crop, (h - y0) * zoom)]
 
     def moved(boxes: Floats) -> tuple[Floats, np.ndarray]:
-        """Return all boxes as the crop shows them, and the part (N,) of their width or height that is left."""
+        """Return all boxes as the crop shows them, and the part (N,) of each that is left.
+
+        The part of its width or height.
+        """
         b = (boxes - (x0, y0, x0, y0)) * zoom
         whole = np.maximum(1e-6, b[:, 2:] - b[:, :2])
         b = np.concatenate([np.maximum(b[:, :2], visible[:2]), np.minimum(b[:, 2:], visible[2:])], 1)
@@ -96,7 +102,7 @@ def assembled(fields: Sequence[TrainingField], rng: np.random.Generator) -> tupl
 
 
 def targets(boxes: Floats, kinds: np.ndarray, ignore: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw heat (K, h, w), weight of the heat loss (h, w), sides (4, h, w) and weight of the box loss (h, w)."""
+    """Draw heat (K, h, w), sides (4, h, w) and the weights of both losses (h, w)."""
     n = CROP // STRIDE
     heat, certain = np.zeros((len(KINDS), n, n), np.float32), np.ones((n, n), np.float32)
     sides, weight = np.ones((4, n, n), np.float32), np.zeros((n, n), np.float32)
@@ -125,7 +131,10 @@ def targets(boxes: Floats, kinds: np.ndarray, ignore: Floats) -> tuple[np.ndarra
 
 
 def loss(heat: Tensor, sides: Tensor, wanted: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Penalty-reduced focal loss of the heat map (CornerNet, arXiv 1808.01244), and GIoU of the boxes."""
+    """Return the focal loss of the heat map and the GIoU loss of the boxes.
+
+    Penalty-reduced, as CornerNet's (arXiv 1808.01244).
+    """
     want_heat, certain, want_sides, weight = wanted
     p = torch.sigmoid(heat).clamp(1e-4, 1 - 1e-4)
     centre = (want_heat > 0.999).float()
@@ -146,7 +155,10 @@ def loss(heat: Tensor, sides: Tensor, wanted: tuple[Tensor, Tensor, Tensor, Tens
 
 
 def drift(heat: Tensor, sides: Tensor, exact: tuple[Tensor, Tensor]) -> Tensor:
-    """Return how far rounding moves scores and boxes from the exact ones where there may be a cell."""
+    """Return how far rounding moves scores and boxes from the exact ones.
+
+    Only where there may be a cell.
+    """
     score = torch.sigmoid(exact[0])
     likely = score > MAY_BE_CELL
     moved = ((torch.sigmoid(heat) - score) ** 2)[likely].sum() / likely.sum().clamp_min(1)
@@ -175,7 +187,9 @@ def train(
     progress: Callable[[int, float], None] = lambda step, loss: None,
     rounded: bool = False,
 ) -> Detector:
-    """Train on batches that take `shares[i]` crops from `sets[i]`; rounded: to bear INT8, see `quantisation_aware`.
+    """Train on batches that take `shares[i]` crops from `sets[i]`; rounded.
+
+    To bear INT8, see `quantisation_aware`.
 
     The learning rate ends at nought, so the last weights count.
     """

@@ -66,12 +66,17 @@ class Residual(nn.Module):
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Turn pixels (N, H, W, 3) in 0–255 into planes (N, 3, H, W) in −128…127; normalisation layers scale them."""
+    """Turn pixels (N, H, W, 3) in 0–255 into planes (N, 3, H, W) in −128…127.
+
+    Normalisation layers scale them.
+    """
     return pixels.permute(0, 3, 1, 2).float() - GREY
 
 
 class Detector(nn.Module):
-    """Fully convolutional, stride 4: a heat map of centres for each kind of cell, and the box around each position.
+    """Fully convolutional, stride 4.
+
+    A heat map of centres for each kind of cell, and the box around each position.
 
     After "Objects as Points" (Zhou et al. 2019, arXiv 1904.07850), with the four distances to the box's sides of FCOS
     (Tian et al. 2019, arXiv 1904.01355). Input planes (N, 3, H, W), sides multiples of 16.
@@ -96,7 +101,10 @@ class Detector(nn.Module):
         nn.init.constant_(self.maps.bias[kinds:], 1.3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return heat logits (N, kinds, H/4, W/4) and distances to left, top, right, bottom in pixels (N, 4, …)."""
+        """Return heat logits (N, kinds, H/4, W/4) and distances to the four sides.
+
+        Left, top, right, bottom, in pixels (N, 4, …).
+        """
         at4 = self.at4(self.stem(x))
         at8 = self.at8(at4)
         at16 = self.at16(at8)
@@ -107,14 +115,20 @@ class Detector(nn.Module):
 
 
 class DetectorGraph(nn.Module):
-    """What is exported: pixels in, peaks of the heat map and sides out, so that the device only gathers."""
+    """What is exported.
+
+    Pixels in, peaks of the heat map and sides out, so that the device only gathers.
+    """
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels uint8 (N, H, W, 3) → peaks float32 (N, kinds, h, w), 0 where not a local maximum, and sides."""
+        """Return peaks float32 (N, kinds, h, w) and sides of pixels uint8 (N, H, W, 3).
+
+        Peaks are 0 where there is no local maximum.
+        """
         heat, sides = self.detector(normalised(pixels))
         heat = torch.sigmoid(heat)
         highest = F.max_pool2d(heat, 3, 1, 1)
@@ -131,7 +145,10 @@ DETAIL_SIZES = 4
 
 
 def detail(x: Tensor) -> Tensor:
-    """Return the logarithm of the mean step between neighbours 1, 2, 4 and 8 pixels apart, of (N, 3, H, W): (N, 4)."""
+    """Return the logarithm of the mean step between neighbouring pixels, (N, 4).
+
+    Neighbours lie 1, 2, 4 and 8 pixels apart, in (N, 3, H, W).
+    """
     grey = x.mean(1, keepdim=True)
     steps = []
     for size in range(DETAIL_SIZES):
@@ -151,7 +168,9 @@ MEASURES = {"features": FEATURES, "middle": 64, "colours": 6, "detail": DETAIL_S
 
 
 class Usual(nn.Module):
-    """What cells usually are by one measure, which `training.fit.novelty_statistics` finds out after training.
+    """What cells usually are by one measure.
+
+    `training.fit.novelty_statistics` finds it out after training.
 
     whiten (d, d): gives each direction in which usual cells differ the same weight; middles (M, d): whitened, of each
     kind of cell.
@@ -166,7 +185,9 @@ class Usual(nn.Module):
         self.register_buffer("middles", torch.zeros(kinds, numbers))
 
     def forward(self, measured: Tensor) -> Tensor:
-        """Return the Mahalanobis distance of (N, d) from the nearest kind, root mean square of its d parts: (N,).
+        """Return how far features (N, d) lie from the nearest kind, (N,).
+
+        Mahalanobis distance, root mean square of its d parts.
 
         Each part is bounded, so that half precision can hold it.
         """
@@ -185,7 +206,10 @@ means still tell textures apart."""
 
 
 class Classifier(nn.Module):
-    """Names one cell from its crop of 64×64 canonical pixels; input planes (N, 3, 64, 64), output logits (N, 6)."""
+    """Names one cell from its crop of 64×64 canonical pixels.
+
+    Input planes (N, 3, 64, 64), output logits (N, 6).
+    """
 
     def __init__(self, classes: int = 6) -> None:
         super().__init__()
@@ -219,17 +243,23 @@ class Classifier(nn.Module):
         return self.head(self.drop(self.features(x)))
 
     def novelty(self, measured: dict[str, Tensor]) -> Tensor:
-        """Return how far cells are from those trained on, (N,): the largest of the distances by each measure.
+        """Return how far cells are from those trained on, (N,).
+
+        The largest of the distances by each measure.
 
         Each counts by its own spread, at most 1 in nearly all usual fields. Of the features, and of the means of an
-        earlier layer: the network's own view (Lee et al. 2018, arXiv 1807.03888). Of colours and detail: what training
+        earlier layer: the network's own view (Lee et al. 2018, arXiv 1807.03888). Of colours and detail: what
+        training
         makes the features blind to.
         """
         return torch.stack([usual(measured[name]) for name, usual in self.usual.items()]).amax(0)
 
 
 class ClassifierGraph(nn.Module):
-    """What is exported: pixels in, class probabilities and novelty out; the temperature is inside."""
+    """What is exported: pixels in, class probabilities and novelty out.
+
+    The temperature is inside.
+    """
 
     def __init__(self, classifier: Classifier, temperature: float) -> None:
         super().__init__()

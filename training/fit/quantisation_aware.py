@@ -32,7 +32,9 @@ LEARNING_RATE = 1e-3
 
 
 class OnGrid(nn.Module):
-    """Rounds weights (outputs, …) of a convolution, those of each output to whole parts of their largest.
+    """Rounds weights of a convolution to INT8's grid.
+
+    Weights (outputs, …); those of each output to whole parts of their largest.
 
     A normalisation behind it scales the grid of an output with its weights, so they are still on it when both are one.
     """

@@ -55,7 +55,9 @@ SHARES = (4, 2, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class DetectorSteps:
-    """Optimiser steps, of 8 crops each, of the base detector, of those for evaluation, and of the shipped one.
+    """Optimiser steps of the detectors, of 8 crops each.
+
+    Of the base detector, of those for evaluation, and of the shipped one.
 
     rounded: of each but the base, to bear INT8; 0 leaves them out.
     """
@@ -68,7 +70,9 @@ class DetectorSteps:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSteps:
-    """Optimiser steps, of 192 cells each, of the classifiers for evaluation and of the shipped one.
+    """Optimiser steps of the classifiers, of 192 cells each.
+
+    For evaluation and for the shipped one.
 
     last, of each; rounded, of each, to bear INT8, 0 leaves them out.
     """
@@ -80,7 +84,7 @@ class ClassifierSteps:
 
 
 def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
-    """Train the base detector, complete the labels of the other sets with it, and train the others.
+    """Train the base detector, complete the other sets' labels, and train the others.
 
     Raises DataError when pictures or labels are missing, StorageError when the run's files cannot be written.
     """
@@ -140,7 +144,10 @@ def train_classifiers(
 
 
 def usual_cells(cells: Patches, seed: int) -> np.ndarray:
-    """Return the rows of up to USUAL real cells of each field: what a device would show the classifier."""
+    """Return the rows of up to USUAL real cells of each field.
+
+    What a device would show the classifier.
+    """
     shown = ~np.isin(cells.stream, [STREAMS.index("rendered"), STREAMS.index("background")])
     rows = np.random.default_rng(seed).permutation(np.nonzero(shown)[0])
     rows = rows[np.argsort(cells.field[rows], kind="stable")]
@@ -149,7 +156,10 @@ def usual_cells(cells: Patches, seed: int) -> np.ndarray:
 
 
 def complete_labels(run: RunDir, root: Path, progress: Progress = quiet) -> None:
-    """Write boxes of every cell of `uganda_scd` and `chula_rbc12`, as the base detector and the labels give them."""
+    """Write boxes of every cell of `uganda_scd` and `chula_rbc12`.
+
+    As the base detector and the labels give them.
+    """
     fields = [*read_uganda(root), *read_chula(root)]
     networks: SimpleQueue[TorchNetwork] = SimpleQueue()
     for _ in range(WORKERS):

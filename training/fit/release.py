@@ -23,7 +23,9 @@ SHIPPED_SETS = ("uganda_scd (DbCL 1.0)", "txl_pbc (MIT)", "chula_rbc12 (MIT)")
 def hand_over(
     net: Detector | Classifier, folder: Path, samples: Pixels, version: str, thresholds: dict[str, float], **more: Any
 ) -> Path:
-    """Write `<role>.pt` (TorchScript), `<role>.json` (contract) and `<role>.npy` (samples uint8 NHWC) into `folder`.
+    """Write a network, its contract and samples into `folder` for export.
+
+    `<role>.pt` (TorchScript), `<role>.json` (contract) and `<role>.npy` (samples uint8 NHWC).
 
     more: further values of the contract, `temperature` and `limit_of_blank` among them. Returns the `.pt`, which is
     written last. Raises StorageError.

@@ -20,7 +20,7 @@ shift reached 8.9 to 12.6; an overlap of 5 % gave 11.6 to 16.6, of 10 % 14 to 19
 
 
 def search(a: PointPattern, b: PointPattern, count: int) -> list[Similarity]:
-    """Return up to `count` shifts of a field over another at which they look alike, the likeliest first.
+    """Return up to `count` shifts at which two fields look alike, the likeliest first.
 
     The correlation of the coarse maps is divided by the root of the overlap's area, and so is its significance: a small
     overlap must be the more alike. Both come by Fourier transform, as in D. Padfield, IEEE Trans. Image Process. 21

@@ -74,7 +74,10 @@ each so many fields are tried.
 
 @dataclass(slots=True)
 class Known:
-    """A field that is kept. ids: the number of each of its cells; place: from the field to its island."""
+    """A field that is kept. ids: the number of each of its cells; place.
+
+    From the field to its island.
+    """
 
     view: PointPattern
     ids: Ids
@@ -150,7 +153,7 @@ class FieldMap:
     def linked(
         self, view: PointPattern, last: Link | None, stage_um: complex | None = None
     ) -> tuple[list[Link], float]:
-        """Return the fields that a frame surely overlaps, or, where there is none, the best evidence that was found.
+        """Return the fields that a frame surely overlaps, or the best evidence found.
 
         stage_um: where a motorised stage says that it stands, x + iy. It says where to look, and a likeness that lies
         there needs less evidence than one that was found anywhere; it is never evidence itself, for stages slip.
@@ -192,7 +195,10 @@ class FieldMap:
         return tried
 
     def distorted(self, view: PointPattern, link: Link) -> Link:
-        """Return the link with the cells that only show as the same along the distortion between the two pictures."""
+        """Return the link with the cells that match only along the distortion.
+
+        Of one picture against the other.
+        """
         return Link(link.number, distorted(view, self.fields[link.number].view, link.match))
 
     def _expected(self, stage_um: complex | None) -> complex:
@@ -203,7 +209,10 @@ class FieldMap:
         return then + stage_um - stood
 
     def around(self, view: PointPattern, place: Similarity, links: list[Link]) -> list[Link]:
-        """Return further fields that a placed frame overlaps: those that show parts of it which few show yet."""
+        """Return further fields that a placed frame overlaps.
+
+        Those that show parts of it which few show yet.
+        """
         points, more = place(view.points()), []
         shown = np.sum([self.shows(link.number, points) for link in links], axis=0)
         tried = {link.number for link in links}
@@ -222,7 +231,10 @@ class FieldMap:
         return more
 
     def join(self, island: int, other: int, onto: Similarity) -> list[tuple[int, int, Match]]:
-        """Bring the fields of another island onto this one; return pairs of fields, other and this, that overlap."""
+        """Bring the fields of another island onto this one.
+
+        Return pairs of fields, other and this, that overlap.
+        """
         here, there = (np.nonzero(self._island == one)[0].tolist() for one in (island, other))
         for number in there:
             known = self.fields[number]
@@ -282,7 +294,10 @@ class FieldMap:
         return [int(number) for number in near[apart[near] < GUESS_REACH * self._reach]]
 
     def moved(self, links: list[Link], place: Similarity, stage_um: complex | None = None) -> None:
-        """Take note of where the frame is guessed to lie; links: the surest first, none on a new island."""
+        """Take note of where the frame is guessed to lie; links.
+
+        The surest first, none on a new island.
+        """
         if links:
             best = links[0].number
             now = complex(self._guess[best] + place.shift - self._at[best])

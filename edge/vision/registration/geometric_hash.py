@@ -57,7 +57,10 @@ class GeometricHash:
         self._next[found.bucket] = (way + 1) % WAYS
 
     def like(self, view: PointPattern, count: int) -> list[tuple[int, Similarity]]:
-        """Return up to `count` fields that may show the same cells, the likeliest first, and how it lies on each."""
+        """Return up to `count` fields that may show the same cells, the likeliest first.
+
+        With each, how the view lies on it.
+        """
         found = _patterns(view)
         row, way = np.nonzero(self._field[found.bucket] >= 0)
         bucket = found.bucket[row]

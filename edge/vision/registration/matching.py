@@ -71,7 +71,10 @@ NO_MATCH = Match(Similarity(1, 0), np.zeros((0, 2), np.intp), 0, 0.0)
 
 
 def matched(a: PointPattern, b: PointPattern, motion: Similarity) -> Match:
-    """Fit the motion that carries `a` over `b`, from one that is right to some µm, and say how well it fits."""
+    """Fit the motion that carries `a` over `b`, and say how well it fits.
+
+    It starts from one that is right to some µm.
+    """
     if not (len(a) and len(b)):
         return NO_MATCH
     thought = motion.turn
@@ -89,7 +92,9 @@ def matched(a: PointPattern, b: PointPattern, motion: Similarity) -> Match:
 
 
 def distorted(a: PointPattern, b: PointPattern, match: Match) -> Match:
-    """Pair the cells of two overlapping fields once more, where distortion laid some of them too far apart.
+    """Pair the cells of two overlapping fields once more, along a distortion.
+
+    Distortion laid some of them too far apart.
 
     The evidence stays that of the similarity, which has less to choose from.
     """

@@ -19,7 +19,10 @@ CONFIRMED, CONFIRMED_MIN = 0.5, 3
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How a frame lies on a known field, to which motion carries; ids (M,): the numbers of the field's cells now."""
+    """How a frame lies on a known field, to which motion carries; ids (M,).
+
+    The numbers of the field's cells now.
+    """
 
     view: PointPattern
     motion: Similarity
@@ -27,7 +30,10 @@ class Overlap:
 
 
 def missed_in(view: PointPattern, ids: Numbers, overlaps: list[Overlap]) -> Numbers:
-    """Return the numbers of cells that the linked fields have, and that a frame with cells `ids` (N,) should show."""
+    """Return the numbers of cells that linked fields have and a frame does not show.
+
+    The frame has cells `ids` (N,) and should show them.
+    """
     found = [np.zeros(0, np.int64)]
     for one in overlaps:
         at = one.motion.inverse()(one.view.middle)
@@ -38,7 +44,10 @@ def missed_in(view: PointPattern, ids: Numbers, overlaps: list[Overlap]) -> Numb
 
 
 def missed_before(view: PointPattern, ids: Numbers, new: Mask, overlaps: list[Overlap]) -> Numbers:
-    """Return of a frame's new cells, bool (N,), how many linked fields should have shown each: (K,) for K new ones."""
+    """Return of a frame's new cells, bool (N,), how many linked fields should have shown each.
+
+    (K,) for K new ones.
+    """
     times = np.zeros(len(ids), np.int64)
     for one in overlaps:
         at = one.motion(view.middle)

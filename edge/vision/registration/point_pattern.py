@@ -91,7 +91,10 @@ class PointPattern:
         return np.asarray(xy(self.high - self.low) / 2, np.float32)
 
     def reach_turned(self, turn: complex) -> Floats:
-        """Return half of each box's sides after a turn, (N, 2) in µm, as of an ellipse that fills the box."""
+        """Return half of each box's sides after a turn, (N, 2) in µm.
+
+        As of an ellipse that fills the box.
+        """
         turned: Floats = np.hypot(self.reach * np.float32(turn.real), self.reach[:, ::-1] * np.float32(turn.imag))
         return turned
 
@@ -123,7 +126,10 @@ class PointPattern:
         return _spread_whole(self.seen.shape, self.half) if self.whole else _spread(self.seen, self.half)
 
     def occupancy(self) -> Floats:
-        """Return the coarse map, float32: what lies under cells, with its mean taken away and one as its deviation."""
+        """Return the coarse map, float32.
+
+        What lies under cells, with its mean taken away and one as its deviation.
+        """
         painted = np.zeros(self.seen.shape, np.uint8)
         scale = 16 / GRID_UM  # cv2 draws to a sixteenth of a pixel
         centre = np.rint(xy(self.middle + self.half) * scale - 8).astype(int).tolist()

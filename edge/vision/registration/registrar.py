@@ -41,7 +41,9 @@ class Registrar:
         self._given = self._islands = 0
 
     def place(self, field: Field, cells: Cells, stage_um: complex | None = None) -> Placement | Rejection:
-        """Place a frame and number its cells; one that cannot be placed is rejected, and leaves no trace.
+        """Place a frame and number its cells.
+
+        One that cannot be placed is rejected, and leaves no trace.
 
         stage_um: where a motorised stage says that the frame's middle lies, x + iy, right and down; only a hint.
         """

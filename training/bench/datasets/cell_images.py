@@ -26,7 +26,10 @@ COPIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A set with its labels as numbers: y int (N,) into `source.classes`; digests name what each cell shows."""
+    """A set with its labels as numbers: y int (N,) into `source.classes`.
+
+    Digests name what each cell shows.
+    """
 
     source: CellSet
     y: np.ndarray
@@ -46,7 +49,10 @@ def load(name: str) -> Cells:
 
 
 def of(source: CellSet) -> Cells:
-    """Return a set with its labels as numbers; raises DataError when it holds nothing to tell apart."""
+    """Return a set with its labels as numbers.
+
+    Raises DataError when it holds nothing to tell apart.
+    """
     present = sorted({s.label for s in source.samples})
     if len(present) < 2:
         raise DataError(f"{source.name} holds {len(source.samples)} cells of {present or 'no class'}; "
@@ -74,7 +80,9 @@ def _digest(sample: Sample) -> str:
 
 
 def pictures(samples: Sequence[Sample], side: int) -> Pixels:
-    """Return the cells as uint8 (N, side, side, 3) RGB, their shape kept: what is missing to a square is mirrored.
+    """Return the cells as uint8 (N, side, side, 3) RGB, their shape kept.
+
+    What is missing to a square is mirrored.
 
     Raises DataError for a picture that cannot be read.
     """
@@ -100,7 +108,10 @@ def _square(field: Pixels, box: tuple[int, int, int, int] | None) -> Pixels:
 
 
 def turned_copies(pixels: Pixels) -> Pixels:
-    """Return COPIES pictures of each cell, turned by equal steps, (N × COPIES, …): those of a cell lie together."""
+    """Return COPIES pictures of each cell, turned by equal steps, (N × COPIES, …).
+
+    Those of a cell lie together.
+    """
     side = pixels.shape[1]
     out = np.empty((len(pixels), COPIES, *pixels.shape[1:]), np.uint8)
     for j in range(COPIES):

@@ -34,7 +34,9 @@ def _mask(cell: Path) -> Path:
 
 
 def idb1(folder: Path) -> CellSet:
-    """Read erythrocytesIDB 1, single cells in colour: `cells.csv` with folds and masks, or as it was published.
+    """Read erythrocytesIDB 1, single cells in colour.
+
+    `cells.csv` with folds and masks, or as it was published.
 
     Published as `individual cells/circular|elongated|other/*.jpg` (public code that reads it, e.g. "Version 2,
     erythrocytesIDB 2021"), without slides: each cell is a group of its own.
@@ -60,7 +62,9 @@ def idb1(folder: Path) -> CellSet:
 
 
 def xu2017(folder: Path) -> CellSet:
-    """Read the cells of Xu et al. 2017 in eight shape classes; the group is the donor, and each donor a fold.
+    """Read the cells of Xu et al. 2017 in eight shape classes.
+
+    The group is the donor, and each donor a fold.
 
     Without `cells.csv`: a folder for each class, the donor being a name's part before the first `_`, as in
     `JH172_Im110_subImg11.png`, of which turned copies keep it.
@@ -77,7 +81,9 @@ def xu2017(folder: Path) -> CellSet:
 
 
 def wbc(folder: Path) -> CellSet:
-    """Read `Original_Images` with `labels.csv`: one white cell in most pictures, found by its nucleus.
+    """Read `Original_Images` with `labels.csv`.
+
+    One white cell in most pictures, found by its nucleus.
 
     The group is the picture. Pictures without a type or with two are left out, and the three basophils, too few to
     be learnt.
@@ -97,7 +103,9 @@ def wbc(folder: Path) -> CellSet:
 
 
 def elsafty(folder: Path) -> CellSet:
-    """Read the Elsafty crops, `Cropped images/CLASS/*.jpg`; the group is the slide, the first number of a name.
+    """Read the Elsafty crops, `Cropped images/CLASS/*.jpg`.
+
+    The group is the slide, the first number of a name.
 
     Layout and names ("slide number, patch number, XYWH"): the set's description, figshare 25599981, as public code
     and notes quote it.

@@ -26,7 +26,10 @@ TXL_LABELS = ("red cell", "white cell", "platelet")
 
 
 def txl(folder: Path) -> CellSet:
-    """Read TXL-PBC, `images/SPLIT` and `labels/SPLIT` in YOLO form, as published; folds: train 0, val 1, test 2."""
+    """Read TXL-PBC, `images/SPLIT` and `labels/SPLIT` in YOLO form, as published; folds.
+
+    Train 0, val 1, test 2.
+    """
     present = [split for split in TXL_SPLITS if (folder / "images" / split).is_dir()]
     if not present:
         raise wrong(folder, "images/train and labels/train")
@@ -39,7 +42,9 @@ def txl(folder: Path) -> CellSet:
 
 
 def chula(folder: Path) -> CellSet:
-    """Read Chula RBC-12: `fields.csv` with series and folds, or `Dataset/*.jpg` and `Label/*.txt` as published.
+    """Read Chula RBC-12.
+
+    `fields.csv` with series and folds, or `Dataset/*.jpg` and `Label/*.txt` as published.
 
     The published layout is that of github.com/Chula-PIC-Lab/Chula-RBC-12-Dataset; its group is the picture. Class 10,
     uncategorised, is left out.
@@ -63,7 +68,9 @@ def chula(folder: Path) -> CellSet:
 
 
 def uganda(folder: Path) -> CellSet:
-    """Read whole fields, positive or negative: `fields.csv` with groups and folds, or as published on Kaggle.
+    """Read whole fields, positive or negative.
+
+    `fields.csv` with groups and folds, or as published on Kaggle.
 
     Published as `Positive/Unlabelled` and `Negative/Clear` (F. Tushabe, sickle-cell-disease-dataset; read in notes of
     those who fetched it); `Positive/Labelled` is left out, for it is the same pictures with boxes drawn into them.
@@ -79,7 +86,10 @@ def uganda(folder: Path) -> CellSet:
 
 
 def uganda_cells(folder: Path) -> CellSet:
-    """Read the boxed sickle cells of the fields that have boxes; one class, for no other cells are labelled."""
+    """Read the boxed sickle cells of the fields that have boxes.
+
+    One class, for no other cells are labelled.
+    """
     samples = [
         _boxed(field, box, "sickle", field.fold)
         for field in uganda_fields(folder)
@@ -89,7 +99,10 @@ def uganda_cells(folder: Path) -> CellSet:
 
 
 def bccd(folder: Path) -> CellSet:
-    """Read BCCD: `Annotations/*.xml` in Pascal VOC form and `JPEGImages/*.jpg` (github.com/Shenggan/BCCD_Dataset)."""
+    """Read BCCD, boxes in Pascal VOC form.
+
+    `Annotations/*.xml` and `JPEGImages/*.jpg` (github.com/Shenggan/BCCD_Dataset).
+    """
     folder = home(folder, "BCCD")
     files = sorted((folder / "Annotations").glob("*.xml"))
     if not files:

@@ -25,7 +25,9 @@ Box = tuple[int, int, int, int]
 
 
 def idb_fields(name: str, folder: Path) -> CellSet:
-    """Read every cell of every sample; the group is the sample. name: `erythrocytes_idb2` or `erythrocytes_idb3`.
+    """Read every cell of every sample; the group is the sample. name.
+
+    `erythrocytes_idb2` or `erythrocytes_idb3`.
 
     Cells come from `ground.csv`, where overlapping cells are apart, else from the masks. A sample that has neither
     the contours nor the mask of each class is refused: a class of it would look as if it had no cells.

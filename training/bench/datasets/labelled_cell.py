@@ -25,7 +25,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CellSet:
-    """The cells of one published set, or of a folder of one's own; licence as its authors state it."""
+    """The cells of one published set, or of a folder of one's own.
+
+    Licence as its authors state it.
+    """
 
     name: str
     licence: str

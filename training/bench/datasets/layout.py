@@ -13,7 +13,10 @@ SHOWN = 5
 
 
 def pictures(folder: Path, deep: bool = False) -> list[Path]:
-    """Return the pictures in a folder, or below it too, in the order of their names; not those of a hidden folder."""
+    """Return the pictures in a folder, or below it too, in the order of their names.
+
+    Not those of a hidden folder.
+    """
     found = folder.rglob("*") if deep else folder.glob("*")
     return sorted(p for p in found if p.suffix.lower() in PICTURES and not _hidden(p.relative_to(folder)))
 

@@ -41,7 +41,10 @@ crops. Turned by right angles or mirrored, a picture is the same.
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Two pictures that are nearly the same, and how many of the 256 bits of their hashes differ."""
+    """Two pictures that are nearly the same.
+
+    Also how many of the 256 bits of their hashes differ.
+    """
 
     first: Path
     second: Path
@@ -49,7 +52,10 @@ class Twins:
 
 
 def twins(paths: Iterable[Path]) -> list[Twins]:
-    """Find near-duplicates among pictures, the nearest first; raises DataError for one that cannot be read."""
+    """Find near-duplicates among pictures, the nearest first.
+
+    Raises DataError for one that cannot be read.
+    """
     unique = sorted(set(paths))
     hashes = np.stack([_hashes(path) for path in unique]) if unique else np.zeros((0, 8, 1), np.uint8)
     found = []
@@ -66,7 +72,10 @@ def twins(paths: Iterable[Path]) -> list[Twins]:
 
 
 def check_leaks(name: str, samples: Sequence[Sample], parts: Iterable[Part]) -> None:
-    """Raise DataError, with the names of both pictures, when near-duplicates lie on both sides of a fold."""
+    """Raise DataError when near-duplicates lie on both sides of a fold.
+
+    The error names both pictures.
+    """
     pairs = twins(s.path for s in samples)
     for part in parts:
         judged = {samples[i].path for i in part.test}

@@ -14,7 +14,10 @@ REACH = 0.12
 
 
 def white_cell(picture: Pixels) -> tuple[int, int, int, int] | None:
-    """Return the box round the largest nucleus of uint8 (H, W, 3), within the picture; None where nothing is blue."""
+    """Return the box round the largest nucleus of uint8 (H, W, 3), within the picture.
+
+    None where nothing is blue.
+    """
     h, w = picture.shape[:2]
     soft = cv2.GaussianBlur(picture, (0, 0), max(0.3, w * SOFTENED))
     dye = cv2.subtract(soft[..., 2], soft[..., 0])

@@ -45,7 +45,10 @@ def read(name: str, root: Path) -> CellSet:
 
 
 def find(what: str, layout: str | None = None) -> CellSet:
-    """Read a set by its name, from SICKLESCOPE_DATA, or a directory in the layout of a named set (default: FOLDER)."""
+    """Read a set by its name, or a directory in the layout of a named set.
+
+    Named sets lie in SICKLESCOPE_DATA; a directory's layout is FOLDER unless given.
+    """
     if what in READERS and what != FOLDER and layout is None:
         return read(what, data_root())
     if not Path(what).is_dir():

@@ -46,7 +46,9 @@ INCEPTION = {
 
 
 def googlenet(side: int) -> keras.Model:
-    """Nine inception modules (Szegedy et al. 2015, arXiv 1409.4842), with batch normalisation (arXiv 1502.03167).
+    """Build nine inception modules with batch normalisation.
+
+    Szegedy et al. 2015, arXiv 1409.4842; arXiv 1502.03167.
 
     The two auxiliary classifiers are left out. Pixels come in −1…1, (N, side, side, 3); features (N, 1024).
     """
@@ -69,7 +71,9 @@ LITE0 = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80),
 
 
 def efficientnet_lite0(side: int) -> keras.Model:
-    """EfficientNet-B0 with bounded ReLUs and no squeeze and excitation (Tan, Le 2019, arXiv 1905.11946; *lite*, 2020).
+    """Build EfficientNet-B0 with bounded ReLUs and no squeeze and excitation.
+
+    Tan, Le 2019, arXiv 1905.11946; *lite*, 2020.
 
     Pixels come in −1…1, (N, side, side, 3); features (N, 1280). Its arrays are made in the order of a pass, as those of
     the published file are.
@@ -94,7 +98,9 @@ CAPSULE = 8
 
 
 def capsules(side: int) -> keras.Model:
-    """Return the primary capsules of a capsule network (Sabour, Frosst, Hinton 2017, arXiv 1710.09829).
+    """Return the primary capsules of a capsule network.
+
+    Sabour, Frosst, Hinton 2017, arXiv 1710.09829.
 
     Pixels come in −1…1, (N, side, side, 3); features (N, capsules × 8), each capsule's length within 0–1.
     """
@@ -113,7 +119,9 @@ def squashed(vectors: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("sicklescope")
 class Routing(layers.Layer):
-    """Class capsules of 16 numbers, routed by agreement in three rounds; answers the log odds of their lengths.
+    """Class capsules of 16 numbers, routed by agreement in three rounds.
+
+    Answers the log odds of their lengths.
 
     The paper trains lengths with a margin loss and a picture drawn again from them; here log odds stand as logits, so
     that one loss serves every network, and nothing is drawn.

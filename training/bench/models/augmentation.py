@@ -34,7 +34,10 @@ class Augmentation(BaseModel):
 
 
 def augmenter(config: Augmentation, seed: int) -> Callable[[Pixels], Pixels]:
-    """Return what alters a batch uint8 (N, H, W, 3); what comes into the picture is mirrored from it."""
+    """Return what alters a batch uint8 (N, H, W, 3).
+
+    What comes into the picture is mirrored from it.
+    """
     g = torch.Generator().manual_seed(seed)
 
     def uniform(n: int, by: float) -> torch.Tensor:

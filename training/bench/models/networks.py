@@ -42,7 +42,9 @@ TEACHING = ("uganda_scd", "uganda_scd_cells", "chula_rbc12", "txl_pbc", "bccd", 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A row of the table. build(side, weights) makes the trunk; last_block is the first layer of its last block.
+    """A row of the table. build(side, weights) makes the trunk.
+
+    Last_block is the first layer of its last block.
 
     side: of the square picture that it gets unless told. least: smallest side that it can take. source: where it was
     published. imagenet: whether weights trained on ImageNet are published for it, by Keras or as a package.
@@ -124,7 +126,10 @@ class Compact(nn.Module):
 
 
 class Net(nn.Module):
-    """A trunk and a head: pixels uint8 or float (N, side, side, 3) in 0–255 → logits (N, classes)."""
+    """A trunk and a head.
+
+    Pixels uint8 or float (N, side, side, 3) in 0–255 → logits (N, classes).
+    """
 
     def __init__(self, name: str, classes: int, side: int, weights: str | None = None) -> None:
         super().__init__()
@@ -175,7 +180,10 @@ class Net(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Net:
-        """As torch's, but a frozen layer keeps its means: batch normalisation there does not follow the batch."""
+        """As torch's, but a frozen layer keeps its means.
+
+        Batch normalisation there does not follow the batch.
+        """
         super().train(mode)
         for layer in getattr(self, "frozen", ()):
             layer.eval()
@@ -191,7 +199,10 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 
 def state(net: nn.Module) -> list[Tensor]:
-    """Return copies of all weights, means and seeds, in an order that depends on the architecture alone."""
+    """Return copies of all weights, means and seeds.
+
+    Their order depends on the architecture alone.
+    """
     return [tensor.detach().clone() for tensor in _tensors(net)]
 
 
@@ -206,7 +217,9 @@ def restore(net: nn.Module, values: list[Tensor]) -> None:
 
 
 def built(name: str, classes: int, side: int, weights: str, seed: int) -> Net:
-    """Return a network with the weights named: `none`, `imagenet`, or a file; the head is always drawn anew.
+    """Return a network with the weights named: `none`, `imagenet`, or a file.
+
+    The head is always drawn anew.
 
     Raises InputError for a side that it cannot take, ModelError when the weights are absent, damaged or another's.
     """
@@ -297,7 +310,10 @@ def _first_line(error: Exception) -> str:
 
 
 def save(net: Net, classes: tuple[str, ...], trained_on: list[str], path: Path) -> None:
-    """Write a network with its name, side, classes, and the digests of the cells it learnt from; StorageError."""
+    """Write a network with its name, side, classes and what it learnt from.
+
+    The digests of its cells are written too. Raises StorageError.
+    """
     write_torch({"net": net.name, "side": net.side, "classes": list(classes), "trained_on": trained_on,
                  "state": [v.cpu() for v in state(net)]}, path)  # fmt: skip
 

@@ -23,11 +23,15 @@ SCRATCH: Epochs = (0, 0, 80)
 
 
 class FitSettings(BaseModel):
-    """One fit. epochs: with the trunk frozen, with its last block free, with all free; rates: of learning in each.
+    """One fit. epochs: with the trunk frozen, with its last block free, with all free; rates.
+
+    Of learning in each.
 
     Left out, epochs are 10, 20, 50 from weights, and 0, 0, 80 from scratch. patience: epochs without a better
-    validation loss after which a stage ends. validation: share of the training groups that stops and calibrates, and is
-    never learnt from. views: turned and mirrored looks at a cell whose answers are averaged, 1 or 8. copies: the leaky
+    validation loss after which a stage ends. validation: share of the training groups that stops and calibrates, and
+    is
+    never learnt from. views: turned and mirrored looks at a cell whose answers are averaged, 1 or 8. copies: the
+    leaky
     division of turned copies at random, to show what it is worth. softness: temperature of a teacher's answers, and
     teaching: their share of the loss.
     """

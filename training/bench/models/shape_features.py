@@ -18,7 +18,10 @@ MEASURES = ("area", "perimeter", "circularity", "aspect_ratio", "solidity", "ext
 
 
 def shapes(samples: Sequence[Sample]) -> Floats:
-    """Return MEASURES of each cell's mask, float32 (N, 8); raises DataError for a cell without one."""
+    """Return MEASURES of each cell's mask, float32 (N, 8).
+
+    Raises DataError for a cell without one.
+    """
     return np.array([_measured(s) for s in samples], np.float32)
 
 

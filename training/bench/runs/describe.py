@@ -96,7 +96,10 @@ def _pair(pair: Twins, samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def examples(samples: Sequence[Sample], of_each: int = OF_EACH) -> dict[str, list[Sample]]:
-    """Return so many cells of each class, of as many groups as there are: the same ones each time."""
+    """Return so many cells of each class, of as many groups as there are.
+
+    The same ones each time.
+    """
     by_class: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for s in samples:
         by_class[s.label][s.group].append(s)
@@ -112,7 +115,10 @@ def examples(samples: Sequence[Sample], of_each: int = OF_EACH) -> dict[str, lis
 def altered(
     samples: Sequence[Sample], side: int, augmentation: Augmentation, seed: int, times: int
 ) -> list[tuple[Sample, list[Pixels]]]:
-    """Return each cell with its picture as it is, and so many as the augmentation alters it, uint8 (side, side, 3)."""
+    """Return each cell as it is and as the augmentation alters it.
+
+    Pictures are uint8 (side, side, 3).
+    """
     plain = pictures(samples, side)
     alter = augmenter(augmentation, seed)
     looks = [plain, *(alter(plain) for _ in range(times))]

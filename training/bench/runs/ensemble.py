@@ -24,7 +24,9 @@ SPREAD = 0.02
 
 
 def weights_of(members: Sequence[Floats], y: np.ndarray) -> np.ndarray:
-    """Return weights ≥ 0 of sum 1 under which the mean of members' probabilities makes labels likeliest.
+    """Return the weights of members under which labels are likeliest.
+
+    They are ≥ 0, their sum is 1, and they weigh the members' probabilities.
 
     members: (N, classes) each, of the same validation cells; y int (N,).
     """
@@ -40,7 +42,9 @@ def weights_of(members: Sequence[Floats], y: np.ndarray) -> np.ndarray:
 
 
 def ensemble(cells: Cells, members: Sequence[Path], run: Path, progress: Progress) -> dict[str, Any]:
-    """Let finished runs on the same cells and folds vote, and write the run; returns its figures.
+    """Let finished runs on the same cells and folds vote, and write the run.
+
+    Returns its figures.
 
     Raises ConfigError where the members differ in data or folds, ModelError where one is not finished.
     """

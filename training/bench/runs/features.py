@@ -67,7 +67,10 @@ class FeatureSettings(BaseModel):
 
 
 def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: Progress) -> dict[str, Any]:
-    """Fit a classical learner to each fold and write the run; returns its figures. Errors: as `fit`."""
+    """Fit a classical learner to each fold and write the run; returns its figures. Errors.
+
+    As `fit`.
+    """
     if settings.net != SHAPE and settings.net not in networks.NETS:
         raise ConfigError(f"no network {settings.net!r}; there are {SHAPE}, {', '.join(networks.NETS)}")
     plan = Plan.of(cells, settings.validation, settings.seed, settings.folds, settings.copies)

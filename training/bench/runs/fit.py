@@ -64,7 +64,10 @@ def fit(cells: Cells, settings: FitSettings, run: Path, progress: Progress) -> d
 
 
 def said(weights: str) -> str:
-    """Return what a run remembers of its weights: files by their digest, so that they may lie elsewhere next time."""
+    """Return what a run remembers of its weights.
+
+    Files by their digest, so that they may lie elsewhere next time.
+    """
     path = Path(weights)
     if path.is_dir():
         return " ".join(said(str(file)) for file in sorted(path.glob(f"fold*/{WEIGHTS}")))
@@ -72,7 +75,7 @@ def said(weights: str) -> str:
 
 
 def unseen(weights: str, plan: Plan, part: Part) -> None:
-    """Raise DataError when the weights to start from were taught by a cell that judges this fold."""
+    """Raise DataError when a cell that judges this fold taught the starting weights."""
     if weights.endswith(".h5") or not Path(weights).is_file():
         return
     content = networks.saved(Path(weights))
@@ -98,7 +101,10 @@ def _taught(settings: FitSettings, plan: Plan, part: Part) -> Floats | None:
 
 
 def same_division(run: Path, plan: Plan, seed: int, validation: float) -> None:
-    """Raise ConfigError unless a run divided the same cells in the same way: its folds then know the same cells."""
+    """Raise ConfigError unless a run divided the same cells in the same way.
+
+    Its folds then know the same cells.
+    """
     content = configuration(run)
     if content["data_sha256"] != plan.cells.digest or content["copies"] != plan.copies or (
         content["settings"]["seed"] != seed or content["settings"]["validation"] != validation

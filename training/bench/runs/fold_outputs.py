@@ -21,7 +21,9 @@ OUTCOME, CONFIG, FIGURES = "outcome.npz", "config.json", "figures.json"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One fold. test and check: rows of the set that were judged, and that stopped and calibrated the fit.
+    """One fold. test and check.
+
+    Rows of the set that were judged, and that stopped and calibrated the fit.
 
     prob: float32 (test, classes), check_prob: float32 (check, classes), both with `temperature` in them.
     """
@@ -74,7 +76,10 @@ def configuration(run: Path) -> dict[str, Any]:
 
 
 def begin(run: Path, content: dict[str, Any]) -> None:
-    """Write what a run is made with, or see that it is what it was; raises ConfigError where it is not."""
+    """Write what a run is made with, or see that it is what it was.
+
+    Raises ConfigError where it is not.
+    """
     content = json.loads(json.dumps(content))
     if (run / CONFIG).is_file():
         before = configuration(run)
@@ -88,14 +93,20 @@ def begin(run: Path, content: dict[str, Any]) -> None:
 
 
 def tempered(prob: Floats, temperature: float) -> Floats:
-    """Return probabilities sharpened (below 1) or softened (above 1) by a temperature; prob (N, classes)."""
+    """Return probabilities sharpened (below 1) or softened (above 1) by a temperature.
+
+    Prob (N, classes).
+    """
     logits = np.log(np.clip(prob, 1e-12, 1)) / temperature
     power = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(power / power.sum(1, keepdims=True), np.float32)
 
 
 def temperature_of(prob: Floats, y: np.ndarray) -> float:
-    """Return the temperature that makes labels likeliest (Guo et al. 2017, arXiv 1706.04599), within 0.1–10."""
+    """Return the temperature that makes labels likeliest, within 0.1–10.
+
+    Guo et al. 2017, arXiv 1706.04599.
+    """
 
     def unlikely(log_t: float) -> float:
         at = tempered(prob, float(np.exp(log_t)))[np.arange(len(y)), y]
@@ -106,6 +117,9 @@ def temperature_of(prob: Floats, y: np.ndarray) -> float:
 
 def calibrated(fold: int, test: np.ndarray, prob: Floats, check: np.ndarray, check_prob: Floats,
                y: Sequence[int] | np.ndarray) -> Outcome:  # fmt: skip
-    """Return the outcome of a fold with the temperature that its validation cells ask for; y: labels of the set."""
+    """Return the outcome of a fold with the temperature that its validation cells ask for; y.
+
+    Labels of the set.
+    """
     t = temperature_of(check_prob, np.asarray(y)[check])
     return Outcome(fold, test, tempered(prob, t), check, tempered(check_prob, t), t)

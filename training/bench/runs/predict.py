@@ -25,7 +25,9 @@ Reader = Callable[[Sequence[Sample]], Floats]
 
 
 def answers(learner: Any, measured: Floats, classes: int) -> Floats:
-    """Return probabilities (N, classes) of a classical learner; a class that it has not met gets none.
+    """Return probabilities (N, classes) of a classical learner.
+
+    A class that it has not met gets none.
 
     An SVM has margins and no probabilities: their softmax, which the temperature of the fold then calibrates.
     """
@@ -41,7 +43,10 @@ def answers(learner: Any, measured: Floats, classes: int) -> Floats:
 
 
 def reader(run: Path, fold: int) -> Reader:
-    """Return what a fold of a finished run reads cells with; raises ModelError when it is not whole."""
+    """Return what a fold of a finished run reads cells with.
+
+    Raises ModelError when it is not whole.
+    """
     content = configuration(run)
     folder = of_fold(run, fold)
     if content["kind"] == "ensemble":
@@ -72,7 +77,10 @@ def _classical(folder: Path, content: dict[str, Any], t: float) -> Reader:
 
 
 def loaded_weights(folder: Path) -> list[float]:
-    """Return the weights of an ensemble's members in a fold; raises ModelError when they are absent."""
+    """Return the weights of an ensemble's members in a fold.
+
+    Raises ModelError when they are absent.
+    """
     try:
         return [float(w) for w in np.load(folder / "weights.npy")]
     except (OSError, ValueError) as error:

@@ -86,7 +86,10 @@ def _curves(curve: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
 
 
 def wrong(samples: Sequence[Sample], y: np.ndarray, prob: Floats, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return wrongly named cells for the page, surest first: picture, label, what it was called, probability."""
+    """Return wrongly named cells for the page, surest first.
+
+    Picture, label, what it was called, probability.
+    """
     missed = np.nonzero(prob.argmax(1) != y)[0]
     missed = missed[np.argsort(-prob[missed].max(1), kind="stable")][:GALLERY].tolist()
     shown = pictures([samples[i] for i in missed], THUMB_PX)

@@ -25,7 +25,10 @@ from training.run_folder import write_bytes, write_text
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: which cells, how divided; copies: 1, or as many turned copies of each cell."""
+    """What is to be done: which cells, how divided; copies.
+
+    1, or as many turned copies of each cell.
+    """
 
     cells: Cells
     parts: tuple[Part, ...]
@@ -33,7 +36,10 @@ class Plan:
 
     @classmethod
     def of(cls, cells: Cells, validation: float, seed: int, only: tuple[int, ...] | None, copies: bool) -> Plan:
-        """Divide a set by group, or by the leaky way of turned copies; DataError for twins on both sides."""
+        """Divide a set by group, or by the leaky way of turned copies.
+
+        DataError for twins on both sides.
+        """
         parts = tuple((leaky if copies else divided)(cells, validation, seed, only))
         if not copies:
             check_leaks(cells.source.name, cells.source.samples, parts)
@@ -80,7 +86,10 @@ def carry_out(run: Path, kind: str, settings: dict[str, Any], plan: Plan, fold: 
 
 
 def finish(run: Path, plan: Plan, done: Sequence[Outcome]) -> dict[str, Any]:
-    """Write predictions.csv, figures.json, pictures and page of the judged cells; returns the figures."""
+    """Write predictions.csv, figures.json, pictures and page of the judged cells.
+
+    Returns the figures.
+    """
     rows, prob = np.concatenate([o.test for o in done]), np.concatenate([o.prob for o in done])
     classes, y, samples = plan.cells.source.classes, plan.y[rows], plan.samples
     groups = [samples[i].group for i in rows]

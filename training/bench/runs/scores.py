@@ -20,7 +20,10 @@ DRAWS = 500
 
 
 def calibration(prob: Floats, y: np.ndarray) -> tuple[float, list[tuple[float, float, int]]]:
-    """Return the expected calibration error, and mean confidence, accuracy and count of each of ten equal bins."""
+    """Return the expected calibration error and its ten bins.
+
+    Each of the equal bins has mean confidence, accuracy and count.
+    """
     sure, right = prob.max(1), prob.argmax(1) == y
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     rows = [(float(sure[bins == b].mean()), float(right[bins == b].mean()), int((bins == b).sum()))
@@ -29,7 +32,10 @@ def calibration(prob: Floats, y: np.ndarray) -> tuple[float, list[tuple[float, f
 
 
 def sds(classes: Sequence[str], y: np.ndarray, called: np.ndarray) -> float | None:
-    """Return the share of cells called right, or elongated for other and the reverse; None for other classes."""
+    """Return the share of cells called right, or elongated for other and the reverse.
+
+    None for other classes.
+    """
     if not set(classes) >= FORGIVEN:
         return None
     deformed = [classes.index(name) for name in FORGIVEN]
@@ -66,6 +72,9 @@ def _part(hits: int, whole: int) -> dict[str, Any]:
 
 
 def difference(right: np.ndarray, other: np.ndarray, groups: Sequence[str]) -> tuple[float, float]:
-    """Return the 95 % interval of how much more often `right` is true than `other`, bool (N,) of the same cells."""
+    """Return the 95 % interval of how much more often `right` is true than `other`.
+
+    Both are bool (N,) of the same cells.
+    """
     apart = right.astype(float) - other.astype(float)
     return bootstrap(groups, lambda rows: float(apart[rows].mean()), DRAWS)

@@ -46,7 +46,9 @@ Report = Callable[[int, int, float], None]
 
 
 def learn(net: Net, lesson: Lesson, settings: FitSettings, folder: Path, report: Report) -> list[dict[str, float]]:
-    """Fit the network in place and return its curve, one row an epoch; the best epoch's weights stay.
+    """Fit the network in place and return its curve, one row an epoch.
+
+    The best epoch's weights stay.
 
     Each epoch draws from the seed and its own number alone, and ends with a checkpoint in `folder`: after a kill the
     same call goes on from there, on the same machine to the same curve. Raises ModelError for a checkpoint of another
@@ -166,7 +168,10 @@ class _Course:
 
 
 def classification_loss(logits: Tensor, y: Tensor, class_weights: Tensor, kind: str) -> Tensor:
-    """Return the mean weighted cross entropy, or the focal loss; logits (N, classes), y int (N,)."""
+    """Return the mean weighted cross entropy, or the focal loss.
+
+    Logits (N, classes), y int (N,).
+    """
     each = F.cross_entropy(logits, y, reduction="none")
     if kind == "focal":
         each = each * (1 - torch.exp(-each)) ** FOCUS
@@ -175,7 +180,10 @@ def classification_loss(logits: Tensor, y: Tensor, class_weights: Tensor, kind: 
 
 
 def views_of(pixels: Tensor, views: int) -> list[Tensor]:
-    """Return the pictures (N, S, S, 3) as they are (1), or turned by right angles and mirrored (8)."""
+    """Return one view of each picture, or eight.
+
+    One is the picture as it is; eight are its right-angle turns and mirror images. Shape (N, S, S, 3).
+    """
     if views == 1:
         return [pixels]
     turned = [torch.rot90(pixels, k, (1, 2)) for k in range(4)]
@@ -183,7 +191,10 @@ def views_of(pixels: Tensor, views: int) -> list[Tensor]:
 
 
 def probabilities(net: Net, pixels: Pixels, views: int = 1) -> Floats:
-    """Return class probabilities float32 (N, classes) of uint8 (N, side, side, 3), averaged over views."""
+    """Return class probabilities float32 (N, classes), averaged over views.
+
+    Pictures are uint8 (N, side, side, 3).
+    """
     net.eval()
     parts = [np.zeros((0, net.classes), np.float32)]
     with torch.inference_mode():
