@@ -23,7 +23,7 @@ from edge.types import Pixels
 from training.data.datasets import FOLDS, LabelledField, read_pixels, read_uganda
 from training.evaluate import sickle_calls
 from training.evaluate.predict import read_fields
-from training.evaluate.predictions import Seen, of
+from training.evaluate.predictions import Prediction, of
 from training.run_folder import RunDir
 
 STAINS = (
@@ -40,7 +40,7 @@ def one_of_each_group(fields: list[LabelledField]) -> list[LabelledField]:
     return list(first.values())
 
 
-def read(run: RunDir, fields: list[LabelledField], stain: str) -> list[Seen]:
+def read(run: RunDir, fields: list[LabelledField], stain: str) -> list[Prediction]:
     """Read fields out of fold, changed to look as another stain would have them."""
 
     def picture(field: LabelledField) -> Pixels:

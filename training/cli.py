@@ -90,8 +90,7 @@ def evaluate(
     with answering():
         from training.data.datasets import data_root
         from training.evaluate.estimates import SHIPPED
-        from training.evaluate.holdout import log_look
-        from training.evaluate.holdout import look as look_at_idb1
+        from training.evaluate.holdout import held_out_evaluation, log_evaluation
         from training.evaluate.report import markdown
         from training.evaluate.run import evaluate as measure
         from training.evaluate.run import write_evaluation
@@ -100,8 +99,10 @@ def evaluate(
         with bars() as progress:
             evaluation = measure(run, data_root(), target, fields, transfer, progress)
             if look is not None:
-                evaluation.figures["look"] = look_at_idb1(run, data_root(), evaluation.thresholds[SHIPPED], progress)
-                log_look(look, evaluation.thresholds[SHIPPED], evaluation.figures["look"])
+                evaluation.figures["look"] = held_out_evaluation(
+                    run, data_root(), evaluation.thresholds[SHIPPED], progress
+                )
+                log_evaluation(look, evaluation.thresholds[SHIPPED], evaluation.figures["look"])
         path = write_evaluation(evaluation, run, target)
         page = markdown(path)
         write_text(run.path / "evaluation.md", page)

@@ -210,9 +210,9 @@ class Link:
         return info.mid if taken else None
 
     def renew(self, why: str) -> None:
-        """End the connection and have it made again. why.
+        """End the connection and have it made again.
 
-        What is wrong with the broker, for the reason.
+        why: what is wrong with the broker, for the reason.
         """
         self._renewed = why
         transport = self._client.socket()

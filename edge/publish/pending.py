@@ -18,9 +18,9 @@ REPLIES = 20
 
 
 class Tray:
-    """Any thread may call it. dropped.
+    """Any thread may call it.
 
-    Messages that were never sent, nor stored to be sent later.
+    dropped: messages that were never sent, nor stored to be sent later.
     """
 
     def __init__(self) -> None:

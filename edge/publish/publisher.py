@@ -24,9 +24,9 @@ from edge.storage.outbox import Outbox
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """What to show of the connection. reason.
+    """What to show of the connection.
 
-    Why there is none, in the broker's words if it gave any; else empty.
+    reason: why there is none, in the broker's words if it gave any; else empty.
 
     pending, refused: results in the outbox. dropped: progress, telemetry and events that were never sent.
     """
@@ -40,9 +40,9 @@ class PublisherState:
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """What came of `resend`. sent: the broker took them; refused: again; pending.
+    """What came of `resend`.
 
-    It has not answered yet.
+    sent: the broker took them; refused: again; pending: it has not answered yet.
     """
 
     sent: int

@@ -10,10 +10,10 @@ import pytest
 
 from edge.types import ABSTAINED, CLASSES
 from tests.training.test_evaluate import NORMAL, OTHER, SICKLE, WBC, T, field, prob, reading
-from training.evaluate.calibration import BINS, abstention, calibration, chosen_log_odds, ece, told
+from training.evaluate.calibration import BINS, abstention, calibration, chosen_log_odds, ece, fold_probabilities
 from training.evaluate.estimates import SHIPPED
-from training.evaluate.ground_truth import Known, known_cells
-from training.evaluate.predictions import Seen
+from training.evaluate.ground_truth import GroundTruth, ground_truth
+from training.evaluate.predictions import Prediction
 from training.evaluate.sickle_calls import found_boxes
 
 AS_IT_IS = dict.fromkeys(range(4), (1.0, 0.0))
@@ -26,7 +26,7 @@ def chance(log_odds: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-log_odds))
 
 
-def drawn(distortion: float = 1.0, shift: float = 0.0, n: int = 20000, seed: int = 0) -> Known:
+def drawn(distortion: float = 1.0, shift: float = 0.0, n: int = 20000, seed: int = 0) -> GroundTruth:
     """Draw cells of known truth, whose log odds are said to be `distortion` times the true ones, and moved."""
     rng = np.random.default_rng(seed)
     truly = rng.normal(-2, 2.5, n)
@@ -34,7 +34,7 @@ def drawn(distortion: float = 1.0, shift: float = 0.0, n: int = 20000, seed: int
     said[:, SICKLE] = chance(distortion * truly + shift)
     said[:, NORMAL] = 1 - said[:, SICKLE]
     label = np.where(said[:, SICKLE] >= 0.8, SICKLE, np.where(said[:, SICKLE] > 0.5, ABSTAINED, NORMAL))
-    return Known(rng.random(n) < chance(truly), said, label.astype(np.int8), np.full(n, 0.8), np.arange(n) % 4,
+    return GroundTruth(rng.random(n) < chance(truly), said, label.astype(np.int8), np.full(n, 0.8), np.arange(n) % 4,
                  GROUPS[:n])  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def drawn(distortion: float = 1.0, shift: float = 0.0, n: int = 20000, seed: int
 def test_red_cells_of_a_negative_field_are_not_sickle_and_nothing_else_is_known_there() -> None:
     cells = [(50.0 * i, 100.0, kind) for i, kind in enumerate([SICKLE, NORMAL, OTHER, WBC, NORMAL])]
     read = reading(cells, border=np.array([False] * 4 + [True]))
-    known = known_cells([Seen(field("uganda_scd", label="negative", group="a", fold=1), read)], T)
+    known = ground_truth([Prediction(field("uganda_scd", label="negative", group="a", fold=1), read)], T)
     assert (known.sickle.tolist(), known.group.tolist(), known.fold.tolist()) == ([False] * 3, ["a"] * 3, [1] * 3)
     assert known.label.tolist() == [SICKLE, NORMAL, OTHER]
 
@@ -53,8 +53,8 @@ def test_of_a_positive_field_only_the_cell_in_the_middle_of_each_box_is_known_wh
     cells = [(100, 100, NORMAL), (115, 100, SICKLE), (300, 100, SICKLE), (400, 100, SICKLE)]
     boxes = [[80, 80, 120, 120], [380, 80, 420, 120], [500, 80, 540, 120]]
     labelled = field("uganda_scd", boxes, partial=np.array([False, True, False]))
-    seen = Seen(labelled, reading(cells))
-    known = known_cells([seen], T)
+    seen = Prediction(labelled, reading(cells))
+    known = ground_truth([seen], T)
     # The call at 115 finds the box; the truth is asked of the cell at 100. 300 has no box, 400 a cut one.
     assert found_boxes(seen, 0.5) == (1, 2)
     assert (known.sickle.tolist(), known.label.tolist()) == ([True], [NORMAL])
@@ -62,16 +62,16 @@ def test_of_a_positive_field_only_the_cell_in_the_middle_of_each_box_is_known_wh
 
 def test_a_boxed_sickle_cell_taken_for_dirt_is_known_to_be_sickle() -> None:
     read = reading([(100, 100, len(CLASSES) - 1)])
-    assert len(known_cells([Seen(field("uganda_scd", [[80, 80, 120, 120]]), read)], T).p) == 1
+    assert len(ground_truth([Prediction(field("uganda_scd", [[80, 80, 120, 120]]), read)], T).p) == 1
     small = replace(read, kind=np.array([2], np.int8))  # a platelet to the detector too
-    assert len(known_cells([Seen(field("uganda_scd", [[80, 80, 120, 120]]), small)], T).p) == 0
+    assert len(ground_truth([Prediction(field("uganda_scd", [[80, 80, 120, 120]]), small)], T).p) == 0
 
 
 def test_labelled_cells_of_the_other_set_are_not_sickle_and_uncategorised_ones_unknown() -> None:
     points = np.array([[100, 100, 9], [200, 100, 10]])
     cells = [(100, 100, SICKLE), (200, 100, NORMAL), (300, 100, NORMAL)]
     chula = field("chula_rbc12", points=points, label="negative")
-    known = known_cells([Seen(chula, reading(cells))], T)
+    known = ground_truth([Prediction(chula, reading(cells))], T)
     assert (known.sickle.tolist(), known.label.tolist()) == ([False], [SICKLE])
 
 
@@ -128,7 +128,7 @@ def test_what_is_told_keeps_the_order_of_the_cells() -> None:
     known = drawn(distortion=2, shift=1)
     mine = known.fold == 2
     order = np.argsort(known.p[mine])
-    assert (np.diff(told(known, chosen_log_odds(known))[mine][order]) >= 0).all()
+    assert (np.diff(fold_probabilities(known, chosen_log_odds(known))[mine][order]) >= 0).all()
 
 
 def test_no_cell_above_the_limit_is_no_error_but_no_number() -> None:
@@ -168,7 +168,7 @@ def test_doubt_is_of_the_side_taken_and_what_has_no_probability_goes_first() -> 
     said[0] = 0
     truth = np.array([True, True, True, False, False])
     label = np.array([ABSTAINED, ABSTAINED, SICKLE, ABSTAINED, NORMAL], np.int8)
-    cells = Known(truth, said, label, np.full(5, 0.8), np.zeros(5, int), np.array(list("abcde")))
+    cells = GroundTruth(truth, said, label, np.full(5, 0.8), np.zeros(5, int), np.array(list("abcde")))
     figures = abstention(cells.of(np.repeat(np.arange(5), 20)))
     assert figures["risk_at_100_percent_coverage"].counted == "0 false calls, 40 missed, 100 cells"
     assert figures["risk_at_90_percent_coverage"].counted == "0 false calls, 30 missed, 90 cells"

@@ -47,8 +47,8 @@ class SeesColour:
 
 
 def test_a_look_is_made_in_colour_and_in_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holdout, "Reader", SeesColour)
-    figures = holdout.look(RunDir(tmp_path), cells(tmp_path), 0.8)
+    monkeypatch.setattr(holdout, "FieldReader", SeesColour)
+    figures = holdout.held_out_evaluation(RunDir(tmp_path), cells(tmp_path), 0.8)
     assert len(SeesColour.asked) == 6  # of three cells
     assert figures["recall_elongated"].counted == "1 of 1"
     assert figures["sickle_calls_circular"].counted == "1 of 1"
@@ -58,10 +58,10 @@ def test_a_look_is_made_in_colour_and_in_grey(tmp_path: Path, monkeypatch: pytes
 
 
 def test_both_are_logged_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holdout, "Reader", SeesColour)
+    monkeypatch.setattr(holdout, "FieldReader", SeesColour)
     page = tmp_path / "looks.md"
     for _ in range(2):
-        holdout.log_look(page, 0.8, holdout.look(RunDir(tmp_path), cells(tmp_path), 0.8))
+        holdout.log_evaluation(page, 0.8, holdout.held_out_evaluation(RunDir(tmp_path), cells(tmp_path), 0.8))
     lines = [line for line in page.read_text().splitlines() if "0.800000" in line]
     assert len(lines) == 2
     assert "balanced accuracy 0.500 (3 cells)" in lines[0]

@@ -10,12 +10,12 @@ import pytest
 from tests.training.test_evaluate import field, reading
 from training.evaluate import novelty_limits
 from training.evaluate.novelty_limits import MARGIN, Limits
-from training.evaluate.predictions import Seen
+from training.evaluate.predictions import Prediction
 
 
-def with_novelty(novelty: list[float]) -> Seen:
+def with_novelty(novelty: list[float]) -> Prediction:
     read = reading([(50.0 + 30 * i, 100.0, 1) for i in range(len(novelty))])
-    return Seen(field("uganda_scd"), replace(read, novelty=np.array(novelty, np.float32)))
+    return Prediction(field("uganda_scd"), replace(read, novelty=np.array(novelty, np.float32)))
 
 
 def test_nearly_all_cells_and_fields_of_the_training_sets_are_below_the_limits() -> None:

@@ -10,18 +10,20 @@ import pytest
 from edge.screening.verdict import wilson
 from tests.training.test_evaluate import NORMAL, OTHER, SICKLE, T, field, reading
 from training.evaluate import simulated_samples
-from training.evaluate.predictions import Seen
+from training.evaluate.predictions import Prediction
 from training.evaluate.simulated_samples import CELLS, PART, STEP, Rates, least_fraction, limit_of_blank, samples
 
 
-def fields(fold: int, label: str, called: list[int], cells: int, boxes: int = 0, photographs: int = 1) -> list[Seen]:
+def fields(
+    fold: int, label: str, called: list[int], cells: int, boxes: int = 0, photographs: int = 1
+) -> list[Prediction]:
     """Make groups of fields with so many sickle calls each; the first of them lie in as many boxes."""
     seen = []
     for g, k in enumerate(called):
         at = [(50.0 + 60 * i, 100.0, SICKLE if i < k else NORMAL) for i in range(cells)]
         marked = np.array([[30 + 60 * i, 80, 70 + 60 * i, 120] for i in range(boxes)], np.float32)
         labelled = field("uganda_scd", marked, group=f"{label}{fold}-{g}", fold=fold, label=label)
-        seen += [Seen(labelled, reading(at))] * photographs
+        seen += [Prediction(labelled, reading(at))] * photographs
     return seen
 
 
@@ -98,7 +100,7 @@ def test_the_limit_of_blank_is_of_cells_that_the_device_names() -> None:
     read = reading([(60.0 * i, 100.0, SICKLE if i == 0 else OTHER) for i in range(1, 11)])
     read.prob[0] = [0.02, 0.9, 0.02, 0.02, 0.02, 0.02]
     read.prob[1] = [0.2, 0.3, 0.05, 0.25, 0.1, 0.1]  # not named
-    figure = limit_of_blank([Seen(field("uganda_scd", label="negative"), read)], T)
+    figure = limit_of_blank([Prediction(field("uganda_scd", label="negative"), read)], T)
     assert figure.value == pytest.approx(1 / 9)
 
 

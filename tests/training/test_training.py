@@ -38,11 +38,11 @@ from training.data.transplant import transplanted  # noqa: E402
 from training.evaluate import shortcut_tests  # noqa: E402
 from training.evaluate.interventions import foreground  # noqa: E402
 from training.evaluate.novelty_limits import Limits  # noqa: E402
-from training.evaluate.predict import Picture, Reader, as_taken, read_fields  # noqa: E402
-from training.evaluate.predictions import Reading, Seen  # noqa: E402
+from training.evaluate.predict import FieldReader, Picture, as_taken, read_fields  # noqa: E402
+from training.evaluate.predictions import PredictedCells, Prediction  # noqa: E402
 from training.fit import classifier, detector, recipe  # noqa: E402
 from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, normalised  # noqa: E402
-from training.fit.novelty_statistics import acquaint  # noqa: E402
+from training.fit.novelty_statistics import fit_novelty  # noqa: E402
 from training.fit.torch_network import TorchNetwork  # noqa: E402
 from training.progress import quiet  # noqa: E402
 from training.run_folder import TRAINED_ON, RunDir, save_weights  # noqa: E402
@@ -175,7 +175,7 @@ def test_readings_of_other_weights_are_not_taken_for_these(data: Path, tmp_path:
 
 def eyes(
     weights: object, fields: list[LabelledField], cache: Path, progress: object, picture: Picture = as_taken
-) -> list[Seen]:
+) -> list[Prediction]:
     seen = []
     for field in fields:
         pixels = picture(field)
@@ -187,9 +187,9 @@ def eyes(
         prob[:, CLASSES.index("normal" if len(field.points) else "sickle")] = 0.9
         boxes, key = np.array(there, np.float32).reshape(-1, 4), f"{field.path.parent.name}/{field.path.name}"
         size = pixels.shape[0], pixels.shape[1]
-        reading = Reading(key, size, 0.25, None, None, boxes, np.ones(n, np.float32), prob, np.zeros(n, bool),
+        reading = PredictedCells(key, size, 0.25, None, None, boxes, np.ones(n, np.float32), prob, np.zeros(n, bool),
                           np.zeros(n, np.int8), np.ones(n, np.float32))  # fmt: skip
-        seen.append(Seen(field, reading))
+        seen.append(Prediction(field, reading))
     return seen
 
 
@@ -291,7 +291,7 @@ def test_what_was_never_seen_is_novel_and_what_was_is_not(data: Path) -> None:
     cells = crops.middles(found.patches)
     torch.manual_seed(0)
     net = Classifier()
-    acquaint(net, cells[::2], found.field[::2], found.field[::2] % 2)
+    fit_novelty(net, cells[::2], found.field[::2], found.field[::2] % 2)
     graph = ClassifierGraph(net, 1.0).eval()
     with torch.inference_mode():
         usual = graph(torch.from_numpy(cells[1::2]))[1].numpy()
@@ -320,7 +320,7 @@ def test_a_measure_counts_by_how_far_fields_lie_apart_not_cells() -> None:
     field = np.repeat(np.arange(40), 8)
     torch.manual_seed(0)
     net = Classifier()
-    acquaint(net, pictures, field, field % 4)
+    fit_novelty(net, pictures, field, field % 4)
     with torch.inference_mode():
         measured = net.measured(normalised(torch.from_numpy(pictures)))
         apart = {name: usual(measured[name]).numpy() for name, usual in net.usual.items()}
@@ -679,10 +679,10 @@ def test_an_interrupted_reading_leaves_no_cache(data: Path, tmp_path: Path, monk
     save_weights(Detector(), out.detector("all"))
     save_weights(Classifier(), out.classifier("all"))
 
-    def broken(self: Reader, key: str, pixels: object) -> None:
+    def broken(self: FieldReader, key: str, pixels: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Reader, "__call__", broken)
+    monkeypatch.setattr(FieldReader, "__call__", broken)
     with pytest.raises(KeyboardInterrupt):
         read_fields(out.shipped(), read_txl(data, "val"), out.readings / "val.jsonl")
     assert not out.readings.exists()

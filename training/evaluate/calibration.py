@@ -10,7 +10,7 @@ from edge.screening.calls import LEAST, calibrated_probabilities
 from edge.types import ABSTAINED, Floats, Mask
 from training.data.datasets import FOLDS
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds
-from training.evaluate.ground_truth import Known
+from training.evaluate.ground_truth import GroundTruth
 from training.evaluate.predictions import SICKLE
 from training.metrics import bootstrap
 
@@ -28,7 +28,7 @@ COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9)
 DRAWS = 1000
 
 
-def calibration(known: Known, log_odds: LogOdds) -> dict[str, Figure]:
+def calibration(known: GroundTruth, log_odds: LogOdds) -> dict[str, Figure]:
     """Return the expected calibration error of calibrated and raw sickle probabilities.
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, ICML 2017, arXiv 1706.04599: cells are put in bins of equal width by
@@ -39,7 +39,7 @@ def calibration(known: Known, log_odds: LogOdds) -> dict[str, Figure]:
     """
     cells = known.of(known.named)
     figures = {}
-    for name, p in (("", told(cells, log_odds)), ("_of_the_networks", cells.p)):
+    for name, p in (("", fold_probabilities(cells, log_odds)), ("_of_the_networks", cells.p)):
         above = p > DOUBTFUL
         doubtful = p[above], cells.sickle[above], cells.group[above]
         figures[f"ece{name}"] = ece(p, cells.sickle, cells.group)
@@ -85,7 +85,7 @@ def _if_exact(p: Floats) -> Figure:
     return Figure(float(np.mean(drawn)), float(low), float(high), f"{DRAWS} drawn sets of labels of {len(p)} cells")
 
 
-def chosen_log_odds(known: Known) -> dict[int, tuple[float, float]]:
+def chosen_log_odds(known: GroundTruth) -> dict[int, tuple[float, float]]:
     """Return for each fold, by the cells of the others, what makes log odds those of a chance.
 
     For SHIPPED by all.
@@ -104,7 +104,7 @@ def chosen_log_odds(known: Known) -> dict[int, tuple[float, float]]:
     return chosen
 
 
-def told(known: Known, log_odds: LogOdds) -> Floats:
+def fold_probabilities(known: GroundTruth, log_odds: LogOdds) -> Floats:
     """Return the chances (N,) of being a sickle cell, each with the numbers of its fold."""
     out: Floats = known.p.copy()
     for fold in np.unique(known.fold):
@@ -132,7 +132,7 @@ def _chance(log_odds: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
 
 
-def abstention(known: Known) -> dict[str, Figure]:
+def abstention(known: GroundTruth) -> dict[str, Figure]:
     """Return the error left when the cells in most doubt are not named.
 
     Also the area under that curve, and the point as shipped.

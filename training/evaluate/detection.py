@@ -10,7 +10,7 @@ import numpy as np
 from edge.types import ABSTAINED, CLASSES, KINDS, Floats, Labels, Mask
 from training.data.datasets import CHULA_UNCATEGORISED, LABELLED_ENOUGH
 from training.evaluate.estimates import Figure, Thresholds, red
-from training.evaluate.predictions import RED, Reading, Seen
+from training.evaluate.predictions import RED, PredictedCells, Prediction
 from training.metrics import greedy, iou
 
 IOU_MIN = 0.5
@@ -20,7 +20,7 @@ EDGE_PX = 20
 """Cells of `chula_rbc12` with a centre nearer to the border than this are not compared: they are not all labelled."""
 
 
-def kinds_of(reading: Reading, labels: Labels) -> np.ndarray:
+def kinds_of(reading: PredictedCells, labels: Labels) -> np.ndarray:
     """Return int (N,) into KINDS, -1 for artefacts.
 
     An abstained cell is what its probabilities together say.
@@ -46,7 +46,7 @@ class _Matched:
     touching: int
 
 
-def _match(seen: Seen, kind: int, labels: Labels) -> _Matched:
+def _match(seen: Prediction, kind: int, labels: Labels) -> _Matched:
     reading, mine = seen.reading, seen.field.kinds == kind
     chosen = np.nonzero(kinds_of(reading, labels) == kind)[0]
     chosen = chosen[np.argsort(-reading.score[chosen], kind="stable")]
@@ -65,7 +65,7 @@ def _match(seen: Seen, kind: int, labels: Labels) -> _Matched:
                     sum(bool(touching[j]) for j in hit), int(touching.sum()))  # fmt: skip
 
 
-def detection(seen: Sequence[Seen], threshold: float) -> dict[str, Figure]:
+def detection(seen: Sequence[Prediction], threshold: float) -> dict[str, Figure]:
     """Return F1 of each kind and the recall of touching cells.
 
     F1 is given with the border's cells and without.
@@ -92,7 +92,7 @@ def _f1(counts: Sequence[tuple[int, int, int]], groups: Sequence[str]) -> Figure
                         f"{hits} hits, {found} found, {labelled} labelled")  # fmt: skip
 
 
-def matched_points(reading: Reading, chosen: np.ndarray, points: Floats) -> list[tuple[int, int]]:
+def matched_points(reading: PredictedCells, chosen: np.ndarray, points: Floats) -> list[tuple[int, int]]:
     """Pair chosen cells with labelled points (M, 2), best score first.
 
     A pair lies within half the field's usual diameter.
@@ -106,7 +106,7 @@ def matched_points(reading: Reading, chosen: np.ndarray, points: Floats) -> list
     return [(int(order[i]), j) for i, j in greedy(-away, -radius)]
 
 
-def counts(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def counts(seen: Sequence[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Precision, recall and count error of red cells, each averaged by series."""
     rows: dict[str, list[tuple[int, int, int]]] = {}
     for s in seen:
@@ -125,7 +125,7 @@ def counts(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     }
 
 
-def _counted(s: Seen, threshold: float) -> tuple[int, int, int]:
+def _counted(s: Prediction, threshold: float) -> tuple[int, int, int]:
     """Return hits, cells found and cells labelled; uncategorised cells and what was found at them are left out."""
 
     def inside(xy: Floats) -> Mask:

@@ -11,7 +11,7 @@ from edge.types import CLASSES, KINDS, Floats, Labels, Mask
 from training.data.datasets import CHULA_UNCATEGORISED
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Thresholds, red
-from training.evaluate.predictions import SICKLE, Seen
+from training.evaluate.predictions import SICKLE, Prediction
 from training.evaluate.sickle_calls import FAR, NEVER, nearness
 from training.metrics import greedy
 
@@ -19,7 +19,7 @@ RBC = KINDS.index("rbc")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GroundTruth:
     """Whole cells of known truth.
 
     sickle: bool (N,), the truth. prob: float32 (N, 6), all 0 where the cell is too strange to be named; label: int8
@@ -43,13 +43,13 @@ class Known:
         """Cells (N,) that have probabilities at all."""
         return np.asarray(self.prob.any(1))
 
-    def of(self, rows: np.ndarray) -> Known:
+    def of(self, rows: np.ndarray) -> GroundTruth:
         """Return some of the cells, by mask or index."""
-        return Known(self.sickle[rows], self.prob[rows], self.label[rows], self.threshold[rows], self.fold[rows],
+        return GroundTruth(self.sickle[rows], self.prob[rows], self.label[rows], self.threshold[rows], self.fold[rows],
                      self.group[rows])  # fmt: skip
 
 
-def known_cells(seen: Sequence[Seen], thresholds: Thresholds) -> Known:
+def ground_truth(seen: Sequence[Prediction], thresholds: Thresholds) -> GroundTruth:
     """Gather the cells of known truth of `uganda_scd` and `chula_rbc12`.
 
     By the "Evaluation rules" of the data README.
@@ -65,7 +65,7 @@ def known_cells(seen: Sequence[Seen], thresholds: Thresholds) -> Known:
     def each(values: Sequence[object], kind: type) -> np.ndarray:
         return np.repeat(np.array(values, kind), sizes)
 
-    return Known(
+    return GroundTruth(
         each([_is_positive(s) for s in seen], bool),
         np.concatenate([np.zeros((0, len(CLASSES)), np.float32),
                         *(s.reading.prob[row] for s, row in zip(seen, rows, strict=True))]),
@@ -77,11 +77,11 @@ def known_cells(seen: Sequence[Seen], thresholds: Thresholds) -> Known:
     )  # fmt: skip
 
 
-def _is_positive(s: Seen) -> bool:
+def _is_positive(s: Prediction) -> bool:
     return s.field.label == "positive"
 
 
-def _of_field(s: Seen) -> np.ndarray:
+def _of_field(s: Prediction) -> np.ndarray:
     """Return the indices of the cells of known truth; all those of one field have the same."""
     whole = ~s.reading.border
     likely_red = red(s.reading.labels(NEVER)) & whole
@@ -94,7 +94,7 @@ def _of_field(s: Seen) -> np.ndarray:
     return np.array([i for i, j in pairs if s.field.points[j, 2] != CHULA_UNCATEGORISED], int)
 
 
-def _credited(s: Seen, candidates: np.ndarray) -> np.ndarray:
+def _credited(s: Prediction, candidates: np.ndarray) -> np.ndarray:
     """Return those of the candidates that a box credits, nearest first."""
     wanted = s.field.boxes[~s.field.partial]
     if not len(wanted) or not len(candidates):

@@ -14,7 +14,7 @@ from edge.screening.calls import called
 from edge.types import Pixels
 from training.data.datasets import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.evaluate.estimates import Figure
-from training.evaluate.predict import Reader
+from training.evaluate.predict import FieldReader
 from training.evaluate.predictions import SICKLE
 from training.fit.thresholds import ABSTAIN
 from training.metrics import bootstrap
@@ -31,13 +31,13 @@ colour, then in grey.
 """
 
 
-def look(run: RunDir, root: Path, threshold: float, progress: Progress = quiet) -> dict[str, Figure]:
+def held_out_evaluation(run: RunDir, root: Path, threshold: float, progress: Progress = quiet) -> dict[str, Figure]:
     """Read each crop with the shipped pair, in colour and in grey, at one threshold.
 
     Elongated cells are sickle, circular and other ones are not.
     """
     cells = read_idb1(root)
-    reader = Reader(*run.shipped())
+    reader = FieldReader(*run.shipped())
 
     def is_sickle(pixels: Pixels) -> bool:
         prob = reader.crop(pixels, IDB1_UM_PER_PX)
@@ -84,7 +84,7 @@ def judged(said: np.ndarray, label: np.ndarray) -> dict[str, Figure]:
     }
 
 
-def log_look(page: Path, threshold: float, figures: dict[str, Figure]) -> None:
+def log_evaluation(page: Path, threshold: float, figures: dict[str, Figure]) -> None:
     """Add a line to the page of looks; raises StorageError."""
     try:
         before = page.read_text(encoding="utf-8") if page.exists() else HEAD

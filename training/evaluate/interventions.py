@@ -62,7 +62,7 @@ def foreground(pixels: Pixels, visible: Mask | None = None) -> Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """What a camera and a stain make of a field.
 
     glass (3,): colour of bare glass, 0–255; stain (3,): mean absorbance of cells; focus: contrast of fine details as a
@@ -76,7 +76,7 @@ class Look:
     um_per_px: float
 
 
-def look_of(pixels: Pixels, um_per_px: float) -> Look:
+def appearance_of(pixels: Pixels, um_per_px: float) -> Appearance:
     """Measure the look of a field of known scale."""
     slide = slide_part(pixels)
     cells = foreground(pixels, slide)
@@ -84,10 +84,10 @@ def look_of(pixels: Pixels, um_per_px: float) -> Look:
     glass = np.median(pixels[bare], axis=0) if bare.any() else np.array([255.0] * 3)
     absorbed = _absorbance(pixels[cells], glass).mean(0) if cells.any() else np.array([0.1] * 3)
     stain = np.maximum(absorbed, 0.01).astype(np.float32)
-    return Look(glass.astype(np.float32), stain, _focus(pixels, um_per_px, slide), _noise(pixels), um_per_px)
+    return Appearance(glass.astype(np.float32), stain, _focus(pixels, um_per_px, slide), _noise(pixels), um_per_px)
 
 
-def with_look(pixels: Pixels, mine: Look, wanted: Look, rng: np.random.Generator) -> Pixels:
+def with_look(pixels: Pixels, mine: Appearance, wanted: Appearance, rng: np.random.Generator) -> Pixels:
     """Give a field the colour, resolution, blur or sharpness, and noise of another.
 
     What a camera has lost cannot be brought back: a coarser or noisier picture stays so.
@@ -231,7 +231,7 @@ class Sprite:
     um_per_px: float
 
 
-def sprite_of(pixels: Pixels, box: Floats, look: Look) -> Sprite | None:
+def sprite_of(pixels: Pixels, box: Floats, look: Appearance) -> Sprite | None:
     """Cut out the cell in a box; None where it touches others, or cannot be told from the glass."""
     cells, free, where = cell_in(pixels, box)
     bare = pixels[where][~foreground(pixels[where])]
@@ -255,7 +255,7 @@ def sized(sprite: Sprite, um_per_px: float) -> Floats:
     return cv2.resize(sprite.absorbance, size, interpolation=how).astype(np.float32)
 
 
-def pasted(pixels: Pixels, cells: Sequence[tuple[Floats, tuple[int, int]]], look: Look) -> Pixels:
+def pasted(pixels: Pixels, cells: Sequence[tuple[Floats, tuple[int, int]]], look: Appearance) -> Pixels:
     """Put cells into a field at positions (x, y) of their first pixel.
 
     Cells are absorbance (h, w, 3) in units of the stain.

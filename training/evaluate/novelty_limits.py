@@ -10,7 +10,7 @@ import numpy as np
 from edge.types import Reason
 from edge.vision.classify import FAMILIAR_MIN
 from training.evaluate.estimates import Figure
-from training.evaluate.predictions import Seen
+from training.evaluate.predictions import Prediction
 
 CELLS_NAMED, FIELDS_READ = 99.95, 99.0
 """Percentiles of cells and of fields, read by networks that never saw their fold, which are taken as familiar."""
@@ -41,7 +41,7 @@ NoveltyLimits = Mapping[int, Limits]
 """Limits of each fold, chosen on the others."""
 
 
-def chosen(seen: Sequence[Seen]) -> Limits:
+def chosen(seen: Sequence[Prediction]) -> Limits:
     """Choose limits that nearly all of the cells and fields are below.
 
     Where none was read, a usual cell's 1 stands.
@@ -55,7 +55,7 @@ def chosen(seen: Sequence[Seen]) -> Limits:
     )
 
 
-def judged(s: Seen, limits: Limits) -> Seen:
+def judged(s: Prediction, limits: Limits) -> Prediction:
     """Return what the device makes of a reading.
 
     Strange cells have no probability, a strange field is gated.
@@ -63,10 +63,10 @@ def judged(s: Seen, limits: Limits) -> Seen:
     r, middle = s.reading, _middle(s)
     refused = middle is not None and middle > limits.field
     prob = np.where(r.novelty[:, None] <= limits.cell, r.prob, 0).astype(np.float32)
-    return Seen(s.field, replace(r, prob=prob, gated=r.gated or (Reason.UNFAMILIAR.value if refused else None)))
+    return Prediction(s.field, replace(r, prob=prob, gated=r.gated or (Reason.UNFAMILIAR.value if refused else None)))
 
 
-def refused(seen: Sequence[Seen]) -> Figure:
+def refused(seen: Sequence[Prediction]) -> Figure:
     """Return the part of fields that are refused as unfamiliar, of those `judged`."""
     return Figure.ratio(
         [float(s.reading.gated == Reason.UNFAMILIAR.value) for s in seen],
@@ -75,7 +75,7 @@ def refused(seen: Sequence[Seen]) -> Figure:
     )
 
 
-def unnamed(seen: Sequence[Seen]) -> Figure:
+def unnamed(seen: Sequence[Prediction]) -> Figure:
     """Return the part of the `judged` whole cells that are too strange to be named."""
     strange = [~s.reading.prob.any(1) & ~s.reading.border for s in seen]
     return Figure.ratio(
@@ -85,6 +85,6 @@ def unnamed(seen: Sequence[Seen]) -> Figure:
     )
 
 
-def _middle(s: Seen) -> float | None:
+def _middle(s: Prediction) -> float | None:
     whole = s.reading.novelty[~s.reading.border]
     return float(np.median(whole)) if len(whole) >= FAMILIAR_MIN else None

@@ -20,7 +20,7 @@ from edge.pipeline import Pipeline
 from edge.types import CLASSES, FieldReading, Floats, Pixels
 from training.data.datasets import LabelledField, read_pixels
 from training.evaluate import interventions
-from training.evaluate.predictions import Reading, Seen
+from training.evaluate.predictions import PredictedCells, Prediction
 from training.fit.classifier import restored as restored_classifier
 from training.fit.detector import restored as restored_detector
 from training.fit.thresholds import SCORES
@@ -29,7 +29,7 @@ from training.progress import Progress, quiet
 from training.run_folder import digest, write_text
 
 
-class Reader:
+class FieldReader:
     """Reads fields through the device's pipeline.
 
     Each network is asked once for each picture.
@@ -45,7 +45,7 @@ class Reader:
         self._whole = Pipeline(Config(quality=quality), self._networks)
         self._gated = Pipeline(Config(), self._networks)
 
-    def __call__(self, key: str, pixels: Pixels) -> Reading:
+    def __call__(self, key: str, pixels: Pixels) -> PredictedCells:
         """Read a field, uint8 (H, W, 3)."""
         for network in self._networks:
             network.forget()
@@ -53,7 +53,7 @@ class Reader:
         whole = {box.tobytes() for box in self._read(self._whole, key, pixels).boxes}
         gated = self._read(self._gated, key, pixels).rejected
         border = np.array([box.tobytes() not in whole for box in found.boxes], bool)
-        return Reading(
+        return PredictedCells(
             key,
             (found.height, found.width),
             found.scale.um_per_px if found.scale else None,
@@ -97,7 +97,7 @@ def read_fields(
     progress: Progress = quiet,
     picture: Picture = as_taken,
     workers: int = 2,
-) -> list[Seen]:
+) -> list[Prediction]:
     """Read fields with a detector and a classifier, or take kept readings.
 
     Readings of an earlier run come from `cache`.
@@ -114,8 +114,8 @@ def read_fields(
                          lambda done: progress(cache.stem, done, len(keys)), workers)  # fmt: skip
         lines = [reading.to_json() for reading in read]
         write_text(cache, "\n".join([head, *lines]) + "\n")
-        readings = [Reading.from_json(line) for line in lines]  # rounded as those of a later run will be
-    return [Seen(f, r.above(SCORES)) for f, r in zip(fields, readings, strict=True)]
+        readings = [PredictedCells.from_json(line) for line in lines]  # rounded as those of a later run will be
+    return [Prediction(f, r.above(SCORES)) for f, r in zip(fields, readings, strict=True)]
 
 
 def _code_digest(picture: Picture) -> str:
@@ -142,14 +142,14 @@ def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
-def _cached(cache: Path, head: str, keys: list[str]) -> list[Reading] | None:
+def _cached(cache: Path, head: str, keys: list[str]) -> list[PredictedCells] | None:
     if not cache.is_file():
         return None
     lines = cache.read_text(encoding="utf-8").splitlines()
     if not lines or lines[0] != head:
         return None
     try:
-        readings = [Reading.from_json(line) for line in lines[1:]]
+        readings = [PredictedCells.from_json(line) for line in lines[1:]]
     except (ValueError, KeyError) as error:
         raise ModelError(f"{cache} cannot be read: {error}. Delete it, and it is made anew") from error
     return readings if [r.key for r in readings] == keys else None
@@ -161,12 +161,12 @@ def _read_all(
     picture: Picture,
     done: Callable[[int], None],
     workers: int,
-) -> list[Reading]:
-    readers: SimpleQueue[Reader] = SimpleQueue()
+) -> list[PredictedCells]:
+    readers: SimpleQueue[FieldReader] = SimpleQueue()
     for _ in range(workers):
-        readers.put(Reader(*weights))
+        readers.put(FieldReader(*weights))
 
-    def read(item: tuple[str, LabelledField]) -> Reading:
+    def read(item: tuple[str, LabelledField]) -> PredictedCells:
         reader = readers.get()
         try:
             return reader(item[0], picture(item[1]))
@@ -183,6 +183,6 @@ def _read_all(
             raise
 
 
-def _counted(reading: Reading, n: int, done: Callable[[int], None]) -> Reading:
+def _counted(reading: PredictedCells, n: int, done: Callable[[int], None]) -> PredictedCells:
     done(n)
     return reading

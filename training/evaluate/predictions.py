@@ -18,7 +18,7 @@ RED = [CLASSES.index(name) for name in RED_CELLS]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PredictedCells:
     """What was seen in one field, read without the quality gate.
 
     Cells at the border are kept and marked.
@@ -44,7 +44,7 @@ class Reading:
         """Return the labels int8 (N,) at a sickle threshold, as the device gives them."""
         return called(self.prob, sickle, ABSTAIN)
 
-    def above(self, scores: Sequence[float]) -> Reading:
+    def above(self, scores: Sequence[float]) -> PredictedCells:
         """Return the reading as a detector of higher score thresholds, of each kind, gives it.
 
         A box that falls away may have hidden one of another kind, which stays hidden.
@@ -73,7 +73,7 @@ class Reading:
         return json.dumps({**head, **why, **arrays}, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, line: str) -> Reading:
+    def from_json(cls, line: str) -> PredictedCells:
         """Read a line written by `to_json`."""
         d = json.loads(line)
         return cls(
@@ -85,13 +85,13 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Prediction:
     """A labelled field and what was seen in it."""
 
     field: LabelledField
-    reading: Reading
+    reading: PredictedCells
 
 
-def of(seen: Iterable[Seen], dataset: str, label: str | None = None) -> list[Seen]:
+def of(seen: Iterable[Prediction], dataset: str, label: str | None = None) -> list[Prediction]:
     """Return the fields of one set, and of one label."""
     return [s for s in seen if s.field.dataset == dataset and label in (None, s.field.label)]

@@ -19,9 +19,9 @@ from training.data.crops import CROP_PX
 from training.data.datasets import FOLDS, LabelledField, read_chula, read_pixels, read_txl, read_uganda
 from training.evaluate import calibration, detection, novelty_limits, shortcut_tests, sickle_calls, simulated_samples
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds, Thresholds
-from training.evaluate.ground_truth import known_cells
+from training.evaluate.ground_truth import ground_truth
 from training.evaluate.predict import read_fields
-from training.evaluate.predictions import Seen, of
+from training.evaluate.predictions import Prediction, of
 from training.fit.classifier import restored as restored_classifier
 from training.fit.detector import restored as restored_detector
 from training.fit.recipe import LIKELY_UM_PER_PX
@@ -48,7 +48,7 @@ class Evaluation:
     SHIPPED. figures: by section and name.
     """
 
-    seen: list[Seen]
+    seen: list[Prediction]
     thresholds: dict[int, float]
     log_odds: LogOdds
     limit_of_blank: float
@@ -95,7 +95,7 @@ def evaluate(
     seen = [novelty_limits.judged(s, novelty[s.field.fold]) for s in read]
     thresholds = chosen_thresholds(seen, target)
     blank = simulated_samples.limit_of_blank(of(seen, "uganda_scd", "negative"), thresholds)
-    log_odds = calibration.chosen_log_odds(known_cells(seen, thresholds))
+    log_odds = calibration.chosen_log_odds(ground_truth(seen, thresholds))
     write_release(run, seen, thresholds[SHIPPED], log_odds[SHIPPED], novelty[SHIPPED], blank.value)
     validation = read_fields(run.shipped(), thinned(read_txl(root, "val"), fields_max), run.readings / "txl-val.jsonl",
                              progress)  # fmt: skip
@@ -113,14 +113,18 @@ def evaluate(
 
 
 def counted(
-    seen: list[Seen], validation: list[Seen], thresholds: Thresholds, log_odds: LogOdds, blank: Figure
+    seen: list[Prediction],
+    validation: list[Prediction],
+    thresholds: Thresholds,
+    log_odds: LogOdds,
+    blank: Figure,
 ) -> dict[str, dict[str, Figure]]:
-    """Count the figures of fields as they were taken, by section; blank.
+    """Count the figures of fields as they were taken, by section.
 
-    The limit of blank of the contract.
+    blank: the limit of blank of the contract.
     """
     uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
-    known = known_cells(seen, thresholds)
+    known = ground_truth(seen, thresholds)
     return {
         "detection": detection.detection(validation, thresholds[SHIPPED]),
         "counts": detection.counts(chula, thresholds),
@@ -156,7 +160,7 @@ def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledF
     return kept
 
 
-def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: Progress) -> list[Seen]:
+def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: Progress) -> list[Prediction]:
     """Read each field of Uganda and Chula with the networks that have never seen its fold."""
     fields = thinned([*read_uganda(root), *read_chula(root)], fields_max)
     seen = []
@@ -166,7 +170,7 @@ def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: 
     return seen
 
 
-def chosen_thresholds(seen: list[Seen], target: float) -> dict[int, float]:
+def chosen_thresholds(seen: list[Prediction], target: float) -> dict[int, float]:
     """Choose the sickle threshold of each fold on the other folds only.
 
     The shipped one is chosen on all.
@@ -179,7 +183,7 @@ def chosen_thresholds(seen: list[Seen], target: float) -> dict[int, float]:
     return thresholds
 
 
-def sickle_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def sickle_figures(uganda: list[Prediction], chula: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Recall of boxed sickle cells, and false calls."""
     positive, negative = of(uganda, "uganda_scd", "positive"), of(uganda, "uganda_scd", "negative")
     rates = sickle_calls.false_calls(negative, thresholds)
@@ -193,7 +197,7 @@ def sickle_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds
     }
 
 
-def fold_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def fold_figures(uganda: list[Prediction], chula: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Recall and realised rate of each fold."""
     figures = {}
     for fold in FOLDS:
@@ -203,7 +207,7 @@ def fold_figures(uganda: list[Seen], chula: list[Seen], thresholds: Thresholds) 
     return figures
 
 
-def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
+def curve(uganda: list[Prediction], chula: list[Prediction]) -> dict[str, Figure]:
     """Recall where all folds share the threshold that just realises a rate of false calls.
 
     For comparison only.
@@ -219,7 +223,7 @@ def curve(uganda: list[Seen], chula: list[Seen]) -> dict[str, Figure]:
 
 def write_release(
     run: RunDir,
-    seen: list[Seen],
+    seen: list[Prediction],
     sickle: float,
     log_odds: tuple[float, float],
     novelty: novelty_limits.Limits,

@@ -13,10 +13,10 @@ from training.data.datasets import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISE
 from training.evaluate import sickle_calls
 from training.evaluate.estimates import Figure, LogOdds, Thresholds
 from training.evaluate.interventions import (
-    Look,
+    Appearance,
+    appearance_of,
     grey_histogram,
     grey_matched,
-    look_of,
     painted_over,
     pasted,
     sized,
@@ -25,7 +25,7 @@ from training.evaluate.interventions import (
 )
 from training.evaluate.novelty_limits import NoveltyLimits, judged
 from training.evaluate.predict import Picture, read_fields
-from training.evaluate.predictions import Seen, of
+from training.evaluate.predictions import Prediction, of
 from training.fit.recipe import LIKELY_UM_PER_PX
 from training.progress import Progress, quiet
 from training.run_folder import RunDir
@@ -46,7 +46,7 @@ def _rng(path: Path) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"{path.parent.name}/{path.name}".encode()))
 
 
-def _scale(s: Seen) -> float:
+def _scale(s: Prediction) -> float:
     return s.reading.um_per_px or LIKELY_UM_PER_PX
 
 
@@ -58,7 +58,7 @@ class Changed:
     novelty: NoveltyLimits
     progress: Progress = quiet
 
-    def read(self, name: str, fields: list[LabelledField], picture: Picture) -> list[Seen]:
+    def read(self, name: str, fields: list[LabelledField], picture: Picture) -> list[Prediction]:
         """Read changed pictures out of fold."""
         seen = []
         for fold in FOLDS:
@@ -70,7 +70,9 @@ class Changed:
         return seen
 
 
-def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds, log_odds: LogOdds) -> dict[str, Figure]:
+def field_scores(
+    changed: Changed, uganda: list[Prediction], thresholds: Thresholds, log_odds: LogOdds
+) -> dict[str, Figure]:
     """AUC of the field score in colour, without colour, and without the boxed sickle cells.
 
     One picture a group.
@@ -91,16 +93,16 @@ def field_scores(changed: Changed, uganda: list[Seen], thresholds: Thresholds, l
 
 
 def exchanged_looks(
-    changed: Changed, uganda: list[Seen], chula: list[Seen], thresholds: Thresholds
+    changed: Changed, uganda: list[Prediction], chula: list[Prediction], thresholds: Thresholds
 ) -> dict[str, Figure]:
     """Return recall and false calls with the looks of two sets exchanged.
 
     Recall with the look of Chula's fields, calls on Chula's cells with that of Uganda's positive fields.
     """
     positive = of(uganda, "uganda_scd", "positive")
-    looks = {s.field.path: look_of(read_pixels(s.field.path), _scale(s)) for s in [*positive, *chula]}
+    looks = {s.field.path: appearance_of(read_pixels(s.field.path), _scale(s)) for s in [*positive, *chula]}
 
-    def borrowed(from_: list[Seen]) -> Picture:
+    def borrowed(from_: list[Prediction]) -> Picture:
         def picture(field: LabelledField) -> Pixels:
             rng = _rng(field.path)
             wanted = looks[from_[int(rng.integers(len(from_)))].field.path]
@@ -121,7 +123,7 @@ def exchanged_looks(
     return figures
 
 
-def _lost(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figure:
+def _lost(before: list[Prediction], after: list[Prediction], thresholds: Thresholds) -> Figure:
     """Return by how much recall falls on the same boxes."""
     later = {s.reading.key: s for s in after}
     rows = [(sickle_calls.found_boxes(s, thresholds[s.field.fold]),
@@ -129,12 +131,12 @@ def _lost(before: list[Seen], after: list[Seen], thresholds: Thresholds) -> Figu
     return Figure.ratio([a[0] - b[0] for a, b in rows], [a[1] for a, _ in rows], [s.field.group for s in before])
 
 
-def pasted_cells(changed: Changed, uganda: list[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def pasted_cells(changed: Changed, uganda: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Return the share of pasted sickle cells that are found.
 
     They come from positive fields and lie in negative fields of the same fold.
     """
-    looks: dict[Path, Look] = {}
+    looks: dict[Path, Appearance] = {}
     plans: dict[Path, list[tuple[Floats, tuple[int, int]]]] = {}
     fields, home = [], []
     for target in of(uganda, "uganda_scd", "negative"):
@@ -162,22 +164,22 @@ def _labelled(field: LabelledField, boxes: Floats) -> LabelledField:
     return replace(field, boxes=boxes, kinds=np.zeros(n, np.int64), partial=np.zeros(n, bool))
 
 
-def _alone(source: Seen, box: Floats) -> Seen:
+def _alone(source: Prediction, box: Floats) -> Prediction:
     """Return a field as it was read, labelled with one of its boxes only."""
-    return Seen(_labelled(source.field, box[None]), source.reading)
+    return Prediction(_labelled(source.field, box[None]), source.reading)
 
 
 def _planned(
-    target: Seen, sources: list[Seen], looks: dict[Path, Look]
-) -> list[tuple[Floats, tuple[int, int], Seen, Floats]]:
+    target: Prediction, sources: list[Prediction], looks: dict[Path, Appearance]
+) -> list[tuple[Floats, tuple[int, int], Prediction, Floats]]:
     """Choose free cells of the sources and free places for them: absorbance, position, and where each comes from."""
     rng = _rng(target.field.path)
     um_per_px = _scale(target)
     h, w = target.reading.size
     if target.field.path not in looks:
-        looks[target.field.path] = look_of(read_pixels(target.field.path), um_per_px)
+        looks[target.field.path] = appearance_of(read_pixels(target.field.path), um_per_px)
     taken = [*target.reading.boxes]
-    chosen: list[tuple[Floats, tuple[int, int], Seen, Floats]] = []
+    chosen: list[tuple[Floats, tuple[int, int], Prediction, Floats]] = []
     for _ in range(TRIES):
         source = sources[int(rng.integers(len(sources)))]
         usable = source.field.boxes[~source.field.partial]
@@ -189,7 +191,7 @@ def _planned(
             continue
         pixels = read_pixels(source.field.path)
         if source.field.path not in looks:
-            looks[source.field.path] = look_of(pixels, _scale(source))
+            looks[source.field.path] = appearance_of(pixels, _scale(source))
         sprite = sprite_of(pixels, box, looks[source.field.path])
         if sprite is None:
             continue

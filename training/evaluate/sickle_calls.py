@@ -12,7 +12,7 @@ from edge.types import Floats, Mask
 from training.data.datasets import CHULA_NAMES, CHULA_NORMAL
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Figure, LogOdds, Thresholds, red
-from training.evaluate.predictions import RED, SICKLE, Seen
+from training.evaluate.predictions import RED, SICKLE, Prediction
 from training.metrics import auc, bootstrap, greedy
 
 THRESHOLD_STEP = 1e-6
@@ -25,7 +25,7 @@ NEVER = 2.0
 """A threshold at which no cell is called sickle."""
 
 
-def found_boxes(s: Seen, threshold: float, gate: bool = False) -> tuple[int, int]:
+def found_boxes(s: Prediction, threshold: float, gate: bool = False) -> tuple[int, int]:
     """Return how many boxes round sickle cells were found in a field, and of how many.
 
     Cut ones are left out.
@@ -50,19 +50,19 @@ def nearness(centres: Floats, boxes: Floats) -> Floats:
     return np.where(inside, -away, -np.inf).astype(np.float32)
 
 
-def recall(seen: Sequence[Seen], thresholds: Thresholds, gate: bool = False) -> Figure:
+def recall(seen: Sequence[Prediction], thresholds: Thresholds, gate: bool = False) -> Figure:
     """Return the part of boxed sickle cells that were found."""
     rows = [found_boxes(s, thresholds[s.field.fold], gate) for s in seen]
     return Figure.ratio([r[0] for r in rows], [r[1] for r in rows], [s.field.group for s in seen])
 
 
-def calls(s: Seen, threshold: float) -> tuple[int, int]:
+def calls(s: Prediction, threshold: float) -> tuple[int, int]:
     """Return sickle calls and whole red cells of a field."""
     labels = s.reading.labels(threshold)[~s.reading.border]
     return int((labels == SICKLE).sum()), int(red(labels).sum())
 
 
-def calls_of_groups(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, tuple[int, int]]:
+def calls_of_groups(seen: Sequence[Prediction], thresholds: Thresholds) -> dict[str, tuple[int, int]]:
     """Return sickle calls and whole red cells of each group."""
     sums: dict[str, tuple[int, int]] = {}
     for s in seen:
@@ -72,7 +72,7 @@ def calls_of_groups(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, t
     return sums
 
 
-def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def false_calls(seen: Sequence[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Return the rate of sickle calls on fields without sickle cells.
 
     Pooled, and in the worst tenth of groups.
@@ -99,7 +99,7 @@ def false_calls(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figur
     }
 
 
-def unboxed_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
+def unboxed_calls(seen: Sequence[Prediction], thresholds: Thresholds) -> Figure:
     """Return the part of whole red cells called sickle that lie in no box.
 
     Of positive fields.
@@ -115,12 +115,12 @@ def unboxed_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
     return Figure.ratio([r[0] for r in rows], [r[1] for r in rows], [s.field.group for s in seen])
 
 
-def normal_calls(seen: Sequence[Seen], thresholds: Thresholds) -> Figure:
+def normal_calls(seen: Sequence[Prediction], thresholds: Thresholds) -> Figure:
     """Return the rate of sickle calls on the cells of `chula_rbc12` that are labelled normal."""
     return class_calls(seen, thresholds, [CHULA_NORMAL])
 
 
-def class_calls(seen: Sequence[Seen], thresholds: Thresholds, classes: Sequence[int]) -> Figure:
+def class_calls(seen: Sequence[Prediction], thresholds: Thresholds, classes: Sequence[int]) -> Figure:
     """Return the rate of sickle calls on cells of these labelled classes together."""
     rows = [_on_classes(s, thresholds[s.field.fold]) for s in seen]
     wanted = [np.isin(labelled, classes) for labelled, _ in rows]
@@ -128,7 +128,7 @@ def class_calls(seen: Sequence[Seen], thresholds: Thresholds, classes: Sequence[
     return Figure.ratio(called, [int(w.sum()) for w in wanted], [s.field.group for s in seen])
 
 
-def lowest_threshold(negatives: Sequence[Seen], normals: Sequence[Seen], rate: float) -> float:
+def lowest_threshold(negatives: Sequence[Prediction], normals: Sequence[Prediction], rate: float) -> float:
     """Return the smallest sickle threshold within the limit of both kinds of cells.
 
     At most `rate` of each is called sickle.
@@ -145,7 +145,7 @@ def lowest_threshold(negatives: Sequence[Seen], normals: Sequence[Seen], rate: f
     return round(lowest, 6)
 
 
-def _negative_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
+def _negative_cells(seen: Sequence[Prediction]) -> tuple[Floats, int]:
     """Return the sickle probabilities of all whole cells, and how many of them are red."""
     whole = [~s.reading.border for s in seen]
     p = [s.reading.prob[w, SICKLE] for s, w in zip(seen, whole, strict=True)]
@@ -153,7 +153,7 @@ def _negative_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
     return np.concatenate([np.zeros(0, np.float32), *p]), cells
 
 
-def _normal_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
+def _normal_cells(seen: Sequence[Prediction]) -> tuple[Floats, int]:
     p = []
     for s in seen:
         chosen = np.nonzero(red(s.reading.labels(NEVER)) & ~s.reading.border)[0]
@@ -162,7 +162,7 @@ def _normal_cells(seen: Sequence[Seen]) -> tuple[Floats, int]:
     return np.array(p, np.float32), len(p)
 
 
-def mimics(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
+def mimics(seen: Sequence[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
     """Sickle calls on each labelled class of `chula_rbc12`.
 
     Wilson's interval, which takes cells as independent.
@@ -176,7 +176,7 @@ def mimics(seen: Sequence[Seen], thresholds: Thresholds) -> dict[str, Figure]:
     return {name: Figure.proportion(int(called[i]), int(cells[i])) for i, name in enumerate(CHULA_NAMES) if cells[i]}
 
 
-def _on_classes(s: Seen, threshold: float) -> tuple[np.ndarray, Mask]:
+def _on_classes(s: Prediction, threshold: float) -> tuple[np.ndarray, Mask]:
     """Return the labelled class of each whole red cell that was found at a label, and whether it was called sickle."""
     labels = s.reading.labels(threshold)
     chosen = np.nonzero(red(labels) & ~s.reading.border)[0]
@@ -185,7 +185,7 @@ def _on_classes(s: Seen, threshold: float) -> tuple[np.ndarray, Mask]:
     return classes, np.array([labels[i] == SICKLE for i, _ in pairs], bool)
 
 
-def score(s: Seen, threshold: float, log_odds: tuple[float, float]) -> float:
+def score(s: Prediction, threshold: float, log_odds: tuple[float, float]) -> float:
     """Return the field score as `scan` writes it."""
     whole = ~s.reading.border
     labels = s.reading.labels(threshold)[whole]
@@ -194,15 +194,15 @@ def score(s: Seen, threshold: float, log_odds: tuple[float, float]) -> float:
     )
 
 
-def one_a_group(seen: Sequence[Seen]) -> list[Seen]:
+def one_a_group(seen: Sequence[Prediction]) -> list[Prediction]:
     """Return the first picture of each group, by name."""
-    first: dict[str, Seen] = {}
+    first: dict[str, Prediction] = {}
     for s in sorted(seen, key=lambda s: s.reading.key):
         first.setdefault(s.field.group, s)
     return list(first.values())
 
 
-def field_auc(seen: Sequence[Seen], thresholds: Thresholds, log_odds: LogOdds) -> Figure:
+def field_auc(seen: Sequence[Prediction], thresholds: Thresholds, log_odds: LogOdds) -> Figure:
     """Return the AUC of the field score between positive and negative fields.
 
     One picture a group.

@@ -21,7 +21,7 @@ import numpy as np
 from edge.screening.verdict import wilson
 from training.data.datasets import FOLDS
 from training.evaluate.estimates import Figure, Thresholds
-from training.evaluate.predictions import RED, SICKLE, Seen
+from training.evaluate.predictions import RED, SICKLE, Prediction
 from training.evaluate.sickle_calls import found_boxes
 from training.metrics import auc, bootstrap
 
@@ -41,7 +41,7 @@ STEP, STEPS = 0.001, 300
 """True fractions that are tried: so far apart, and so many."""
 
 
-def limit_of_blank(negative: Sequence[Seen], thresholds: Thresholds) -> Figure:
+def limit_of_blank(negative: Sequence[Prediction], thresholds: Thresholds) -> Figure:
     """Return the fraction that 95 % of the groups without sickle cells do not exceed.
 
     The fraction is the device's: cells that are not named are not in it.
@@ -63,7 +63,7 @@ def _exceeded_by_few(values: np.ndarray) -> float:
     return float(np.percentile(values, 100 * PART, method="hazen"))
 
 
-def _counts(s: Seen, threshold: float) -> np.ndarray:
+def _counts(s: Prediction, threshold: float) -> np.ndarray:
     """Return sickle calls and red cells that are named, boxes found and boxes, of a field."""
     labels = s.reading.labels(threshold)[~s.reading.border]
     return np.array([(labels == SICKLE).sum(), np.isin(labels, RED).sum(), *found_boxes(s, threshold)])
@@ -71,9 +71,9 @@ def _counts(s: Seen, threshold: float) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What is drawn from; counts.
+    """What is drawn from.
 
-    Int (groups, fields, 4) as of `_counts`, 0 beyond a group's last field.
+    counts: int (groups, fields, 4) as of `_counts`, 0 beyond a group's last field.
 
     fields: int (groups,), how many each has.
     """
@@ -82,7 +82,7 @@ class Groups:
     fields: np.ndarray
 
     @classmethod
-    def of(cls, seen: Sequence[Seen], thresholds: Thresholds) -> Groups:
+    def of(cls, seen: Sequence[Prediction], thresholds: Thresholds) -> Groups:
         """Gather the fields of each group."""
         rows: dict[str, list[np.ndarray]] = {}
         for s in seen:
@@ -133,18 +133,16 @@ def _part(sums: np.ndarray, column: int) -> np.ndarray:
     return np.asarray(sums[:, column] / np.maximum(1, sums[:, column + 1]))
 
 
-def samples(uganda: Sequence[Seen], thresholds: Thresholds, limit: float) -> dict[str, Figure]:
-    """Return how well simulated samples are told apart, and their limits; limit.
+def samples(uganda: Sequence[Prediction], thresholds: Thresholds, limit: float) -> dict[str, Figure]:
+    """Return how well simulated samples are told apart, and their limits.
 
-    That of the contract.
+    limit: that of the contract.
 
-    Positive fields are labelled in part, so their true fraction is unknown. Known is how many of their boxed cells
-    are
-    found. So a sample of a known fraction is mixed: as many sickle cells, each found at the rate of the boxed ones in
-    ten positive fields, and other cells, each called at the rate of ten negative ones. That stands for sickle cells
-    as
-    plain as those that a person boxed. Intervals: groups drawn anew within fold and label.
-    Empty where no fold has ten groups of both labels.
+    Positive fields are labelled in part, so their true fraction is unknown. What is known is how many of their
+    boxed cells are found. So a sample of a known fraction is mixed: as many sickle cells, each found at the rate of
+    the boxed ones in ten positive fields, and other cells, each called at the rate of ten negative ones. That
+    stands for sickle cells as plain as those that a person boxed. Intervals: groups drawn anew within fold and
+    label. Empty where no fold has ten groups of both labels.
     """
     folds = [pair for fold in FOLDS if (pair := _fold(uganda, thresholds, fold)) is not None]
     if not folds:
@@ -158,7 +156,7 @@ def samples(uganda: Sequence[Seen], thresholds: Thresholds, limit: float) -> dic
     return {name: Figure(value, *_interval([draw[name] for draw in draws]), said) for name, value in values.items()}
 
 
-def _fold(uganda: Sequence[Seen], thresholds: Thresholds, fold: int) -> Fold | None:
+def _fold(uganda: Sequence[Prediction], thresholds: Thresholds, fold: int) -> Fold | None:
     """Return the groups of a fold, if there are enough of both labels."""
     without, with_ = (
         Groups.of([s for s in uganda if (s.field.fold, s.field.label) == (fold, label)], thresholds)

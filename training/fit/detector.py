@@ -187,9 +187,9 @@ def train(
     progress: Callable[[int, float], None] = lambda step, loss: None,
     rounded: bool = False,
 ) -> Detector:
-    """Train on batches that take `shares[i]` crops from `sets[i]`; rounded.
+    """Train on batches that take `shares[i]` crops from `sets[i]`.
 
-    To bear INT8, see `quantisation_aware`.
+    rounded: to bear INT8, see `quantisation_aware`.
 
     The learning rate ends at nought, so the last weights count.
     """

@@ -22,7 +22,7 @@ PARTS = 4
 BATCH = 256
 
 
-def acquaint(net: Classifier, pictures: Pixels, field: np.ndarray, part: np.ndarray) -> None:
+def fit_novelty(net: Classifier, pictures: Pixels, field: np.ndarray, part: np.ndarray) -> None:
     """Measure usual cells, uint8 (N, 64, 64, 3), as `Classifier.novelty` needs them.
 
     field, part: int (N,), the field that each cell is of, and one of PARTS, alike for all cells of a slide. A measure

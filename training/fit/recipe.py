@@ -20,7 +20,7 @@ from training.data.datasets import DataError, LabelledField, read_chula, read_pi
 from training.data.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
 from training.fit import classifier, detector, quantisation_aware
 from training.fit.classifier import EXCHANGE_LAST
-from training.fit.novelty_statistics import PARTS, acquaint
+from training.fit.novelty_statistics import PARTS, fit_novelty
 from training.fit.torch_network import TorchNetwork
 from training.progress import Progress, quiet
 from training.run_folder import TRAINED_ON, RunDir, write_text
@@ -139,7 +139,7 @@ def train_classifiers(
                                    SHARES_LAST, EXCHANGE_LAST, report, rounded=True)  # fmt: skip
         usual = usual_cells(mine, own_seed)
         field, fold = mine.field[usual], mine.fold[usual]
-        acquaint(net, middles(mine.patches[usual]), field, np.where(fold < 0, field % PARTS, fold))
+        fit_novelty(net, middles(mine.patches[usual]), field, np.where(fold < 0, field % PARTS, fold))
         classifier.save(net, run.classifier(name))
 
 

@@ -74,9 +74,9 @@ each so many fields are tried.
 
 @dataclass(slots=True)
 class Known:
-    """A field that is kept. ids: the number of each of its cells; place.
+    """A field that is kept.
 
-    From the field to its island.
+    ids: the number of each of its cells; place: from the field to its island.
     """
 
     view: PointPattern
@@ -294,9 +294,9 @@ class FieldMap:
         return [int(number) for number in near[apart[near] < GUESS_REACH * self._reach]]
 
     def moved(self, links: list[Link], place: Similarity, stage_um: complex | None = None) -> None:
-        """Take note of where the frame is guessed to lie; links.
+        """Take note of where the frame is guessed to lie.
 
-        The surest first, none on a new island.
+        links: the surest first, none on a new island.
         """
         if links:
             best = links[0].number

@@ -26,9 +26,9 @@ TXL_LABELS = ("red cell", "white cell", "platelet")
 
 
 def txl(folder: Path) -> CellSet:
-    """Read TXL-PBC, `images/SPLIT` and `labels/SPLIT` in YOLO form, as published; folds.
+    """Read TXL-PBC, `images/SPLIT` and `labels/SPLIT` in YOLO form, as published.
 
-    Train 0, val 1, test 2.
+    folds: train 0, val 1, test 2.
     """
     present = [split for split in TXL_SPLITS if (folder / "images" / split).is_dir()]
     if not present:

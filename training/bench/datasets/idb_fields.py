@@ -1,4 +1,4 @@
-"""Reader of erythrocytesIDB 2 and 3: whole fields with a mask for each class and the contour of each cell.
+"""FieldReader of erythrocytesIDB 2 and 3: whole fields with a mask for each class and the contour of each cell.
 
 Layout as its README and public code that reads it tell: a folder for each sample (`01erythrocytesIDB2`), in it
 `source.jpg`, `mask.jpg`, `mask-circular.jpg`, `mask-elongated.jpg`, `mask-other.jpg` and `ground.csv`, whose rows are a
@@ -25,9 +25,9 @@ Box = tuple[int, int, int, int]
 
 
 def idb_fields(name: str, folder: Path) -> CellSet:
-    """Read every cell of every sample; the group is the sample. name.
+    """Read every cell of every sample; the group is the sample.
 
-    `erythrocytes_idb2` or `erythrocytes_idb3`.
+    name: `erythrocytes_idb2` or `erythrocytes_idb3`.
 
     Cells come from `ground.csv`, where overlapping cells are apart, else from the masks. A sample that has neither
     the contours nor the mask of each class is refused: a class of it would look as if it had no cells.

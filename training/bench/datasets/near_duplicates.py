@@ -40,7 +40,7 @@ crops. Turned by right angles or mirrored, a picture is the same.
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class NearDuplicates:
     """Two pictures that are nearly the same.
 
     Also how many of the 256 bits of their hashes differ.
@@ -51,7 +51,7 @@ class Twins:
     bits: int
 
 
-def twins(paths: Iterable[Path]) -> list[Twins]:
+def twins(paths: Iterable[Path]) -> list[NearDuplicates]:
     """Find near-duplicates among pictures, the nearest first.
 
     Raises DataError for one that cannot be read.
@@ -64,7 +64,7 @@ def twins(paths: Iterable[Path]) -> list[Twins]:
         near = cv2.batchDistance(hashes[i + 1 :, 0], hashes[i], cv2.CV_32S, normType=cv2.NORM_HAMMING, K=1)
         bits = near[0].ravel()
         found += [
-            Twins(unique[i], unique[i + 1 + j], int(bits[j]))
+            NearDuplicates(unique[i], unique[i + 1 + j], int(bits[j]))
             for j in np.flatnonzero(bits <= NEAR_BITS)
             if _alike(unique[i], unique[i + 1 + j])
         ]

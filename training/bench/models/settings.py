@@ -23,9 +23,9 @@ SCRATCH: Epochs = (0, 0, 80)
 
 
 class FitSettings(BaseModel):
-    """One fit. epochs: with the trunk frozen, with its last block free, with all free; rates.
+    """One fit.
 
-    Of learning in each.
+    epochs: with the trunk frozen, with its last block free, with all free; rates: of learning in each.
 
     Left out, epochs are 10, 20, 50 from weights, and 0, 0, 80 from scratch. patience: epochs without a better
     validation loss after which a stage ends. validation: share of the training groups that stops and calibrates, and
@@ -79,5 +79,5 @@ def settings(file: Path | None, **given: Any) -> FitSettings:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(
-            f"{file or 'the command'}: {where}: {first['msg']}. Known: {', '.join(FitSettings.model_fields)}"
+            f"{file or 'the command'}: {where}: {first['msg']}. GroundTruth: {', '.join(FitSettings.model_fields)}"
         ) from error

@@ -13,7 +13,7 @@ from PIL import Image
 from edge.types import Pixels
 from training.bench.datasets.cell_images import pictures
 from training.bench.datasets.labelled_cell import CellSet, Sample
-from training.bench.datasets.near_duplicates import Twins, twins
+from training.bench.datasets.near_duplicates import NearDuplicates, twins
 from training.bench.models.augmentation import Augmentation, augmenter
 from training.data.datasets import DataError
 
@@ -86,7 +86,7 @@ def _size(path: Path) -> tuple[int, int]:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
-def _pair(pair: Twins, samples: Sequence[Sample]) -> dict[str, Any]:
+def _pair(pair: NearDuplicates, samples: Sequence[Sample]) -> dict[str, Any]:
     """Return two near-duplicates, what is wrong with where they lie ("" where nothing is), and what they are called."""
     one, other = (next(s for s in samples if s.path == path) for path in (pair.first, pair.second))
     known = one.fold >= 0 and other.fold >= 0

@@ -21,9 +21,9 @@ BATCH = 64
 
 
 def judge(model: Path, cells: Cells, renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Return the figures of a model on a set. renamed.
+    """Return the figures of a model on a set.
 
-    Class of the model → name that the set has for it.
+    renamed: class of the model → name that the set has for it.
 
     A run that was fitted to the same cells answers each by the fold that did not learn from it. Raises InputError
     where the classes have nothing in common, ModelError where the model cannot be read.

@@ -117,9 +117,9 @@ def temperature_of(prob: Floats, y: np.ndarray) -> float:
 
 def calibrated(fold: int, test: np.ndarray, prob: Floats, check: np.ndarray, check_prob: Floats,
                y: Sequence[int] | np.ndarray) -> Outcome:  # fmt: skip
-    """Return the outcome of a fold with the temperature that its validation cells ask for; y.
+    """Return the outcome of a fold with the temperature that its validation cells ask for.
 
-    Labels of the set.
+    y: labels of the set.
     """
     t = temperature_of(check_prob, np.asarray(y)[check])
     return Outcome(fold, test, tempered(prob, t), check, tempered(check_prob, t), t)

@@ -20,7 +20,7 @@ from training.bench.runs.fold_outputs import configuration, loaded, of_fold, tem
 
 LEARNER, TRUNK = "learner.joblib", "trunk.pt"
 
-Reader = Callable[[Sequence[Sample]], Floats]
+FieldReader = Callable[[Sequence[Sample]], Floats]
 """Cells in, probabilities (N, classes) out, temperature in them."""
 
 
@@ -42,7 +42,7 @@ def answers(learner: Any, measured: Floats, classes: int) -> Floats:
     return np.asarray(prob / prob.sum(1, keepdims=True), np.float32)
 
 
-def reader(run: Path, fold: int) -> Reader:
+def reader(run: Path, fold: int) -> FieldReader:
     """Return what a fold of a finished run reads cells with.
 
     Raises ModelError when it is not whole.
@@ -64,7 +64,7 @@ def reader(run: Path, fold: int) -> Reader:
     return _classical(folder, content, t)
 
 
-def _classical(folder: Path, content: dict[str, Any], t: float) -> Reader:
+def _classical(folder: Path, content: dict[str, Any], t: float) -> FieldReader:
     if not (folder / LEARNER).is_file():
         raise ModelError(f"{folder / LEARNER} not found: run the command of {folder.parent} again")
     learner, classes = joblib.load(folder / LEARNER), len(content["classes"])

@@ -25,9 +25,9 @@ from training.run_folder import write_bytes, write_text
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: which cells, how divided; copies.
+    """What is to be done: which cells, how divided.
 
-    1, or as many turned copies of each cell.
+    copies: 1, or as many turned copies of each cell.
     """
 
     cells: Cells
