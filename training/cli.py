@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from edge.system.console import out
+from edge.system.progress_bars import progress_bars
+from training.answering import answering
 from training.bench.cli import app as bench
-from training.progress import answering, bars
 from training.run_folder import RunDir, write_text
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def detector(
     seed: Seed = 0,
 ) -> None:
     """Train the detectors: the base, one without each of the folds, and the shipped one."""
-    with answering(), bars() as progress:
+    with answering(), progress_bars(out) as progress:
         from training.data.datasets import data_root
         from training.fit.recipe import DetectorSteps, train_detectors
 
@@ -61,7 +62,7 @@ def classifier(
 
     After `detector`.
     """
-    with answering(), bars() as progress:
+    with answering(), progress_bars(out) as progress:
         from training.data.datasets import data_root
         from training.fit.recipe import ClassifierSteps, train_classifiers
 
@@ -96,7 +97,7 @@ def evaluate(
         from training.evaluate.run import write_evaluation
 
         run = RunDir(run_dir)
-        with bars() as progress:
+        with progress_bars(out) as progress:
             evaluation = measure(run, data_root(), target, fields, transfer, progress)
             if look is not None:
                 evaluation.figures["look"] = held_out_evaluation(

@@ -8,10 +8,11 @@ from itertools import groupby
 
 import numpy as np
 
-from calibration.int8.calibration_set import Candidates, Progress
+from calibration.int8.calibration_set import Candidates
 from calibration.int8.prepared_fields import FieldReader, Look
 from edge.camera.base import RejectedInputError
 from edge.errors import InputError
+from edge.system.progress_bars import ReportProgress
 from edge.types import Field, Pixels, Rejection
 from edge.vision.classify import crops
 from edge.vision.detect import padded
@@ -52,7 +53,9 @@ class Material:
                 yield np.stack(pictures[i : i + size])
 
 
-def gathered(found: Candidates, reader: FieldReader, role: str, side: int, fields: int, progress: Progress) -> Material:
+def gathered(
+    found: Candidates, reader: FieldReader, role: str, side: int, fields: int, progress: ReportProgress
+) -> Material:
     """Read candidates in their order until there is enough of both parts; side: of the classifier's crop.
 
     fields: for a detector's ranges; a classifier's are found on CELLS_MIN cells. Every eighth field goes to the part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,7 @@ from calibration.int8.prepared_fields import Look, looked_at
 from edge.camera.image_files import IMAGE_SUFFIXES, find_inputs
 from edge.errors import InputError
 from edge.system.digest import sha256_file
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+from edge.system.progress_bars import ReportProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,9 @@ def evaluation_list(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def candidates(folders: Sequence[Path], by_folder: bool, evaluated: frozenset[str], progress: Progress) -> Candidates:
+def candidates(
+    folders: Sequence[Path], by_folder: bool, evaluated: frozenset[str], progress: ReportProgress
+) -> Candidates:
     """Look at all pictures below some folders and put them in order; raises InputError where there is none of use.
 
     by_folder: pictures of a folder are one slide, as a device keeps them; else those whose names differ only in their

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
 from calibration.int8.calibration_batches import FIELDS_MIN
-from calibration.int8.calibration_set import Progress
 from calibration.int8.gate import Limits
 from edge.system.console import answering, err, out
+from edge.system.progress_bars import progress_bars
 
 Points = typer.Option(min=0.0, max=100.0, help="points that INT8 may lose; the gate's limit")
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown: dict[str, TaskID] = {}
-    with Bars(*columns, console=err) as display:
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in shown:
-                shown[what] = display.add_task(what, total=total)
-            display.update(shown[what], completed=done, total=total)
-
-        yield progress
 
 
 def int8(
@@ -64,7 +46,7 @@ def int8(
             model, tuple(images or captures or ()), bool(captures), output, gate, partner, evaluation_list,
             tuple(keep_fp16 or ()), fields, um_per_px, force, Limits(recall, f1, false_calls, changed),
         )  # fmt: skip
-        with _bars() as progress:
+        with progress_bars(err) as progress:
             written = int8_model(options, progress)
     if written.warning:
         err.print(f"forced: {written.warning}", style="yellow", markup=False)

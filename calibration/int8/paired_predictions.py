@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.int8.calibration_set import Progress
 from calibration.int8.gate_list import GatePicture
 from calibration.int8.prepared_fields import FieldReader
 from edge.config.model import Config
@@ -17,6 +16,7 @@ from edge.runtime.base import Network
 from edge.runtime.contract import Contract
 from edge.screening.calls import called
 from edge.system.digest import sha256_file
+from edge.system.progress_bars import ReportProgress
 from edge.types import CLASSES, Field, Floats, Labels, Mask, Pixels, Rejection
 from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
@@ -96,7 +96,7 @@ def read_both(
     int8: Network,
     partner: Network,
     config: Config,
-    progress: Progress,
+    progress: ReportProgress,
 ) -> tuple[list[Both], Counter[str]]:
     """Read each picture twice, as the device does: with the fp32 network and with the INT8 one in its place.
 

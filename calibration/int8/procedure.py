@@ -9,7 +9,7 @@ from typing import Any
 
 from calibration.int8.agreement import InMemoryNetwork
 from calibration.int8.calibration_batches import FIELDS_MIN, gathered, too_few
-from calibration.int8.calibration_set import Progress, candidates, evaluation_list, manifest
+from calibration.int8.calibration_set import candidates, evaluation_list, manifest
 from calibration.int8.gate import Limits, Thresholds, Verdict, judged, rechosen
 from calibration.int8.gate_list import read_gate_list
 from calibration.int8.onnx_graph import load, with_contract
@@ -26,6 +26,7 @@ from edge.runtime.contract import Contract, Role
 from edge.runtime.registry import open_network
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.digest import sha256_file
+from edge.system.progress_bars import ReportProgress
 
 AUTO = "auto"
 
@@ -63,7 +64,7 @@ class Written:
     warning: str | None
 
 
-def int8_model(options: Int8Options, progress: Progress) -> Written:
+def int8_model(options: Int8Options, progress: ReportProgress) -> Written:
     """Calibrate, quantise, measure and write; raises GateError after the report when the gate refuses the network.
 
     Raises InputError, ModelError, ConfigError, StorageError.

@@ -10,9 +10,9 @@ import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 
 from calibration.int8.agreement import Agreement, InMemoryNetwork, agreement, answers
-from calibration.int8.calibration_set import Progress
 from calibration.int8.quantise import layers_of, planned, signed, unsigned
 from edge.runtime.contract import Contract
+from edge.system.progress_bars import ReportProgress
 from edge.types import Pixels
 
 KEPT_MAX = 1 / 3
@@ -35,7 +35,7 @@ class Search:
     contract: Contract
     ranges: dict[str, TensorsData]
     pictures: Sequence[Pixels]
-    progress: Progress
+    progress: ReportProgress
     _fp32: list[Any] | None = None
 
     def of(self, method: str, keep: Collection[str] = ()) -> Agreement:

@@ -19,6 +19,7 @@ from tests.training.training_parts import lay_out, one_thread, rendered  # noqa:
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
 
 from edge.errors import StorageError  # noqa: E402
+from edge.system.progress_bars import quiet  # noqa: E402
 from edge.types import CLASSES, RED_CELLS  # noqa: E402
 from edge.vision.detect import decoded  # noqa: E402
 from training.cli import app  # noqa: E402
@@ -44,7 +45,6 @@ from training.fit import classifier, detector, recipe  # noqa: E402
 from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, normalised  # noqa: E402
 from training.fit.novelty_statistics import fit_novelty  # noqa: E402
 from training.fit.torch_network import TorchNetwork  # noqa: E402
-from training.progress import quiet  # noqa: E402
 from training.run_folder import TRAINED_ON, RunDir, save_weights  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from edge.system.console import out
-from training.progress import answering, bars
+from edge.system.progress_bars import progress_bars
+from training.answering import answering
 
 app = typer.Typer(
     help="Fit, compare and judge networks on labelled cells, by group. docs/bench.md. Research use only.",
@@ -80,7 +81,7 @@ def fit(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML; options win over it.")] = None,
 ) -> None:
     """Fit a network to each fold of a set: frozen, half frozen, free."""
-    with answering(), bars() as progress:
+    with answering(), progress_bars(out) as progress:
         from training.bench.datasets.cell_images import load
         from training.bench.models.settings import settings
         from training.bench.runs.fit import fit as run
@@ -107,7 +108,7 @@ def features(
 
     `--net shape` takes the measures of their masks.
     """
-    with answering(), bars() as progress:
+    with answering(), progress_bars(out) as progress:
         from training.bench.datasets.cell_images import load
         from training.bench.runs.features import FeatureSettings, features_run
 
@@ -126,7 +127,7 @@ def ensemble(
     """Let finished runs vote, with weights that the validation cells of each fold give."""
     if len(members) < 2:
         raise typer.BadParameter("an ensemble needs two runs or more")
-    with answering(), bars() as progress:
+    with answering(), progress_bars(out) as progress:
         from training.bench.datasets.cell_images import load
         from training.bench.runs.ensemble import ensemble as vote
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.errors import StorageError
 from edge.screening.calls import called
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import Pixels
 from training.data.datasets import IDB1_UM_PER_PX, read_idb1, read_pixels
 from training.evaluate.estimates import Figure
@@ -18,7 +19,6 @@ from training.evaluate.predict import FieldReader
 from training.evaluate.predictions import SICKLE
 from training.fit.thresholds import ABSTAIN
 from training.metrics import bootstrap
-from training.progress import Progress, quiet
 from training.run_folder import RunDir, write_text
 
 HEAD = """# LazyClassification at erythrocytes_idb1
@@ -31,7 +31,9 @@ colour, then in grey.
 """
 
 
-def held_out_evaluation(run: RunDir, root: Path, threshold: float, progress: Progress = quiet) -> dict[str, Figure]:
+def held_out_evaluation(
+    run: RunDir, root: Path, threshold: float, progress: ReportProgress = quiet
+) -> dict[str, Figure]:
     """Read each crop with the shipped pair, in colour and in grey, at one threshold.
 
     Elongated cells are sickle, circular and other ones are not.

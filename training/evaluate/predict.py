@@ -17,6 +17,7 @@ from edge.camera.frames import stamped
 from edge.config.model import Config, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
 from edge.pipeline import Pipeline
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import CLASSES, FieldReading, Floats, Pixels
 from training.data.datasets import LabelledField, read_pixels
 from training.evaluate import interventions
@@ -25,7 +26,6 @@ from training.fit.classifier import restored as restored_classifier
 from training.fit.detector import restored as restored_detector
 from training.fit.thresholds import SCORES
 from training.fit.torch_network import TorchNetwork
-from training.progress import Progress, quiet
 from training.run_folder import digest, write_text
 
 
@@ -94,7 +94,7 @@ def read_fields(
     weights: tuple[Path, Path],
     fields: Sequence[LabelledField],
     cache: Path,
-    progress: Progress = quiet,
+    progress: ReportProgress = quiet,
     picture: Picture = as_taken,
     workers: int = 2,
 ) -> list[Prediction]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
@@ -27,7 +28,6 @@ from training.fit.detector import restored as restored_detector
 from training.fit.recipe import LIKELY_UM_PER_PX
 from training.fit.release import hand_over
 from training.fit.thresholds import ABSTAIN, SCORES, SECOND_LOOK
-from training.progress import Progress, quiet
 from training.run_folder import RunDir, digest, write_text
 
 TARGET = 0.002
@@ -80,7 +80,7 @@ def evaluate(
     target: float = TARGET,
     fields_max: int | None = None,
     transferred: bool = True,
-    progress: Progress = quiet,
+    progress: ReportProgress = quiet,
 ) -> Evaluation:
     """Read every field out of fold, count the figures and write the release.
 
@@ -160,7 +160,7 @@ def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledF
     return kept
 
 
-def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: Progress) -> list[Prediction]:
+def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: ReportProgress) -> list[Prediction]:
     """Read each field of Uganda and Chula with the networks that have never seen its fold."""
     fields = thinned([*read_uganda(root), *read_chula(root)], fields_max)
     seen = []

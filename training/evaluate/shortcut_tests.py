@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import Floats, Pixels
 from training.data.datasets import CHULA_NAMES, CHULA_NORMAL, CHULA_UNCATEGORISED, FOLDS, LabelledField, read_pixels
 from training.evaluate import sickle_calls
@@ -27,7 +28,6 @@ from training.evaluate.novelty_limits import NoveltyLimits, judged
 from training.evaluate.predict import Picture, read_fields
 from training.evaluate.predictions import Prediction, of
 from training.fit.recipe import LIKELY_UM_PER_PX
-from training.progress import Progress, quiet
 from training.run_folder import RunDir
 
 PASTED_A_FIELD = 3
@@ -56,7 +56,7 @@ class Changed:
 
     run: RunDir
     novelty: NoveltyLimits
-    progress: Progress = quiet
+    progress: ReportProgress = quiet
 
     def read(self, name: str, fields: list[LabelledField], picture: Picture) -> list[Prediction]:
         """Read changed pictures out of fold."""

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from edge.errors import ModelError
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import CANONICAL_UM_PER_PX
 from edge.vision.detect import decoded, padded
 from edge.vision.scale import ScaleEstimator
@@ -22,7 +23,6 @@ from training.fit import classifier, detector, quantisation_aware
 from training.fit.classifier import EXCHANGE_LAST
 from training.fit.novelty_statistics import PARTS, fit_novelty
 from training.fit.torch_network import TorchNetwork
-from training.progress import Progress, quiet
 from training.run_folder import TRAINED_ON, RunDir, write_text
 
 CELLS_MIN = 10
@@ -83,7 +83,9 @@ class ClassifierSteps:
     rounded: int
 
 
-def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: Progress = quiet) -> None:
+def train_detectors(
+    run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: ReportProgress = quiet
+) -> None:
     """Train the base detector, complete the other sets' labels, and train the others.
 
     Raises DataError when pictures or labels are missing, StorageError when the run's files cannot be written.
@@ -112,7 +114,7 @@ def train_detectors(run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0
 
 
 def train_classifiers(
-    run: RunDir, root: Path, steps: ClassifierSteps, seed: int = 10, progress: Progress = quiet
+    run: RunDir, root: Path, steps: ClassifierSteps, seed: int = 10, progress: ReportProgress = quiet
 ) -> None:
     """Train a classifier without each of the folds, and the shipped one on all of them.
 
@@ -155,7 +157,7 @@ def usual_cells(cells: Patches, seed: int) -> np.ndarray:
     return rows[np.arange(len(rows)) - np.repeat(first, count) < USUAL]
 
 
-def complete_labels(run: RunDir, root: Path, progress: Progress = quiet) -> None:
+def complete_labels(run: RunDir, root: Path, progress: ReportProgress = quiet) -> None:
     """Write boxes of every cell of `uganda_scd` and `chula_rbc12`.
 
     As the base detector and the labels give them.
@@ -233,7 +235,7 @@ def _sets(taught: Sequence[TrainingField], folds: Sequence[int]) -> list[list[Tr
     return [boxed, unboxed, chula]
 
 
-def _of(what: str, steps: int, progress: Progress) -> Callable[[int, float], None]:
+def _of(what: str, steps: int, progress: ReportProgress) -> Callable[[int, float], None]:
     """Report a step of training together with its loss."""
     recent: list[float] = []
 

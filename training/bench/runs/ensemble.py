@@ -11,12 +11,12 @@ import numpy as np
 from scipy.optimize import minimize
 
 from edge.errors import ConfigError
+from edge.system.progress_bars import ReportProgress
 from edge.types import Floats
 from training.bench.datasets.cell_images import Cells
 from training.bench.datasets.splits import Part
 from training.bench.runs.fold_outputs import Outcome, calibrated, configuration, of_fold, outcomes
 from training.bench.runs.run import Plan, carry_out
-from training.progress import Progress
 from training.run_folder import write_bytes
 
 SPREAD = 0.02
@@ -41,7 +41,7 @@ def weights_of(members: Sequence[Floats], y: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(found.x, 0, 1) / np.clip(found.x, 0, 1).sum())
 
 
-def ensemble(cells: Cells, members: Sequence[Path], run: Path, progress: Progress) -> dict[str, Any]:
+def ensemble(cells: Cells, members: Sequence[Path], run: Path, progress: ReportProgress) -> dict[str, Any]:
     """Let finished runs on the same cells and folds vote, and write the run.
 
     Returns its figures.

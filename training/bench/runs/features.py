@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from edge.errors import ConfigError
+from edge.system.progress_bars import ReportProgress
 from edge.types import Floats
 from training.bench.datasets.cell_images import Cells
 from training.bench.datasets.splits import Part
@@ -30,7 +31,6 @@ from training.bench.runs.fit import WEIGHTS, said, same_division, unseen
 from training.bench.runs.fold_outputs import Outcome, calibrated, of_fold
 from training.bench.runs.predict import LEARNER, TRUNK, answers
 from training.bench.runs.run import Plan, carry_out
-from training.progress import Progress
 from training.run_folder import write_bytes
 
 INNER = 3
@@ -66,7 +66,7 @@ class FeatureSettings(BaseModel):
     folds: tuple[int, ...] | None = None
 
 
-def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: Progress) -> dict[str, Any]:
+def features_run(cells: Cells, settings: FeatureSettings, run: Path, progress: ReportProgress) -> dict[str, Any]:
     """Fit a classical learner to each fold and write the run; returns its figures. Errors.
 
     As `fit`.

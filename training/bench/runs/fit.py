@@ -10,6 +10,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.system.digest import sha256_file
+from edge.system.progress_bars import ReportProgress
 from edge.types import Floats
 from training.bench.datasets.cell_images import Cells
 from training.bench.datasets.splits import Part
@@ -21,13 +22,12 @@ from training.bench.runs.predict import reader
 from training.bench.runs.run import Plan, carry_out
 from training.bench.runs.trainer import Lesson, probabilities
 from training.data.datasets import DataError
-from training.progress import Progress
 from training.run_folder import write_text
 
 WEIGHTS, CURVE = "weights.pt", "curve.json"
 
 
-def fit(cells: Cells, settings: FitSettings, run: Path, progress: Progress) -> dict[str, Any]:
+def fit(cells: Cells, settings: FitSettings, run: Path, progress: ReportProgress) -> dict[str, Any]:
     """Fit a network to each fold of a set and write the run; returns its figures.
 
     Raises DataError, InputError, ConfigError, ModelError and StorageError, each before anything is lost.

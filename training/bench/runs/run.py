@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.system.progress_bars import ReportProgress
 from edge.types import Pixels
 from training.bench.datasets.cell_images import COPIES, Cells, pictures, turned_copies
 from training.bench.datasets.labelled_cell import Sample
@@ -19,7 +20,6 @@ from training.bench.datasets.near_duplicates import check_leaks
 from training.bench.datasets.splits import Part, divided, leaky
 from training.bench.runs import fold_outputs, report, scores
 from training.bench.runs.fold_outputs import FIGURES, OUTCOME, Outcome, begin, loaded, of_fold
-from training.progress import Progress
 from training.run_folder import write_bytes, write_text
 
 
@@ -67,7 +67,7 @@ class Plan:
 
 
 def carry_out(run: Path, kind: str, settings: dict[str, Any], plan: Plan, fold: Callable[[Part, Path], Outcome],
-              progress: Progress) -> dict[str, Any]:  # fmt: skip
+              progress: ReportProgress) -> dict[str, Any]:  # fmt: skip
     """Do each fold that is not done yet, then write what the run found; returns the figures.
 
     Raises ConfigError where the folder holds a run of other settings or data, StorageError.
