@@ -91,6 +91,7 @@ class _Api:
         frame: Callable[[], Frame | None],
     ) -> None:
         self._lifecycle, self._commands, self._state, self._frame = lifecycle, commands, state, frame
+        self._encoded: tuple[Frame, bytes] | None = None
 
     def state(self, _: Request) -> Response:
         return JSONResponse(self._state())
@@ -99,8 +100,11 @@ class _Api:
         frame = self._frame()
         if frame is None:
             raise HTTPException(404, "the camera has given no picture yet")
-        encoded = cv2.imencode(".jpg", cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR))[1]
-        return Response(encoded.tobytes(), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        encoded = self._encoded
+        if encoded is None or encoded[0] is not frame:  # once for all who ask for it
+            encoded = frame, cv2.imencode(".jpg", cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+            self._encoded = encoded
+        return Response(encoded[1], media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     async def command(self, request: Request) -> Response:
         # A form of some other page cannot send this type without asking first, which nobody answers.

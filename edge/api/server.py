@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from edge.api.limits import BoundedConnection, Paced
 from edge.api.unix_socket import NAME, listening
 from edge.errors import ConfigError
 from edge.system.atomic_files import storage_errors
@@ -43,7 +44,13 @@ def serving(app: Starlette, folder: Path, port: int | None) -> Iterator[None]:
             raise ConfigError(f"web.port {port} cannot be listened to: {error.strerror}. Set another") from error
     # Its own logging would name samples and pictures; a keep-alive of another program must not hold up a stop.
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        Paced(app),
+        http=BoundedConnection,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=(sockets,), name="web", daemon=True)

@@ -13,7 +13,9 @@ from typing import Literal
 
 from edge.camera.capture_thread import Mailbox, Notice
 from edge.config.model import Config
+from edge.errors import StorageError
 from edge.publish.composer import Composer, Health
+from edge.publish.messages import Telemetry
 from edge.publish.publisher import Publisher, PublisherState
 from edge.sample.session import Session
 from edge.screening.tally import Tally
@@ -122,7 +124,15 @@ class Reporter:
         self._send_telemetry(code, counts)
 
     def _send_telemetry(self, code: str, counts: Counts) -> None:
+        """Send how the device is doing; what hinders that must not hinder reading."""
         now = time.monotonic()
+        try:
+            self._publisher.live(self._telemetry(code, counts, now))
+        except (OSError, StorageError) as error:
+            log.warning("no telemetry this time: %s", error)
+        self._restart(now)
+
+    def _telemetry(self, code: str, counts: Counts, now: float) -> Telemetry:
         frames, elapsed_s = max(1, self._frames), max(1e-3, now - self._telemetry_s)
         health = Health(
             fps=self._frames / elapsed_s,
@@ -135,12 +145,9 @@ class Reporter:
         for level, code, text in self._machine.news(health.machine):
             self._publisher.event(self._composer.event(level, code, text))
         link = self._publisher.state()
-        self._publisher.live(
-            self._composer.telemetry(
-                code, counts, health, pending=link.pending, refused=link.refused, dropped=link.dropped
-            )
+        return self._composer.telemetry(
+            code, counts, health, pending=link.pending, refused=link.refused, dropped=link.dropped
         )
-        self._restart(now)
 
     def _restart(self, now: float) -> None:
         self._telemetry_s, self._frames = now, 0
