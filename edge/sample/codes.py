@@ -7,10 +7,12 @@ from datetime import datetime, timezone
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.config.loader import shown
 from edge.config.model import Name
 from edge.errors import SampleError
 from edge.system.clock import boot_id
+
+LONGEST = 63
+"""Characters of a code; see edge.config.model.Name."""
 
 CONTROL = "control"
 """How the code of a sample begins that is a reading of a control slide, control-NAME-…, and the flag it carries."""
@@ -29,17 +31,28 @@ def sample_code(text: str, pattern: str = ".*") -> str:
     """
     try:
         code = TypeAdapter(Name).validate_python(text)
-    except ValidationError as error:
+    except ValidationError:
         raise SampleError(
-            f"sample code {shown(text)} cannot be used; expected 1 to 63 letters, digits, dots, dashes or "
-            "underscores, beginning with a letter or digit. Use the clinic's own code, never a patient's name"
-        ) from error
+            f"the sample code cannot be used: it {_fault(text)}. Expected 1 to {LONGEST} letters, digits, dots, dashes "
+            "or underscores, beginning with a letter or digit. Use the clinic's own code, never a patient's name"
+        ) from None  # the cause holds what was typed
     if not code.startswith(f"{CONTROL}-") and not re.fullmatch(pattern, code):
         raise SampleError(
-            f"sample code {code!r} is not of this clinic; screening.sample_pattern expects {pattern}. "
+            f"the sample code is not of this clinic; screening.sample_pattern expects {pattern}. "
             "Use the clinic's own code, never a patient's name"
         )
     return code
+
+
+def _fault(text: str) -> str:
+    """Say what is wrong with a code without repeating it: it may be a person's name, and errors are logged."""
+    if not text:
+        return "is empty"
+    if len(text) > LONGEST:
+        return f"has {len(text)} characters"
+    at, sign = next((i, c) for i, c in enumerate(text) if not re.fullmatch("[A-Za-z0-9_.-]" if i else "[A-Za-z0-9]", c))
+    what = "a space" if sign.isspace() else "a letter outside A to Z" if sign.isalpha() else "another sign"
+    return f"has {what} as character {at + 1} of {len(text)}"
 
 
 def moment() -> str:

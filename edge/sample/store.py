@@ -144,7 +144,8 @@ class Store:
             name, name, name,
         )  # fmt: skip
         if not found:
-            raise SampleError(f"there is no sample {name!r} on this device. `sicklescope sample list` shows those kept")
+            # Without the name that was asked for: it may be a person's, and errors are logged.
+            raise SampleError("there is no such sample on this device. `sicklescope sample list` shows those kept")
         return StoredSample(*found[0])
 
     def newest(self, limit: int = 50) -> list[StoredSample]:
