@@ -21,6 +21,9 @@ FAMILIAR_FROM = 32
 FAMILIAR_MIN = 8
 """The median of fewer cells than this says nothing of a field; each is still judged by itself."""
 
+QUARTER_TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""By OpenCV, which takes a fifth of the time of numpy's views and their copies."""
+
 DETECTOR_CLASSIFIER_PRIOR = np.array(
     [
         # normal, sickle, other, wbc, platelet, artefact
@@ -143,6 +146,11 @@ class LazyClassification:
 
 def _other_views(pictures: Pixels) -> Pixels:
     """Return (7 N, side, side, 3): the seven other rotations and mirror images by right angles of N pictures."""
-    mirrored = pictures[:, :, ::-1]
-    turned = [np.rot90(pictures, k, (1, 2)) for k in (1, 2, 3)]
-    return np.concatenate([*turned, mirrored, *(np.rot90(mirrored, k, (1, 2)) for k in (1, 2, 3))])
+    views = np.empty((7, *pictures.shape), np.uint8)
+    for i, picture in enumerate(pictures):
+        mirrored = cv2.flip(picture, 1)
+        views[3, i] = mirrored
+        for k, turn in enumerate(QUARTER_TURNS):
+            cv2.rotate(picture, turn, dst=views[k, i])
+            cv2.rotate(mirrored, turn, dst=views[4 + k, i])
+    return views.reshape(-1, *pictures.shape[1:])

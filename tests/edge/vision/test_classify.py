@@ -197,3 +197,11 @@ def test_a_field_without_cells_is_classified(network: Network) -> None:
     found, label = CellClassifier(network)(field, unsaid(np.zeros((0, 4), np.float32)))
     assert found.shape == (0, len(CLASSES))
     assert len(label) == 0
+
+
+def test_the_other_views_are_the_seven_turns_and_mirror_images() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    mirrored = pictures[:, :, ::-1]
+    expected = [np.rot90(pictures, k, (1, 2)) for k in (1, 2, 3)]
+    expected += [mirrored, *(np.rot90(mirrored, k, (1, 2)) for k in (1, 2, 3))]
+    assert np.array_equal(classify._other_views(pictures), np.concatenate(expected))
