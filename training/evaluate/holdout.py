@@ -21,9 +21,9 @@ from training.fit.thresholds import ABSTAIN
 from training.metrics import bootstrap
 from training.run_folder import RunDir, write_text
 
-HEAD = """# LazyClassification at erythrocytes_idb1
+HEAD = """# Held-out evaluations on erythrocytes_idb1
 
-The set judges the shipped pair once everything is frozen. Each look is a line here, whatever it showed: first in
+The set judges the shipped pair after everything is fixed. Each evaluation is a line here, whatever it showed: first in
 colour, then in grey.
 
 | date (UTC) | commit | threshold | result |
