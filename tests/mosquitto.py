@@ -54,6 +54,7 @@ class Mosquitto:
         self.config.write_text("\n".join(text) + "\n")
 
     def start(self) -> None:
+        assert MOSQUITTO is not None
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(self.config)], stdout=log, stderr=log)
         wait_for(self._answers)

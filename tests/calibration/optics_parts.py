@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def write(folder: Path, pictures: list[Pixels], name: str = "field") -> Path:
     return folder
 
 
-BARE = {"cells_per_mm2": 0.0, "white_cells_per_mm2": 0.0, "platelets_per_mm2": 0.0}
+BARE: dict[str, Any] = {"cells_per_mm2": 0.0, "white_cells_per_mm2": 0.0, "platelets_per_mm2": 0.0}
 """A slide without cells."""
 
 

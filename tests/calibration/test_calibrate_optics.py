@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from edge.vision.flat_field import apply_gain, flat_gain
 from edge.vision.optics_calibration import Calibration, FlatField, read_calibration
 from tests.calibration.optics_parts import BARE, fields, micrometer, unevenness, write
 
-SMALL = {"width": 320, "height": 240}
+SMALL: dict[str, Any] = {"width": 320, "height": 240}
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +206,8 @@ def test_a_flat_field_refuses_what_it_cannot_be_found_from(given: object, words:
 
 
 def coloured(picture: Pixels) -> Pixels:
-    return np.round(picture * np.array([0.95, 0.8, 0.6])).astype(np.uint8)
+    shaded: Pixels = np.round(picture * np.array([0.95, 0.8, 0.6])).astype(np.uint8)
+    return shaded
 
 
 @pytest.mark.parametrize("cells", [False, True], ids=["empty field", "glass between the cells"])

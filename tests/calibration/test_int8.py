@@ -120,9 +120,9 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     prob = np.concatenate([plain(cells[i : i + 64])[0] for i in range(0, 2048, 64)])
     theirs = np.concatenate([fast(cells[i : i + 64])["prob"] for i in range(0, 2048, 64)])
     thresholds = shipped("classifier")[1].thresholds
-    names, others = (called(p, thresholds["sickle"], thresholds["abstain"]) for p in (prob, theirs))
+    names, their_names = (called(p, thresholds["sickle"], thresholds["abstain"]) for p in (prob, theirs))
     # The kernels round; only a cell that lies on a threshold may then be named otherwise.
-    assert (names != others).mean() <= 0.001
+    assert (names != their_names).mean() <= 0.001
     assert np.percentile(np.abs(prob - theirs), 99) < 5e-3
     assert np.abs(prob - theirs).max() < 0.1
 

@@ -12,6 +12,7 @@ from edge.camera.virtual.slide import Slide
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, ScreeningConfig, StopConfig
 from edge.service.service import Outcome, Service
 from edge.types import RED_CELLS
+from tests.edge.service.service_parts import outcome_of
 
 FIELDS = 30
 """Of some 80 red cells each: two per cent of them are more than chance alone makes."""
@@ -36,7 +37,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         screening=ScreeningConfig(start="at_once", stop=StopConfig(at_target=False)),
         mqtt=MqttConfig(enabled=False),
     )
-    outcome = Service(config).run()
+    outcome = outcome_of(Service(config))
     slide = Slide(SlideSpec(seed=seed, n_fields=FIELDS))
     truth = [cell for index in range(FIELDS) for cell in slide.truth(index) if cell.fully_visible]
     red = [cell for cell in truth if cell.class_name in RED_CELLS]

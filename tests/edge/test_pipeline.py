@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def slide(**spec: object) -> Frame:
     return frame
 
 
-def overlap(a: Floats, b: Floats) -> np.ndarray:
+def overlap(a: Floats, b: Floats) -> Any:
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     meet = np.maximum(0.0, high - low).prod(2)
     return meet / ((a[:, 2:] - a[:, :2]).prod(1)[:, None] + (b[:, 2:] - b[:, :2]).prod(1)[None] - meet)
@@ -322,11 +323,17 @@ def test_what_the_stage_says_reaches_the_registration_in_micrometres(
 ) -> None:
     told: list[complex | None] = []
     place = Registrar.place
-    monkeypatch.setattr(Registrar, "place", lambda self, *given: told.append(given[2]) or place(self, *given))
+
+    def noting(self: Registrar, *given: Any) -> Any:
+        told.append(given[2])
+        return place(self, *given)
+
+    monkeypatch.setattr(Registrar, "place", noting)
     frame = slide(seed=1)
     pipeline.new_sample(each_cell_once=True)
     pipeline.read(frame)
     pipeline.read(replace(frame, stage_px=(100.0, -40.0)))
+    assert frame.um_per_px is not None
     assert told == [None, pytest.approx((100 - 40j) * frame.um_per_px)]
 
 

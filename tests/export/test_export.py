@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.runtime.contract import Role
+
 torch = pytest.importorskip("torch", reason="torch is for training only (make test-training)")
 onnx = pytest.importorskip("onnx")
 
@@ -48,13 +50,13 @@ def exported(role: str, folder: Path, target: Path) -> float:
     return exporter.export_onnx(traced, wanted, np.load(traced.with_suffix(".npy")), target)
 
 
-def opened(role: str, path: Path) -> Network:
+def opened(role: Role, path: Path) -> Network:
     model = ModelConfig(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     return open_network(role, ModelsConfig(detector=model, classifier=model, threads=1))
 
 
 @pytest.mark.parametrize("role", ["detector", "classifier"])
-def test_the_file_answers_as_the_trained_network_does_at_any_batch_and_size(role: str, tmp_path: Path) -> None:
+def test_the_file_answers_as_the_trained_network_does_at_any_batch_and_size(role: Role, tmp_path: Path) -> None:
     assert exported(role, tmp_path, tmp_path / "out.onnx") < 1e-4
     network = opened(role, tmp_path / "out.onnx")
     torch.manual_seed(0)
@@ -71,7 +73,7 @@ def test_the_file_answers_as_the_trained_network_does_at_any_batch_and_size(role
 
 
 @pytest.mark.parametrize("role", ["detector", "classifier"])
-def test_the_file_is_of_the_promised_opset_and_sealed_with_its_contract(role: str, tmp_path: Path) -> None:
+def test_the_file_is_of_the_promised_opset_and_sealed_with_its_contract(role: Role, tmp_path: Path) -> None:
     exported(role, tmp_path, tmp_path / "out.onnx")
     model = onnx.load(str(tmp_path / "out.onnx"))
     onnx.checker.check_model(model, full_check=True)
@@ -93,7 +95,7 @@ def test_the_file_is_of_the_promised_opset_and_sealed_with_its_contract(role: st
 
 
 @pytest.mark.parametrize("role", ["detector", "classifier"])
-def test_the_same_network_gives_the_same_file(role: str, tmp_path: Path) -> None:
+def test_the_same_network_gives_the_same_file(role: Role, tmp_path: Path) -> None:
     digests = set()
     for folder in (tmp_path / "a", tmp_path / "b"):
         exported(role, folder, folder / "out.onnx")

@@ -190,8 +190,8 @@ def main() -> None:
         for sample in range(1000):
             Service(config, f"S{number}-{sample}").run()
 
-    edge.service.service.Pipeline = Watched  # type: ignore[misc]
-    edge.service.service.open_camera = lambda *_: Slide(frames=4)  # type: ignore[assignment]
+    vars(edge.service.service)["Pipeline"] = Watched
+    vars(edge.service.service)["open_camera"] = lambda *_: Slide(frames=4)
     Outbox.put, Database.transaction = noted_put, told_transaction  # type: ignore[method-assign,assignment]
     for number, _ in enumerate(sys.stdin):
         phase[0] = 0

@@ -29,12 +29,13 @@ def cells_of(x: int, y: int, w: int, h: int) -> np.ndarray:
     i, j = np.meshgrid(
         np.arange(x // PITCH_PX, (x + w) // PITCH_PX + 1), np.arange(y // PITCH_PX, (y + h) // PITCH_PX + 1)
     )
-    i, j = i.ravel().astype(np.uint32), j.ravel().astype(np.uint32)
-    mixed = (i * np.uint32(0x9E3779B1)) ^ (j * np.uint32(0x85EBCA6B))
+    column, row = i.ravel().astype(np.uint32), j.ravel().astype(np.uint32)
+    mixed = (column * np.uint32(0x9E3779B1)) ^ (row * np.uint32(0x85EBCA6B))
     mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
     mixed ^= mixed >> np.uint32(13)
     jitter = np.stack([mixed & 31, (mixed >> np.uint32(8)) & 31], 1).astype(float)
-    return np.stack([i, j], 1) * PITCH_PX + 12 + jitter - (x, y)
+    at: np.ndarray = np.stack([column, row], 1) * PITCH_PX + 12 + jitter - (x, y)
+    return at
 
 
 def detector(batch: np.ndarray) -> dict[str, np.ndarray]:

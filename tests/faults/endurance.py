@@ -41,7 +41,8 @@ def main() -> None:
     from edge.errors import SampleError
     from edge.pipeline import Pipeline
     from edge.sample.commands import Start
-    from edge.service.service import Service, Snapshot
+    from edge.service.reporter import Snapshot
+    from edge.service.service import Service
 
     state, port, frames, hour = Path(sys.argv[1]), *map(int, sys.argv[2:])
     frames += WARM_UP
@@ -52,8 +53,8 @@ def main() -> None:
         screening=ScreeningConfig.model_validate({"stop": {"at_target": False, "fields": FIELDS}}),
         mqtt=MqttConfig(host="127.0.0.1", port=port),
     )
-    edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
-    edge.service.service.open_camera = lambda *_: Slide()  # type: ignore[assignment]
+    vars(edge.service.service)["Pipeline"] = pipeline_class(Pipeline(config))
+    vars(edge.service.service)["open_camera"] = lambda *_: Slide()
     seen: list[tuple[float, int, int]] = []
     read = cells = 0
     idle = threading.Semaphore()

@@ -45,9 +45,9 @@ def main() -> None:
         print("kept", record.frames, flush=True)
         return saved
 
-    Lifecycle.save = telling  # type: ignore[method-assign]
-    edge.service.service.Pipeline = pipeline_class(Pipeline(config))  # type: ignore[misc]
-    edge.service.service.open_camera = lambda *_: slide  # type: ignore[assignment]
+    Lifecycle.save = telling  # type: ignore[method-assign,assignment]
+    vars(edge.service.service)["Pipeline"] = pipeline_class(Pipeline(config))
+    vars(edge.service.service)["open_camera"] = lambda *_: slide
     service = edge.service.service.Service(config)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     service.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.config.model import MqttConfig
-from edge.publish import connection, sender
+from edge.publish import sender
 from edge.publish.composer import HISTORICAL_MS, Composer
 from edge.publish.pending import NEWS
 from edge.publish.publisher import Publisher
@@ -38,7 +39,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection.random, "uniform", lambda low, high: 0.1)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.1)
 
 
 def publisher(port: int, compose: Composer, outbox: Outbox) -> Publisher:

@@ -19,7 +19,7 @@ from edge.publish.composer import HISTORICAL_MS, Composer
 from edge.service.service import Service
 from edge.types import Frame
 from tests.edge.publish.publish_parts import DEVICE
-from tests.edge.service.service_parts import Scripted, configured
+from tests.edge.service.service_parts import Scripted, configured, outcome_of
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
@@ -52,7 +52,7 @@ def test_a_clock_that_jumps_in_mid_sample_changes_no_count_order_or_duration(
     monkeypatch.setattr(time, "time", lambda: wall() + shift.total_seconds())
     with Listener(broker.host, broker.port) as dashboard:
         began = time.monotonic()
-        outcome = Service(configured(tmp_path, broker.port), "J").run()
+        outcome = outcome_of(Service(configured(tmp_path, broker.port), "J"))
         took_s = time.monotonic() - began
         (result,) = wait_for(lambda: dashboard.of("result"))
         wait_for(lambda: dashboard.states()[-1:] == ["stopped"])

@@ -18,7 +18,7 @@ from edge.service.service import Service
 from edge.storage.database import Database
 from edge.storage.outbox import News, Outbox
 from tests.edge.publish.publish_parts import composer, result
-from tests.edge.service.service_parts import configured
+from tests.edge.service.service_parts import configured, outcome_of
 from tests.faults.disk import FullDisk
 from tests.faults.drawn import Slide, pipeline_class
 from tests.faults.parts import scaled, told
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_under_the_service_costs_no_cell_and_no_result(
                     disk.leave(0)
 
             monkeypatch.setattr(service, "open_camera", lambda *_: Slide(frames))
-            outcome = Service(config, code, observer=observe).run()
+            outcome = outcome_of(Service(config, code, observer=observe))
             return {**outcome.counts.by_class, **outcome.counts.excluded}
 
         undisturbed = read(40, "K-1")

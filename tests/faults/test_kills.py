@@ -65,6 +65,11 @@ interval_s = 0.1
 """
 
 
+def wait_for_lives(dashboard: Listener, count: int) -> None:
+    """Wait until the device said so often that it is online."""
+    wait_for(lambda: dashboard.states().count("online") >= count, 100)
+
+
 @pytest.mark.timeout(3600)
 def test_the_command_itself_loses_nothing_that_it_kept(start_mosquitto: Start, tmp_path: Path) -> None:
     """From its start, with the shipped networks; the lives above have all imported. The last run ends by itself."""
@@ -80,7 +85,7 @@ def test_the_command_itself_loses_nothing_that_it_kept(start_mosquitto: Start, t
             if number == kills:
                 assert program.end(120) == 0, program.err
             else:
-                wait_for(lambda before=lives: dashboard.states().count("online") > before, 100)
+                wait_for_lives(dashboard, lives + 1)
                 time.sleep(chance.uniform(0, 0.5))
                 program.process.kill()
                 program.process.wait(10)

@@ -68,7 +68,7 @@ class Reading:
     def __enter__(self) -> Reading:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         """End it at this very moment, and hear what it had said before."""
         self._process.kill()
         said, _ = self._process.communicate()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from edge.config.model import Config, DeviceConfig, ModelsConfig, MqttConfig
 from edge.errors import EdgeError, RuntimeUnavailableError
-from edge.runtime.contract import SHIPPED_SHA256
+from edge.runtime.contract import SHIPPED_SHA256, Role
 from edge.runtime.parity import LIMITS, compared
 from edge.runtime.registry import open_network
 from edge.runtime.tensorrt.cuda import Gpu, cuda_driver
 from edge.runtime.tensorrt.engine_builder import tensorrt_module
+from tests.edge.service.service_parts import outcome_of
 
 
 def _missing() -> str:
@@ -41,17 +42,17 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("state")
 
 
-def _pictures(role: str, count: int) -> Any:
+def _pictures(role: Role, count: int) -> Any:
     shape = (count, 64, 64, 3) if role == "classifier" else (count, 480, 640, 3)
     return np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("role", "count"), [("detector", 1), ("detector", 3), ("classifier", 1), ("classifier", 97)])
-def test_it_agrees_with_onnx_runtime(role: str, count: int, precision: Any, state: Path) -> None:
+def test_it_agrees_with_onnx_runtime(role: Role, count: int, precision: Any, state: Path) -> None:
     network = open_network(role, ModelsConfig(runtime="tensorrt", precision=precision), state)
     pictures = _pictures(role, count)
-    same = "int8" if precision == "int8" else "fp32"
+    same: Literal["int8", "fp32"] = "int8" if precision == "int8" else "fp32"
     reference = open_network(role, ModelsConfig(runtime="onnxruntime", precision=same))
     differences = compared(network(pictures), reference(pictures), network.contract.thresholds)
     assert all(value <= LIMITS[precision][name] for name, value in differences.items()), differences
@@ -93,7 +94,7 @@ def test_the_whole_service_reads_a_slide(tmp_path: Path) -> None:
         models=ModelsConfig(runtime="tensorrt"),
         mqtt=MqttConfig(enabled=False),
     )
-    outcome = Service(config).run()
+    outcome = outcome_of(Service(config))
     assert outcome.fault is None
     assert outcome.counts.fields_read == 3
 

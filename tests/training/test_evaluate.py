@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
-from edge.types import CLASSES, Floats
+from edge.types import CLASSES
 from training.data.datasets import LabelledField
 from training.evaluate import detection, interventions, sickle_calls
 from training.evaluate.predictions import PredictedCells, Prediction
@@ -25,7 +28,7 @@ def prob(name: int, p: float = 0.9) -> list[float]:
     return [p if i == name else rest for i in range(len(CLASSES))]
 
 
-def reading(cells: list[tuple[float, float, int]], side: float = 40, **changes: object) -> PredictedCells:
+def reading(cells: Sequence[tuple[float, float, int]], side: float = 40, **changes: Any) -> PredictedCells:
     """Make a reading of 640×480 from cells (x, y, class), each a square box round its centre, best score first."""
     at = np.array([c[:2] for c in cells], np.float32).reshape(-1, 2)
     n = len(cells)
@@ -45,7 +48,9 @@ def reading(cells: list[tuple[float, float, int]], side: float = 40, **changes: 
     return replace(whole, **changes)
 
 
-def field(dataset: str, boxes: Floats | None = None, points: Floats | None = None, **changes: object) -> LabelledField:
+def field(
+    dataset: str, boxes: ArrayLike | None = None, points: ArrayLike | None = None, **changes: Any
+) -> LabelledField:
     b = np.zeros((0, 4), np.float32) if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
     p = np.zeros((0, 3), np.float32) if points is None else np.asarray(points, np.float32).reshape(-1, 3)
     n = len(b)
@@ -58,7 +63,7 @@ def field(dataset: str, boxes: Floats | None = None, points: Floats | None = Non
 # --- recall of boxed sickle cells ---------------------------------------------------------------------------------
 
 
-def found(read: PredictedCells, boxes: list[list[float]], gate: bool = False, **changes: object) -> tuple[int, int]:
+def found(read: PredictedCells, boxes: ArrayLike, gate: bool = False, **changes: Any) -> tuple[int, int]:
     return sickle_calls.found_boxes(Prediction(field("uganda_scd", boxes, **changes), read), 0.5, gate)
 
 

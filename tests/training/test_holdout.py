@@ -43,7 +43,8 @@ class SeesColour:
         assert um_per_px == 0.15
         SeesColour.asked.append(pixels)
         grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
-        return np.eye(len(CLASSES), dtype=np.float32)[0 if grey else SICKLE]
+        row: np.ndarray = np.eye(len(CLASSES), dtype=np.float32)[0 if grey else SICKLE]
+        return row
 
 
 def test_a_look_is_made_in_colour_and_in_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,8 @@ from training.run_folder import write_torch  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
-Made = dict[str, tuple[torch.nn.Module, torch.nn.Module]]
+Made = dict[str, tuple[Any, Any]]
+"""By role: the network as it is trained, and as it is exported."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def made(fields: list[TrainingField]) -> Made:
     return {"detector": (finder, DetectorGraph(finder)), "classifier": (namer, ClassifierGraph(namer, 1.0))}
 
 
-def exported(graph: torch.nn.Module, pixels: np.ndarray) -> onnx.ModelProto:
+def exported(graph: Any, pixels: np.ndarray) -> onnx.ModelProto:
     buffer = io.BytesIO()
     torch.onnx.export(graph.eval(), (torch.from_numpy(pixels),), buffer, input_names=["pixels"], opset_version=17,
                       dynamo=False)  # fmt: skip
@@ -84,7 +86,7 @@ def test_what_a_device_runs_rounds_nothing_and_stays_within_its_limits(
     network, graph = made[role]
     relus = [module for module in network.modules() if isinstance(module, Rectified)]
     assert all(0 < float(relu.high) < np.inf and not relu.rounds for relu in relus)
-    answers: list[torch.Tensor] = []
+    answers: list[Any] = []
     hooks = [relu.register_forward_hook(lambda _, __, answer: answers.append(answer)) for relu in relus]
     with torch.inference_mode():
         graph.eval()(torch.from_numpy(pixels(role)))
@@ -108,11 +110,12 @@ def test_weights_of_an_earlier_network_are_named_with_what_to_do(made: Made, tmp
 def test_the_last_steps_begin_from_the_trained_weights_and_leave_a_file_like_any_other(
     made: Made, tmp_path: Path
 ) -> None:
-    for role, (module, restored) in {"detector": (detector, Detector), "classifier": (classifier, Classifier)}.items():
+    modules: dict[str, tuple[Any, type]] = {"detector": (detector, Detector), "classifier": (classifier, Classifier)}
+    for role, (module, restored) in modules.items():
         net = made[role][0]
         module.save(net, tmp_path / f"{role}.pt")
         again = module.restored(tmp_path / f"{role}.pt")
-        assert isinstance(again, restored)
+        assert type(again) is restored
         before, after = net.state_dict(), again.state_dict()
         assert set(after) == set(before)
         assert all(torch.equal(after[name], before[name]) for name in before)

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.training.training_parts import lay_out, one_thread, rendered  # noqa: F401  one_thread is a fixture
+from training.data.fields import centres, holds
 
 torch = pytest.importorskip("torch", reason="torch not installed (make test-training)")
 
@@ -65,7 +66,7 @@ def copied(data: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(data, tmp_path / "data"))
 
 
-def run(root: Path, *arguments: str | Path) -> Result:
+def run(root: Path, *arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments], env={"SICKLESCOPE_DATA": str(root)})
 
 
@@ -376,11 +377,11 @@ def test_what_was_barely_taken_for_a_cell_is_no_sickle_cell_where_there_is_none(
             assert len(taught) == 1
             assert not taught[:, sickle].any()
         elif field.source.dataset == "chula_rbc12":
-            labelled = crops.holds(doubtful, field.source.points[:, :2] / field.zoom).any()
+            labelled = holds(doubtful, field.source.points[:, :2] / field.zoom).any()
             assert len(taught) == (0 if labelled else 1)
             assert not taught[:, red].any()
         else:
-            boxed = crops.holds(field.source.boxes / field.zoom, crops.centres(doubtful)).any()
+            boxed = holds(field.source.boxes / field.zoom, centres(doubtful)).any()
             assert len(taught) == (0 if boxed else 1)
 
 
@@ -394,7 +395,7 @@ def test_a_cell_in_no_box_teaches_what_was_seen_of_it_by_eye(data: Path) -> None
     looked_at = np.array([[110, 110, 0], [210, 110, 1], [310, 110, 0], [110, 210, 0], [210, 210, 1]], np.float32)
     whole = np.array([[295, 95, 325, 125]], np.float32)  # has a box after all
     source = replace(positive, boxes=whole * zoom, kinds=np.zeros(1, int), partial=np.zeros(1, bool),
-                     unboxed=looked_at * [zoom, zoom, 1])  # fmt: skip
+                     unboxed=looked_at * np.array([zoom, zoom, 1], np.float32))  # fmt: skip
     field = replace(_complete(positive), source=source, zoom=zoom, boxes=boxes, kinds=np.zeros(4, int),
                     ignore=doubtful, pixels=np.full((240, 340, 3), 200, np.uint8))  # fmt: skip
     cells = crops.of_fields([field], seed=0)
@@ -416,7 +417,7 @@ def test_what_was_seen_by_eye_lies_in_positive_fields_and_in_no_box(
     assert sum(line.endswith(",no") for line in first) == 391, "the first 840 taught the networks of 0.5.0 and 0.6.0"
     for f in fields:
         assert f.label == "positive" or not len(f.unboxed)
-        assert not crops.holds(f.boxes, f.unboxed[:, :2]).any()
+        assert not holds(f.boxes, f.unboxed[:, :2]).any()
 
 
 @pytest.mark.parametrize("line", ["0123456789abcdef,1,2,yes", "0123456789abcdef,1,,no", "0123456789abcdef,1,nan,no"])
@@ -601,10 +602,13 @@ def test_an_unreadable_image_is_named(copied: Path, tmp_path: Path) -> None:
 )
 def test_damaged_labels_are_named(copied: Path, name: str, text: str, said: str) -> None:
     (copied / name).write_text(text)
-    read = {"txl_pbc": lambda: read_txl(copied, "train"), "chula_rbc12": lambda: read_chula(copied),
-            "uganda_scd": lambda: read_uganda(copied)}[name.partition("/")[0]]  # fmt: skip
+    readers: dict[str, Callable[[], object]] = {
+        "txl_pbc": lambda: read_txl(copied, "train"),
+        "chula_rbc12": lambda: read_chula(copied),
+        "uganda_scd": lambda: read_uganda(copied),
+    }
     with pytest.raises(DataError, match=said) as caught:
-        read()
+        readers[name.partition("/")[0]]()
     assert name.rpartition("/")[2] in str(caught.value)
 
 

@@ -106,8 +106,9 @@ def test_a_sample_is_started_and_stopped_over_mqtt(start_mosquitto: Callable[...
         thread.start()
         try:
             wait_for(lambda: dashboard.of("birth"), 60)
-            used.add(challenge())
-            begin = command(*used, {"command": "start", "sample": "K-1", "by": "ward"})
+            first = challenge()
+            used.add(first)
+            begin = command(first, {"command": "start", "sample": "K-1", "by": "ward"})
             send(begin)
             reply = wait_for(lambda: dashboard.of("reply"), 30)[0]
             assert (reply["command"], reply["error"], reply["sample"], reply["state"]) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -17,7 +18,7 @@ from edge.batch.report import REASONS, REJECTED_SHOWN
 from edge.batch.scan import scan
 from edge.config.model import Config
 from edge.screening.verdict import RESEARCH_USE
-from edge.types import ABSTAINED, CLASSES, FieldReading, Reason, Rejection, unread
+from edge.types import ABSTAINED, CLASSES, FieldReading, Pixels, Reason, Rejection, unread
 from tests.edge.batch.scan_parts import use_pipeline
 from tests.edge.batch.test_scan import smear, video
 
@@ -27,7 +28,9 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     use_pipeline(monkeypatch)
 
 
-def reading(p_sickle: list[float], boxes: list[list[float]], labels: list[int], name: str = "f") -> FieldReading:
+def reading(
+    p_sickle: list[float], boxes: Sequence[Sequence[float]], labels: list[int], name: str = "f"
+) -> FieldReading:
     prob = np.zeros((len(boxes), len(CLASSES)), np.float32)
     prob[:, 1] = p_sickle
     return replace(
@@ -38,6 +41,12 @@ def reading(p_sickle: list[float], boxes: list[list[float]], labels: list[int], 
         prob=prob,
         label=np.array(labels, np.int8),
     )
+
+
+def decoded(data: bytes) -> Pixels:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def test_page_takes_nothing_from_anywhere(page: str) -> None:
     for source in sources:
         kind, _, data = source.partition(",")
         assert kind == "data:image/jpeg;base64"
-        assert cv2.imdecode(np.frombuffer(b64decode(data), np.uint8), cv2.IMREAD_COLOR).shape == (112, 112, 3)
+        assert decoded(b64decode(data)).shape == (112, 112, 3)
 
 
 def test_page_says_what_must_be_said(page: str) -> None:
@@ -114,7 +123,7 @@ def test_gallery_shows_the_cell_itself_even_at_the_edge_of_the_image() -> None:
     pixels[0:20, 80:100] = (200, 0, 0)
     gallery = Gallery()
     gallery.offer(pixels, reading([0.9], [[80, 0, 100, 20]], [1]))
-    shown = cv2.imdecode(np.frombuffer(gallery.cells()[0].picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    shown = decoded(gallery.cells()[0].picture)
     assert np.abs(shown[50:62, 50:62].astype(int) - (200, 0, 0)).max() < 12
     assert np.abs(shown[50:62, 2:14].astype(int) - 255).max() < 12
     assert np.abs(shown[2:10, 50:62].astype(int) - 128).max() < 12
@@ -148,7 +157,7 @@ def test_annotated_fields_are_pictures_of_the_fields(tmp_path: Path) -> None:
     scan([tmp_path], tmp_path / "out", Config(), annotate=True, um_per_px=0.25, no_quality_gate=True)
     drawn = sorted((tmp_path / "out" / "annotated").iterdir())
     assert [path.name for path in drawn] == ["00001_slide.avi_0.jpg", "00002_slide.avi_1.jpg"]
-    picture = cv2.imread(str(drawn[0]))
+    picture = decoded(drawn[0].read_bytes())
     assert picture.shape[1] == 640
     # Cells lie where they lay: the drawing differs from the field by its lines alone.
     assert np.median(np.abs(picture[:480].astype(int) - smear(0))) < 6

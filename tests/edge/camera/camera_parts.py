@@ -8,9 +8,11 @@ import signal
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
+from edge.camera.base import Camera
 from edge.camera.frames import stamped
 from edge.config.model import CameraConfig
 from edge.errors import CameraError
@@ -71,5 +73,12 @@ class Plugged:
             self._size = (self._size[0] * 4, self._size[1] * 4)
 
 
-def live(**more: float) -> CameraConfig:
+def frame_of(camera: Camera) -> Frame:
+    """Read a frame where the source has not ended."""
+    frame = camera.read()
+    assert frame is not None
+    return frame
+
+
+def live(**more: Any) -> CameraConfig:
     return CameraConfig(kind="opencv", device="7", **more)

@@ -82,7 +82,8 @@ class FakePicamera2:
 
     def __init__(self, camera_num: int = 0, verbose_console: Any = None, tuning: Any = None) -> None:
         type(self).last = self
-        self.given_tuning, self.asked, self.started, self.closed = tuning, {}, False, False
+        self.asked: dict[str, Any] = {}
+        self.given_tuning, self.started, self.closed = tuning, False, False
         self.captured = 0
         self.fault: RuntimeError | None = None
 
@@ -94,11 +95,13 @@ class FakePicamera2:
     def load_tuning_file(tuning_file: str, dir: str | None = None) -> dict[str, Any]:
         if tuning_file != "imx219.json":
             raise RuntimeError("Tuning file not found")
-        return json.loads(json.dumps(FakePicamera2.tuning))
+        tuning: dict[str, Any] = json.loads(json.dumps(FakePicamera2.tuning))
+        return tuning
 
     @staticmethod
     def find_tuning_algo(tuning: dict[str, Any], name: str) -> dict[str, Any]:
-        return next(algorithm for algorithm in tuning["algorithms"] if name in algorithm)[name]
+        found: dict[str, Any] = next(algorithm for algorithm in tuning["algorithms"] if name in algorithm)[name]
+        return found
 
     def create_video_configuration(self, main: dict[str, Any], controls: dict[str, Any]) -> dict[str, Any]:
         return {"main": {"format": "XBGR8888", "size": (1280, 720)} | main, "controls": controls}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from edge.camera.replay import ReplayCamera
 from edge.config.model import CameraConfig
 from edge.errors import CameraError, InputError
 from edge.types import Frame, Reason
+from tests.edge.camera.camera_parts import frame_of
 from tests.edge.camera.openflexure_parts import Microscope
 
 FRAMES = 12
@@ -32,7 +34,7 @@ def picture(i: int) -> np.ndarray:
 
 
 def write_video(path: Path, frames: int = FRAMES, codec: str = "MJPG", fps: float = 25) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, (128, 96))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (128, 96))
     assert writer.isOpened()
     for i in range(frames):
         writer.write(picture(i % 12)[..., ::-1])
@@ -88,7 +90,7 @@ def test_every_camera_keeps_the_contract(configs: dict[str, CameraConfig], sourc
     assert isinstance(camera, Camera)
     with camera as entered:
         assert entered is camera
-        first, second, third = frames = [camera.read() for _ in range(3)]
+        first, second, third = frames = [frame_of(camera) for _ in range(3)]
         kept = first.pixels.copy()
         camera.read()
     assert [frame.index for frame in frames] == [0, 1, 2]
@@ -140,9 +142,9 @@ def test_leaving_passes_an_error_on_and_can_be_done_unread(configs: dict[str, Ca
 # Replay
 
 
-def drain(camera: ReplayCamera) -> list[Frame | Exception]:
+def drain(camera: Camera) -> list[Frame | CameraError | RejectedInputError]:
     """Read to the end as the service does: what was raised stands where it came."""
-    found: list[Frame | Exception] = []
+    found: list[Frame | CameraError | RejectedInputError] = []
     while True:
         try:
             frame = camera.read()
@@ -154,14 +156,22 @@ def drain(camera: ReplayCamera) -> list[Frame | Exception]:
         found.append(frame)
 
 
-def replay(device: Path, **more: float) -> ReplayCamera:
+def frames_of(camera: Camera) -> list[Frame]:
+    """Read to the end where nothing is rejected."""
+    found = drain(camera)
+    frames = [one for one in found if isinstance(one, Frame)]
+    assert len(frames) == len(found)
+    return frames
+
+
+def replay(device: Path, **more: Any) -> ReplayCamera:
     return ReplayCamera(CameraConfig(kind="replay", device=str(device), **more))
 
 
 def test_replay_gives_the_pictures_themselves_in_order_and_by_name(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "fields")
     with replay(folder) as camera:
-        frames = drain(camera)
+        frames = frames_of(camera)
     assert [Path(frame.name).name for frame in frames] == [f"field{i}.png" for i in range(FRAMES)]
     assert all((frame.pixels == picture(i)).all() for i, frame in enumerate(frames))
 
@@ -169,7 +179,7 @@ def test_replay_gives_the_pictures_themselves_in_order_and_by_name(tmp_path: Pat
 def test_video_frames_are_rgb_and_named_by_their_number(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.avi")
     with replay(path) as camera:
-        frames = drain(camera)
+        frames = frames_of(camera)
     assert [frame.name for frame in frames] == [f"{path}#{i}" for i in range(FRAMES)]
     reds = [frame.pixels[..., 0].mean() for frame in frames]
     assert np.abs(np.array(reds) - 20 * np.arange(FRAMES)).max() < 15
@@ -184,7 +194,9 @@ def test_unreadable_files_in_a_folder_are_rejected_one_by_one_and_the_rest_is_re
     config = CameraConfig(kind="replay", device=str(folder))
     with open_camera(config, megapixels_max=1.0) as camera:
         found = drain(camera)
-    rejected = {Path(error.name).name: error.rejection.reason for error in found if isinstance(error, Exception)}
+    rejected = {
+        Path(error.name).name: error.rejection.reason for error in found if isinstance(error, RejectedInputError)
+    }
     assert rejected == {
         "clip.mp4": Reason.UNREADABLE,
         "field3.png": Reason.UNREADABLE,
@@ -235,6 +247,7 @@ def test_after_a_broken_video_the_next_file_is_read(tmp_path: Path) -> None:
     with replay(tmp_path) as camera:
         *_, error, last = drain(camera)
     assert isinstance(error, CameraError)
+    assert isinstance(last, Frame)
     assert Path(last.name).name == "b.png"
 
 
@@ -247,7 +260,7 @@ def test_replay_of_nothing_is_an_error_at_once(tmp_path: Path) -> None:
 
 def test_replay_keeps_a_frame_rate(tmp_path: Path) -> None:
     with replay(write_folder(tmp_path / "fields"), fps=50, frames=6) as camera:
-        times = [frame.monotonic_s for frame in drain(camera)]
+        times = [frame.monotonic_s for frame in frames_of(camera)]
     assert np.diff(times).min() > 0.015
 
 
@@ -282,8 +295,8 @@ class FakeCapture:
         self.released = True
 
 
-def camera_on(fake: FakeCapture, **asked: float) -> OpenCVCamera:
-    return OpenCVCamera(CameraConfig(**asked), lambda device: fake)
+def camera_on(fake: FakeCapture, **asked: Any) -> OpenCVCamera:
+    return OpenCVCamera(CameraConfig(**asked), lambda device: cast("cv2.VideoCapture", fake))
 
 
 def test_the_fake_has_only_what_the_real_capture_has() -> None:
@@ -317,7 +330,7 @@ def test_the_mode_asked_for_is_set_and_a_matching_answer_accepted() -> None:
         ((1280, 720, 10.0), "asked 1280x720@30, driver gave 1280x720@10"),
     ],
 )
-def test_a_mode_other_than_asked_is_an_error_and_the_device_is_let_go(given: tuple, said: str) -> None:
+def test_a_mode_other_than_asked_is_an_error_and_the_device_is_let_go(given: tuple[int, int, float], said: str) -> None:
     fake = FakeCapture(given)
     with pytest.raises(CameraError, match=said), camera_on(fake, width=1280, height=720, fps=30):
         pass

@@ -7,19 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from edge.camera.capture_thread import capturing
+from edge.camera.capture_thread import Mailbox, capturing
 from edge.camera.isolated import IsolatedCamera
 from edge.errors import CameraError
 from edge.types import Frame
-from tests.edge.camera.camera_parts import Plugged, live
+from tests.edge.camera.camera_parts import Plugged, frame_of, live
 from tests.mosquitto import wait_for
 
 
@@ -34,7 +35,7 @@ def plug(tmp_path: Path) -> Iterator[Path]:
 
 
 def camera(
-    plug: Path, what: str = "", timeout_s: float = 5.0, frames: int | None = None, **more: object
+    plug: Path, what: str = "", timeout_s: float = 5.0, frames: int | None = None, **more: Any
 ) -> IsolatedCamera:
     return IsolatedCamera(partial(Plugged, plug, what, **more), live(read_timeout_s=timeout_s, frames=frames))
 
@@ -48,7 +49,7 @@ def test_frames_come_from_another_process_and_stay_as_they_were(plug: Path) -> N
     with camera(plug, frames=20) as source:
         assert source.name == "a plugged camera 64x48"
         assert child_of(plug) not in (0, os.getpid())
-        frames = [source.read() for _ in range(20)]
+        frames = [frame_of(source) for _ in range(20)]
         assert source.read() is None
     assert plug.with_name("closed").exists(), "the camera was not closed in order"
     assert [frame.index for frame in frames] == list(range(20))
@@ -59,7 +60,7 @@ def test_frames_come_from_another_process_and_stay_as_they_were(plug: Path) -> N
 
 def test_a_frame_larger_than_those_before_it_comes_whole(plug: Path) -> None:
     with camera(plug, "grow") as source:
-        frames = [source.read() for _ in range(6)]
+        frames = [frame_of(source) for _ in range(6)]
     assert [frame.pixels.shape for frame in frames] == [(48, 64, 3)] * 3 + [(192, 256, 3)] * 3
     assert all((frame.pixels == index).all() for index, frame in enumerate(frames))
 
@@ -73,7 +74,7 @@ def test_a_read_that_hangs_for_ever_is_killed_by_its_deadline_and_the_next_begin
             source.read()
         assert not psutil.pid_exists(hung)
         plug.with_name("cured").touch()
-        frame = source.read()
+        frame = frame_of(source)
         assert child_of(plug) != hung
     assert (frame.index, frame.name) == (3, "a plugged camera 64x48#3")
 
@@ -120,14 +121,14 @@ def gone(pid: int) -> bool:
         return True
 
 
-def read_on(mailbox, until) -> list[Frame]:
+def read_on(mailbox: Mailbox, until: Callable[[list[Frame]], bool]) -> list[Frame]:
     """Take frames until the condition holds of those taken."""
     frames: list[Frame] = []
     deadline = time.monotonic() + 30
     while not until(frames):
         assert time.monotonic() < deadline
         item = mailbox.take(0.1)
-        if item is not None:
+        if isinstance(item, Frame):
             frames.append(item)
     return frames
 
@@ -151,8 +152,7 @@ def test_a_camera_that_is_unplugged_is_tried_again_until_it_is_plugged_in(plug: 
     with capturing(camera(plug), reconnect_s=60, join_s=5) as mailbox:
         read_on(mailbox, lambda frames: len(frames) >= 3)
         plug.unlink()
-        told = []
-        wait_for(lambda: told.extend(mailbox.notices()) or told, 20)
+        told = wait_for(mailbox.notices, 20)
         assert mailbox.take(1.2) is None or mailbox.take(1.2) is None  # and is not back by itself
         plug.touch()
         read_on(mailbox, lambda frames: len(frames) >= 3)
@@ -209,7 +209,7 @@ def test_what_a_frame_costs_is_little(plug: Path) -> None:
         source.read()
         began = time.process_time()
         for _ in range(100):
-            frame = source.read()
+            frame = frame_of(source)
         cost_ms = (time.process_time() - began) * 10
     assert np.asarray(frame.pixels).nbytes == 480 * 640 * 3
     assert cost_ms < 2

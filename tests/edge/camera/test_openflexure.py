@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def start() -> Iterator[Start]:
     """Start a microscope; it is stopped when the test ends."""
     running: list[Microscope] = []
 
-    def started(*arguments: object, **more: object) -> Microscope:
+    def started(*arguments: Any, **more: Any) -> Microscope:
         running.append(Microscope(*arguments, **more).__enter__())
         return running[-1]
 
@@ -35,7 +36,7 @@ def start() -> Iterator[Start]:
         microscope.__exit__()
 
 
-def camera_of(microscope: Microscope, **more: object) -> OpenFlexureCamera:
+def camera_of(microscope: Microscope, **more: Any) -> OpenFlexureCamera:
     return OpenFlexureCamera(CameraConfig(kind="openflexure", device=microscope.url, **more))
 
 
@@ -286,7 +287,9 @@ HARMLESS = st.binary(max_size=40).filter(lambda data: b"\xff" not in data)
 @given(
     st.lists(st.tuples(HARMLESS, st.sampled_from(PICTURES)), max_size=5), st.lists(st.integers(0, 10**6), max_size=8)
 )
-def test_every_picture_is_found_whole_wherever_the_stream_is_cut(parts, cuts: list[int]) -> None:
+def test_every_picture_is_found_whole_wherever_the_stream_is_cut(
+    parts: list[tuple[bytes, bytes]], cuts: list[int]
+) -> None:
     data = b"".join(between + picture for between, picture in parts)
     assert fed(data, cuts) == ([picture for _, picture in parts], 0)
 

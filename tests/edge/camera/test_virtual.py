@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from edge.camera.virtual.layout import CLEAR_UM, SlideSpec, VirtualCell
 from edge.camera.virtual.slide import STAINS, Slide
 from edge.config.model import CameraConfig
 from edge.types import CLASSES, Pixels
+from tests.edge.camera.camera_parts import frame_of
 
 APART = SlideSpec(pair_share=0.0)
 
@@ -160,10 +162,10 @@ def test_pairs_touch_or_overlap_and_overlapping_cells_are_both_in_the_truth() ->
 def test_equal_seeds_give_equal_pixels_and_a_field_does_not_depend_on_those_before() -> None:
     spec = SlideSpec(seed=7, width=200, height=150, n_fields=4)
     with VirtualCamera.from_spec(spec) as camera:
-        late = [camera.read() for _ in range(4)][3]
+        late = [frame_of(camera) for _ in range(4)][3]
     config = CameraConfig(kind="virtual", seed=7, width=200, height=150, frames=4)
     with VirtualCamera(config) as camera:
-        again = [camera.read() for _ in range(4)]
+        again = [frame_of(camera) for _ in range(4)]
     assert (late.pixels == again[3].pixels).all()
     assert (again[0].pixels != again[1].pixels).any()
     assert VirtualCamera.from_spec(spec).truth(3) == camera.truth(3)
@@ -172,12 +174,12 @@ def test_equal_seeds_give_equal_pixels_and_a_field_does_not_depend_on_those_befo
 
 def test_the_frame_tells_the_size_of_its_pixels_and_the_path_has_an_end() -> None:
     with VirtualCamera(CameraConfig(kind="virtual", width=64, height=48)) as camera:
-        assert camera.read().um_per_px == 0.25
+        assert frame_of(camera).um_per_px == 0.25
         assert sum(1 for _ in iter(camera.read, None)) == 59
 
 
 @pytest.mark.parametrize("stain", STAINS)
-def test_every_stain_shows_red_cells_darker_than_the_slide_and_nuclei_darkest(stain: str) -> None:
+def test_every_stain_shows_red_cells_darker_than_the_slide_and_nuclei_darkest(stain: Any) -> None:
     pixels, truth = field(replace(APART, stain=stain, white_cells_per_mm2=400, seed=4))
     grey = pixels.mean(axis=2)
 

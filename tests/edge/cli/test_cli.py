@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -45,7 +46,7 @@ def running(state: Path) -> Iterator[Program]:
     program.process.wait()
 
 
-def results(state: Path) -> list[dict[str, object]]:
+def results(state: Path) -> list[dict[str, Any]]:
     with sqlite3.connect(state / "state/sicklescope.sqlite3") as outbox:
         return [json.loads(row) for (row,) in outbox.execute("SELECT payload FROM outbox WHERE kind = 'result'")]
 
@@ -204,6 +205,9 @@ def test_every_exit_code_is_in_the_table_and_means_one_thing() -> None:
 
     table = Path(__file__).parents[3].joinpath("docs/install.md").read_text("utf-8")
     named = {int(code) for code in re.findall(r"^\| (\d+) \| ", table, re.MULTILINE)}
-    kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EdgeError)]
-    assert {kind.exit_code for kind in [*kinds, GateError]} <= named
-    assert GateError.exit_code not in {kind.exit_code for kind in kinds}
+    kinds: list[type[EdgeError]] = [
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EdgeError)
+    ]
+    codes = {kind.exit_code for kind in kinds}
+    assert codes | {GateError.exit_code} <= named
+    assert GateError.exit_code not in codes

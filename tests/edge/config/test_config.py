@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from edge.config.model import Config
 from edge.errors import ConfigError, SampleError
 from edge.sample.codes import sample_code
 
+Write = Callable[..., Path]
+
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.chdir(tmp_path)
 
     def write(text: str, name: str = "sicklescope.toml") -> Path:
@@ -34,7 +37,7 @@ def problems(path: Path | None, environ: dict[str, str] | None = None) -> list[s
     return str(caught.value).splitlines()[1:]
 
 
-def test_defaults_need_no_file(write) -> None:
+def test_defaults_need_no_file(write: Write) -> None:
     loaded = load(None, {})
     assert loaded.config == Config()
     assert loaded.path is None
@@ -44,18 +47,18 @@ def test_defaults_need_no_file(write) -> None:
 @pytest.mark.parametrize(
     ("given", "device"), [("0", "0"), ("12", "12"), ('"0"', "0"), ('"/dev/video2"', "/dev/video2")]
 )
-def test_a_camera_may_be_named_by_its_index(write, given: str, device: str) -> None:
+def test_a_camera_may_be_named_by_its_index(write: Write, given: str, device: str) -> None:
     """Kind: a plain number where text is asked for. 0.6.0 refused `device = 0`."""
     assert load(write(f"[camera]\ndevice = {given}\n")).config.camera.device == device
 
 
 @pytest.mark.parametrize("given", ["-1", "true", "1.5"])
-def test_what_is_no_index_of_a_camera_is_refused(write, given: str) -> None:
+def test_what_is_no_index_of_a_camera_is_refused(write: Write, given: str) -> None:
     with pytest.raises(ConfigError, match=r"camera\.device"):
         load(write(f"[camera]\ndevice = {given}\n"))
 
 
-def test_environment_is_over_file_is_over_default_and_each_value_says_which(write) -> None:
+def test_environment_is_over_file_is_over_default_and_each_value_says_which(write: Write) -> None:
     path = write('[mqtt]\nhost = "file"\nport = 1900\n')
     loaded = load(path, {"SICKLESCOPE_MQTT__HOST": "env", "SICKLESCOPE_OPTICS__UM_PER_PX": "0.2", "HOME": "/root"})
     assert (loaded.config.mqtt.host, loaded.config.mqtt.port) == ("env", 1900)
@@ -65,7 +68,7 @@ def test_environment_is_over_file_is_over_default_and_each_value_says_which(writ
     assert loaded.sources["mqtt.tls"] == "default"
 
 
-def test_file_is_the_one_named_else_the_environments_else_the_folders(write) -> None:
+def test_file_is_the_one_named_else_the_environments_else_the_folders(write: Write) -> None:
     named = write("[mqtt]\nport = 1\n", "named.toml")
     variable = write("[mqtt]\nport = 2\n", "variable.toml")
     environ = {"SICKLESCOPE_CONFIG": str(variable)}
@@ -75,7 +78,7 @@ def test_file_is_the_one_named_else_the_environments_else_the_folders(write) -> 
     assert load(None, {}).config.mqtt.port == 3
 
 
-def test_every_wrong_key_is_named_with_found_expected_and_nearest(write) -> None:
+def test_every_wrong_key_is_named_with_found_expected_and_nearest(write: Write) -> None:
     path = write('[mqtt]\nhots = "x"\nport = 0\n[camera]\nkind = "virtul"\num_per_px = 0.2\n[mqtts]\nhost = "y"\n')
     lines = problems(path, {"SICKLESCOPE_MQTT__PROT": "1", "SICKLESCOPE_DATA": "/data"})
     text = "\n".join(lines)
@@ -90,7 +93,7 @@ def test_every_wrong_key_is_named_with_found_expected_and_nearest(write) -> None
     assert "SICKLESCOPE_MQTT__PROT means nothing; nearest valid name: SICKLESCOPE_MQTT__PORT" in text
 
 
-def test_wrong_value_of_the_environment_names_the_variable(write) -> None:
+def test_wrong_value_of_the_environment_names_the_variable(write: Write) -> None:
     assert "environment SICKLESCOPE_MQTT__PORT" in problems(None, {"SICKLESCOPE_MQTT__PORT": "many"})[0]
 
 
@@ -109,16 +112,16 @@ def test_wrong_value_of_the_environment_names_the_variable(write) -> None:
         ('[optics]\num_per_px = "auro"', "'auto'"),
     ],
 )
-def test_wrong_values_are_explained(write, text: str, expected: str) -> None:
+def test_wrong_values_are_explained(write: Write, text: str, expected: str) -> None:
     assert expected in "\n".join(problems(write(text)))
 
 
-def test_environment_cannot_hide_a_table_that_is_none(write) -> None:
+def test_environment_cannot_hide_a_table_that_is_none(write: Write) -> None:
     assert "mqtt" in problems(write("mqtt = 5"), {"SICKLESCOPE_MQTT__PORT": "1883"})[0]
 
 
 @pytest.mark.parametrize("text", ["[mqtt", "a = " + "[" * 5000, "a = " + "9" * 5000, 'a = "\x00"'])
-def test_what_is_not_toml_is_refused_with_the_files_name(write, text: str) -> None:
+def test_what_is_not_toml_is_refused_with_the_files_name(write: Write, text: str) -> None:
     path = write(text)
     with pytest.raises(ConfigError, match=r"sicklescope\.toml"):
         load(path, {})
@@ -132,7 +135,7 @@ def test_a_file_that_is_absent_binary_or_a_folder_is_refused(tmp_path: Path) -> 
             load(path, {})
 
 
-def test_paths_of_a_file_are_relative_to_it_and_those_of_the_environment_are_not(write, tmp_path: Path) -> None:
+def test_paths_of_a_file_are_relative_to_it_and_those_of_the_environment_are_not(write: Write, tmp_path: Path) -> None:
     path = write(
         '[models.detector]\npath = "m/d.onnx"\n[models.classifier]\npath = "/c.onnx"\n'
         '[device]\nstate_dir = "~/s"\n[camera]\nkind = "replay"\ndevice = "fields"\n[mqtt]\nhost = "h"\n',
@@ -146,7 +149,7 @@ def test_paths_of_a_file_are_relative_to_it_and_those_of_the_environment_are_not
     assert loaded.config.mqtt.ca_file == Path("ca.pem")
 
 
-def test_secrets_are_shown_nowhere(write) -> None:
+def test_secrets_are_shown_nowhere(write: Write) -> None:
     path = write('[mqtt]\nusername = "u"\npassword = "hunter2"\n')
     shown = rendered(load(path, {}))
     assert "hunter2" not in shown
@@ -158,7 +161,7 @@ def test_secrets_are_shown_nowhere(write) -> None:
     assert "nearest valid name: mqtt.password" in wrong
 
 
-def test_a_credential_of_systemd_is_over_the_file_and_under_the_environment(write, tmp_path: Path) -> None:
+def test_a_credential_of_systemd_is_over_the_file_and_under_the_environment(write: Write, tmp_path: Path) -> None:
     path = write('[mqtt]\nusername = "u"\npassword = "of-the-file"\n')
     (tmp_path / "mqtt.password").write_text("of-systemd\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
@@ -177,7 +180,7 @@ def test_a_credential_of_systemd_is_over_the_file_and_under_the_environment(writ
         load(path, environ)
 
 
-def test_the_broker_can_be_read_where_the_rest_is_wrong(write) -> None:
+def test_the_broker_can_be_read_where_the_rest_is_wrong(write: Write) -> None:
     path = write('[mqtt]\nhost = "broker"\n[camera]\nkinds = 1\n[cameras]\n')
     assert load_connection(path, {"SICKLESCOPE_DEVICE__SITE": "lab"}).device.site == "lab"
     assert load_connection(path, {}).mqtt.host == "broker"
@@ -185,7 +188,7 @@ def test_the_broker_can_be_read_where_the_rest_is_wrong(write) -> None:
         load_connection(write("[mqtt]\nhots = 1\n"), {})
 
 
-def test_what_is_printed_can_be_read_again(write) -> None:
+def test_what_is_printed_can_be_read_again(write: Write) -> None:
     original = load(write('[mqtt]\nhost = "a\\u007fb \\"é\\\\"\nport = 1900\n[camera]\nwidth = 640\n'), {})
     again = load(write(rendered(original), "again.toml"), {})
     assert again.config == original.config

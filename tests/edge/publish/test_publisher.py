@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import random
 import shutil
 import signal
 import socket
@@ -55,10 +56,9 @@ def compose() -> Composer:
 
 
 @pytest.fixture(autouse=True)
-def _no_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once, for the broker comes back when the test says so."""
-    monkeypatch.setattr(connection.random, "uniform", lambda low, high: 0.1)
-    return
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.1)
 
 
 def publisher(config: MqttConfig, compose: Composer, outbox: Outbox) -> Publisher:
@@ -159,7 +159,7 @@ def test_nothing_is_lost_while_the_broker_is_away(
     start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The dashboard has to be back before the device, for this broker keeps nothing for those who are away.
-    monkeypatch.setattr(connection.random, "uniform", lambda low, high: 0.7)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.7)
     broker = start_mosquitto()
     broker.stop()
     with publisher(settings(broker), compose, outbox) as publishing:

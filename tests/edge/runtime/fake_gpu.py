@@ -20,7 +20,8 @@ import onnxruntime as ort
 class Module(SimpleNamespace):
     """A module can be a key; a plain namespace cannot."""
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:  # type: ignore[override]  # a namespace has None here
+        return id(self)
 
 
 class Names(IntEnum):
@@ -325,7 +326,7 @@ def tensorrt_of(gpu: FakeGpu) -> Any:
             return IExecutionContext(self)
 
         def get_tensor_name(self, index: int) -> str:
-            return self._names[index]
+            return str(self._names[index])
 
         def get_tensor_dtype(self, name: str) -> Names:
             return Names.UINT8 if name == "pixels" else Names.FLOAT

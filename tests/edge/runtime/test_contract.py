@@ -14,19 +14,19 @@ import pytest
 from edge.config.model import ModelConfig, ModelsConfig
 from edge.errors import ModelError
 from edge.runtime import contract
-from edge.runtime.contract import METADATA_KEY, NOVELTY_THRESHOLDS, SHIPPED_DIR, SHIPPED_SHA256, Contract
+from edge.runtime.contract import METADATA_KEY, NOVELTY_THRESHOLDS, SHIPPED_DIR, SHIPPED_SHA256, Contract, Role
 from edge.runtime.registry import open_network
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 from training.fit.thresholds import SCORES
 
-ROLES = ("detector", "classifier")
+ROLES: tuple[Role, ...] = ("detector", "classifier")
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def opened(role: str, path: Path, digest: str | None = None) -> None:
+def opened(role: Role, path: Path, digest: str | None = None) -> None:
     """Open a file with its own digest, unless another is given."""
     model = ModelConfig(path=path, sha256=sha256(path) if digest is None else digest)
     open_network(role, ModelsConfig(detector=model, classifier=model)).close()
@@ -57,7 +57,7 @@ def test_the_shipped_files_are_those_that_are_pinned(name: str) -> None:
 
 @pytest.mark.parametrize(("precision", "form"), [("auto", ".int8.cpu"), ("int8", ".int8.cpu"), ("fp32", "")])
 @pytest.mark.parametrize("role", ROLES)
-def test_the_shipped_models_keep_their_contract(role: str, precision: Any, form: str) -> None:
+def test_the_shipped_models_keep_their_contract(role: Role, precision: Any, form: str) -> None:
     network = open_network(role, ModelsConfig(runtime="onnxruntime", precision=precision))
     assert network.sha256 == SHIPPED_SHA256[f"{role}{form}"]
     assert network.contract.precision == ("int8" if form else "fp32")
@@ -72,7 +72,7 @@ def test_the_shipped_models_keep_their_contract(role: str, precision: Any, form:
 
 def test_what_was_measured_is_what_is_shipped() -> None:
     """The page of figures, the cards and the code that measures speak of the thresholds and version of these files."""
-    found = {}
+    found: dict[str, Contract] = {}
     for role in ROLES:
         network = open_network(role, ModelsConfig(runtime="onnxruntime", precision="fp32"))
         found[role] = network.contract
@@ -83,7 +83,9 @@ def test_what_was_measured_is_what_is_shipped() -> None:
     assert asked == list(SCORES)
     page = (Path(__file__).parents[3] / "docs/measurements/accuracy.md").read_text(encoding="utf-8")
     assert f"Sickle threshold of the shipped pair: **{found['classifier'].thresholds['sickle']:.4f}**" in page
-    assert f"(95th percentile of single negative groups): {100 * found['classifier'].limit_of_blank:.2f} %" in page
+    blank = found["classifier"].limit_of_blank
+    assert blank is not None
+    assert f"(95th percentile of single negative groups): {100 * blank:.2f} %" in page
 
 
 def test_the_shipped_models_are_small_and_read_by_the_oldest_runtime() -> None:
@@ -97,7 +99,7 @@ def test_the_shipped_models_are_small_and_read_by_the_oldest_runtime() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_graph_is_the_one_that_was_exported(role: str) -> None:
+def test_the_graph_is_the_one_that_was_exported(role: Role) -> None:
     model = onnx.load(str(SHIPPED_DIR / f"{role}.onnx"))
     graph = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
     text = next(p.value for p in model.metadata_props if p.key == METADATA_KEY)
@@ -136,7 +138,8 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_swapped_models_are_told_apart() -> None:
-    for role, other in (ROLES, ROLES[::-1]):
+    swapped: list[tuple[Role, Role]] = [("detector", "classifier"), ("classifier", "detector")]
+    for role, other in swapped:
         with pytest.raises(ModelError, match=f"is a {other}; expected a {role}.*swapped"):
             opened(role, SHIPPED_DIR / f"{other}.onnx")
 
@@ -166,7 +169,7 @@ def test_a_model_without_a_contract_is_refused(rewritten: Callable[..., Path]) -
     ],
 )
 def test_a_contract_that_this_version_cannot_keep_is_refused(
-    rewritten: Callable[..., Path], role: str, changes: dict[str, object], message: str
+    rewritten: Callable[..., Path], role: Role, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
         opened(role, rewritten(role, **changes))

@@ -18,11 +18,12 @@ from edge.config.model import ModelsConfig
 from edge.errors import EngineError, EngineRefusedError, ModelError, RuntimeUnavailableError, StorageError
 from edge.runtime import registry
 from edge.runtime.base import Network
-from edge.runtime.contract import CPU_FORM, GPU_FORM
+from edge.runtime.contract import CPU_FORM, GPU_FORM, Role
 from edge.runtime.registry import open_network
 from edge.runtime.tensorrt import engine_cache
 from edge.runtime.tensorrt import network as tensorrt_network
 from edge.runtime.tensorrt.engine_cache import EngineKey, EngineStore
+from edge.system.atomic_files import move
 from tests.edge.runtime.fake_gpu import CudaLaunchError, CudaLogicError, CudaMemoryError, FakeGpu
 
 CONFIG = ModelsConfig(runtime="tensorrt", threads=1)
@@ -41,7 +42,7 @@ def use(machine: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt_network, "cuda_driver", lambda: machine.driver)
 
 
-def opened(folder: Path, role: str = "classifier", config: ModelsConfig = CONFIG, **more: Any) -> Network:
+def opened(folder: Path, role: Role = "classifier", config: ModelsConfig = CONFIG, **more: Any) -> Network:
     return open_network(role, config, folder, **more)
 
 
@@ -52,7 +53,7 @@ def crops(count: int) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("role", ["detector", "classifier"])
 @pytest.mark.parametrize("integrated", [False, True])
 def test_it_answers_as_onnx_runtime_does_and_gives_everything_back(
-    role: str, integrated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    role: Role, integrated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = FakeGpu(integrated)
     use(machine, monkeypatch)
@@ -234,7 +235,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(gpu: FakeGpu, 
 def test_a_power_cut_in_the_middle_loses_nothing(gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(tmp_path).close()
     before = {path.name: path.read_bytes() for path in (tmp_path / "engines").glob("classifier-*")}
-    real, moves = engine_cache.move, 0
+    moves = 0
 
     class PowerCut(BaseException):
         pass
@@ -244,14 +245,14 @@ def test_a_power_cut_in_the_middle_loses_nothing(gpu: FakeGpu, tmp_path: Path, m
         moves += 1
         if moves == 2:  # the engine is in place, its sidecar is not
             raise PowerCut
-        real(source, target)
+        move(source, target)
 
     monkeypatch.setattr(engine_cache, "move", cut)
     gpu.version = gpu.trt.__version__ = "10.9.0"
     with pytest.raises(PowerCut):
         opened(tmp_path)
     assert before.items() <= {path.name: path.read_bytes() for path in (tmp_path / "engines").glob("c*-*")}.items()
-    monkeypatch.setattr(engine_cache, "move", real)
+    monkeypatch.setattr(engine_cache, "move", move)
     opened(tmp_path).close()
     assert gpu.builds == 3
     assert not [path for path in (tmp_path / "engines").iterdir() if path.name.startswith(".partial")]

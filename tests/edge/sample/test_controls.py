@@ -196,7 +196,7 @@ def test_the_spread_of_own_readings_is_what_counting_does_not_explain() -> None:
     mean, sd = observed([(k, 1000) for k in (30, 50, 70) * 7])
     assert mean == pytest.approx(0.05)
     assert sd == pytest.approx((0.0167**2 - 0.05 * 0.95 / 1000) ** 0.5, rel=0.02)
-    assert observed([(50, 1000)] * 20) == (pytest.approx(0.05), 0.0)
+    assert observed([(50, 1000)] * 20) == pytest.approx((0.05, 0.0))
 
 
 def test_a_chart_shows_the_newest_readings_each_with_its_words() -> None:

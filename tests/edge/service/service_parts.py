@@ -20,7 +20,7 @@ from edge.api.client import ask
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
 from edge.errors import CameraError
 from edge.sample.commands import parse
-from edge.service.service import Service
+from edge.service.service import Outcome, Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.types import Frame
@@ -96,6 +96,13 @@ def unplugged_after(frames: int) -> Callable[[int], None]:
             raise CameraError("the camera stopped giving frames")
 
     return script
+
+
+def outcome_of(service: Service) -> Outcome:
+    """Run a service that reads a sample, and return what came of it."""
+    outcome = service.run()
+    assert outcome is not None
+    return outcome
 
 
 @contextmanager

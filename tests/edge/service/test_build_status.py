@@ -12,10 +12,11 @@ from edge.config.model import ModelsConfig
 from edge.errors import EngineRefusedError
 from edge.publish.composer import Composer
 from edge.runtime.base import Network
+from edge.runtime.contract import Role
 from edge.runtime.registry import open_network
 from edge.service.build_status import build_status
 from edge.service.service import Service
-from tests.edge.service.service_parts import configured, outbox_of
+from tests.edge.service.service_parts import configured, outbox_of, outcome_of
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
 Start = Callable[..., Mosquitto]
@@ -27,13 +28,13 @@ def test_a_start_that_builds_says_so_until_it_is_online(
     broker = start_mosquitto()
     with Listener("127.0.0.1", broker.port) as listener:
 
-        def slow(role: str, models: ModelsConfig, _state: Path, progress: Callable[[str], None]) -> Network:
+        def slow(role: Role, models: ModelsConfig, _state: Path, progress: Callable[[str], None]) -> Network:
             progress(f"{role}: step 1 of 2")
             wait_for(lambda: "building" in listener.states())
             return open_network(role, models)
 
         monkeypatch.setattr(edge.pipeline, "open_network", slow)
-        assert Service(configured(tmp_path, broker.port)).run().fault is None
+        assert outcome_of(Service(configured(tmp_path, broker.port))).fault is None
         wait_for(lambda: listener.states()[-1:] == ["stopped"])
         states = list(dict.fromkeys(listener.states()))
         assert states == ["building", "online", "stopped"]

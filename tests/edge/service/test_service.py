@@ -17,20 +17,20 @@ from pydantic import SecretStr
 from edge.camera.isolated import IsolatedCamera
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
-from edge.config.model import CameraConfig
+from edge.config.model import CameraConfig, Config
 from edge.errors import BrokerError, CameraError, InputError, SampleError, StorageError
 from edge.service.reporter import Snapshot
 from edge.service.service import Outcome, Service, resend
 from edge.storage.database import database_path
 from edge.storage.outbox import Outbox
 from tests.edge.camera.camera_parts import Plugged, live
-from tests.edge.service.service_parts import Scripted, configured, outbox_of, unplugged_after
+from tests.edge.service.service_parts import Scripted, configured, outbox_of, outcome_of, unplugged_after
 from tests.mosquitto import Listener, Mosquitto, free_port, wait_for
 
 Start = Callable[..., Mosquitto]
 
 
-def pending(outcome_config) -> int:
+def pending(outcome_config: Config) -> int:
     with outbox_of(outcome_config) as outbox:
         return outbox.counts().pending
 
@@ -40,7 +40,7 @@ def test_a_sample_is_published_from_birth_to_result(start_mosquitto: Start, tmp_
     config = configured(tmp_path, broker.port, CameraConfig(kind="virtual", width=320, height=240, frames=12, fps=20))
     seen: list[Snapshot] = []
     with Listener(broker.host, broker.port) as dashboard:
-        outcome = Service(config, "A-17", observer=seen.append).run()
+        outcome = outcome_of(Service(config, "A-17", observer=seen.append))
         wait_for(lambda: dashboard.states()[-1:] == ["stopped"])
     assert (outcome.fate, outcome.fault, outcome.frames, outcome.dropped) == ("taken", None, 12, 0)
     assert dashboard.states()[0] == "online"
@@ -60,7 +60,7 @@ def test_a_sample_is_published_from_birth_to_result(start_mosquitto: Start, tmp_
 
 def test_without_a_broker_it_counts_and_the_next_run_sends_the_result(start_mosquitto: Start, tmp_path: Path) -> None:
     config = configured(tmp_path, free_port())
-    lost = Service(config, "first").run()
+    lost = outcome_of(Service(config, "first"))
     assert (lost.fate, lost.frames) == ("waiting", 6)
     assert "cannot be reached" in lost.link.reason
     assert pending(config) == 1
@@ -75,7 +75,7 @@ def test_a_broker_that_refuses_this_device_is_named_with_its_reason(start_mosqui
     broker = start_mosquitto("allow_anonymous false")
     config = configured(tmp_path, broker.port)
     mqtt = config.mqtt.model_copy(update={"username": "nurse", "password": SecretStr("wrong")})
-    outcome = Service(config.model_copy(update={"mqtt": mqtt})).run()
+    outcome = outcome_of(Service(config.model_copy(update={"mqtt": mqtt})))
     assert (outcome.fate, outcome.fault, outcome.link.connected) == ("waiting", None, False)
     assert "Not authorized" in outcome.link.reason
     assert "'nurse'" in outcome.link.reason
@@ -89,7 +89,7 @@ def test_a_broker_that_goes_and_comes_back_costs_no_count(start_mosquitto: Start
     last: list[Snapshot] = []
     service = Service(config, "B", observer=lambda snapshot: last.__setitem__(slice(None), [snapshot]))
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(service.run()))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(service)))
     thread.start()
     try:
         wait_for(lambda: last and last[0].link.connected)
@@ -118,7 +118,7 @@ def test_a_camera_that_fails_ends_the_sample_with_what_was_counted(
     camera = Scripted(unplugged_after(3))
     monkeypatch.setattr("edge.service.service.open_camera", lambda *_: camera)
     with Listener(broker.host, broker.port) as dashboard:
-        outcome = Service(configured(tmp_path, broker.port), "C").run()
+        outcome = outcome_of(Service(configured(tmp_path, broker.port), "C"))
         wait_for(lambda: "fault" in dashboard.states() and dashboard.of("event") and dashboard.of("result"))
     assert isinstance(outcome.fault, CameraError)
     assert outcome.fault.exit_code == 4
@@ -143,7 +143,7 @@ def test_a_camera_that_is_pulled_and_put_back_goes_on_with_the_same_sample(
     frames: list[int] = []
     service = Service(config, "F", observer=lambda snapshot: frames.append(snapshot.frames))
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(service.run()))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(service)))
     with Listener(broker.host, broker.port) as dashboard:
         thread.start()
         try:
@@ -183,7 +183,7 @@ def test_one_damaged_file_is_counted_and_the_others_are_read(tmp_path: Path) -> 
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(folder / name), cv2.cvtColor(field, cv2.COLOR_RGB2BGR))
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:2000])
-    outcome = Service(configured(tmp_path, free_port(), CameraConfig(kind="replay", device=str(folder)))).run()
+    outcome = outcome_of(Service(configured(tmp_path, free_port(), CameraConfig(kind="replay", device=str(folder)))))
     assert outcome.frames == 3
     assert outcome.counts.rejected["unreadable"] == 1
     assert outcome.counts.fields_read == 2
@@ -195,16 +195,16 @@ def test_a_slow_pipeline_drops_frames_of_a_live_camera_and_says_how_many(
 ) -> None:
     camera = Scripted(lambda _: time.sleep(0.002), live=True, frames=60)
     monkeypatch.setattr("edge.service.service.open_camera", lambda *_: camera)
-    outcome = Service(configured(tmp_path, free_port()), observer=lambda _: time.sleep(0.02)).run()
+    outcome = outcome_of(Service(configured(tmp_path, free_port()), observer=lambda _: time.sleep(0.02)))
     assert outcome.dropped > 0
     assert outcome.frames + outcome.dropped == 60
 
 
 def test_it_ends_after_the_frames_asked_for_and_when_stopped(tmp_path: Path) -> None:
     config = configured(tmp_path, free_port(), CameraConfig(kind="virtual", width=160, height=120, frames=1000))
-    assert Service(config, frames=4).run().frames == 4
+    assert outcome_of(Service(config, frames=4)).frames == 4
     service = Service(config, observer=lambda snapshot: service.stop() if snapshot.frames == 3 else None)
-    outcome = service.run()
+    outcome = outcome_of(service)
     assert outcome.frames == 3
     assert outcome.fault is None
     assert pending(config) == 2
@@ -212,7 +212,12 @@ def test_it_ends_after_the_frames_asked_for_and_when_stopped(tmp_path: Path) -> 
 
 def test_a_result_is_on_the_disk_while_the_camera_still_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hang = threading.Event()
-    camera = Scripted(lambda index: hang.wait(20) and None if index == 2 else None)
+
+    def script(index: int) -> None:
+        if index == 2:
+            hang.wait(20)
+
+    camera = Scripted(script)
     monkeypatch.setattr("edge.service.service.open_camera", lambda *_: camera)
     config = configured(tmp_path, free_port())
     service = Service(config, observer=lambda snapshot: service.stop() if snapshot.frames == 2 else None)
@@ -247,7 +252,7 @@ def test_a_refused_result_is_kept_and_sent_by_resend(start_mosquitto: Start, tmp
     access.write_text("topic write sicklescope/v1/lab/one/status\ntopic read #\n")
     broker = start_mosquitto(f"acl_file {access}")
     config = configured(tmp_path / "state", broker.port)
-    outcome = Service(config, "E").run()
+    outcome = outcome_of(Service(config, "E"))
     assert outcome.fate == "refused"
     assert outcome.link.refused == 1
     access.write_text("topic readwrite #\n")

@@ -13,6 +13,7 @@ import pytest
 import edge.storage.database
 from edge.errors import StorageError
 from edge.storage.database import Database
+from edge.storage.migrations import MIGRATIONS
 
 ROW = "INSERT INTO outbox (id, kind, topic, payload, crc32, created_ms) VALUES (?, 'result', 't', ?, 0, 0)"
 
@@ -87,7 +88,7 @@ def test_a_database_of_before_is_brought_up_to_date_in_one_step(path: Path, monk
     with Database(path) as database:
         database.write(ROW, "kept", "")
         version = database.read("PRAGMA user_version")[0][0]
-    steps = (*edge.storage.database.MIGRATIONS, ("CREATE TABLE later (number INTEGER)", "INSERT INTO later VALUES (7)"))
+    steps = (*MIGRATIONS, ("CREATE TABLE later (number INTEGER)", "INSERT INTO later VALUES (7)"))
     monkeypatch.setattr(edge.storage.database, "MIGRATIONS", (*steps, ("CREATE TABLE outbox (twice INTEGER)",)))
     with pytest.raises(StorageError, match="already exists"):
         Database(path)

@@ -159,10 +159,12 @@ TestOutboxMachine.settings = settings(max_examples=20, stateful_step_count=15, d
 
 def test_threads_may_share_it(path: Path) -> None:
     with opened(path) as outbox:
-        threads = [
-            threading.Thread(target=lambda part=part: [outbox.put(f"{part}-{i}", "t", "p") for i in range(20)])
-            for part in range(4)
-        ]
+
+        def put(part: int) -> None:
+            for i in range(20):
+                outbox.put(f"{part}-{i}", "t", "p")
+
+        threads = [threading.Thread(target=put, args=(part,)) for part in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

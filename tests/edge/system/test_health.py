@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -93,9 +94,8 @@ def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_the_one_above(tmp
     assert free_mb(tmp_path / "a/b") > 0
 
 
-def news(machine: Machine, **changes: object) -> list[tuple[str, str]]:
-    health = MachineHealth(50.0, (), (), None, 1000.0, 10_000.0)
-    changed = MachineHealth(**{name: changes.get(name, getattr(health, name)) for name in MachineHealth.__slots__})
+def news(machine: Machine, **changes: Any) -> list[tuple[str, str]]:
+    changed = replace(MachineHealth(50.0, (), (), None, 1000.0, 10_000.0), **changes)
     return [(level, code) for level, code, _ in machine.news(changed)]
 
 

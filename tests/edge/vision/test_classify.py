@@ -92,7 +92,7 @@ def test_a_chance_is_by_platt() -> None:
 
 def test_a_look_that_named_nothing_leaves_chances_that_make_one() -> None:
     whole = prob(sickle=0.98, normal=0.02)
-    assert calibrated_probabilities(whole / 2, (1.2, -3.0)) == pytest.approx(
+    assert calibrated_probabilities((whole / 2).astype(np.float32), (1.2, -3.0)) == pytest.approx(
         calibrated_probabilities(whole, (1.2, -3.0)), abs=1e-6
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def whole(pixels: Pixels, visible: Mask | None = None) -> Field:
     return Field(pixels, visible, (0.0, 0.0), 1.0)
 
 
-def iou(a: Floats, b: Floats) -> np.ndarray:
+def iou(a: Floats, b: Floats) -> Any:
     """Overlap of each of a (N, 4) with each of b (M, 4), by the textbook."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     meet = np.maximum(0.0, high - low).prod(2)

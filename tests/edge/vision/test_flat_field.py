@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +33,7 @@ from edge.vision.optics_calibration import (
 from tests.calibration.optics_parts import BARE, fields, unevenness, write
 from tests.edge.service.service_parts import Program
 
-SMALL = {"width": 320, "height": 240}
+SMALL: dict[str, Any] = {"width": 320, "height": 240}
 DEVICE = "/dev/video7"
 
 

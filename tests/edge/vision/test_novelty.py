@@ -174,7 +174,9 @@ def test_few_cells_are_judged_one_by_one(pipeline: Pipeline) -> None:
         ({"novelty_cell": 30.0}, ("prob", "novelty"), "sets no threshold novelty_field"),
     ],
 )
-def test_limits_and_answers_belong_together(limits, answers, complaint: str, tmp_path: Path) -> None:
+def test_limits_and_answers_belong_together(
+    limits: dict[str, float], answers: tuple[str, ...], complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match=complaint):
         open_network("classifier", ModelsConfig(classifier=tiny(tmp_path / "tiny.onnx", limits, answers)))
 

@@ -125,7 +125,7 @@ def test_a_set_scale_is_borne_out_by_real_cells_and_another_objective_is_refused
                 um_per_px = good.scale.um_per_px
                 frame = replace(stamped(resized(pixels_of(path), ratio), 1, path.name), um_per_px=um_per_px)
                 rejected = pipeline.read(frame).rejected
-                found.append(rejected and rejected.reason)
+                found.append(rejected.reason if rejected else None)
     assert len(reasons[1.0]) >= 5
     assert set(reasons[1.0]) == {None}
     assert None not in reasons[0.5] + reasons[2.0]

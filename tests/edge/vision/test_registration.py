@@ -84,7 +84,7 @@ def test_a_frame_is_placed_to_two_micrometres_and_says_how_it_is_turned() -> Non
     for seed, (x, y, turn) in enumerate([(40, 10, 0), (90, -20, 2), (130, 30, -2), (100, 70, 1), (20, 60, -1)]):
         found = placed(registrar, View(x, y, turn), seed)
         assert found.island == 0
-        assert (found.x_um, found.y_um) == (pytest.approx(x, abs=2), pytest.approx(y, abs=2))
+        assert [found.x_um, found.y_um] == [pytest.approx(x, abs=2), pytest.approx(y, abs=2)]
         assert found.turned_deg == pytest.approx(-turn, abs=0.4)  # the frame against the slide
         assert found.evidence is not None
         assert found.evidence > 10
@@ -199,7 +199,7 @@ def test_after_a_jump_an_old_place_is_known_again() -> None:
         placed(registrar, View(x, 0))
     back = placed(registrar, View(1225, 20, 2, 0.7), 9)
     assert (back.island, back.islands) == (2, 5)
-    assert (back.x_um, back.y_um) == (pytest.approx(25, abs=2), pytest.approx(20, abs=2))
+    assert [back.x_um, back.y_um] == [pytest.approx(25, abs=2), pytest.approx(20, abs=2)]
 
 
 def test_a_field_with_hardly_a_cell_is_not_placed_and_leaves_no_trace() -> None:
@@ -435,7 +435,7 @@ def test_classes_follow_the_mean_of_all_looks() -> None:
         _, label = walk.registry.calibrated_probabilities(placement.ids[[normal]])
         if expected:
             assert CLASSES[label[0]] == expected
-    assert walk.registry.known(placement)[normal]
+        assert walk.registry.known(placement)[normal]
     assert sum(walk.counts().by_class.values()) == len(walk.shown)
 
 

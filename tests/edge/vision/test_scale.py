@@ -103,7 +103,7 @@ def test_the_canonical_picture_has_the_size_that_was_foretold(h: int, w: int, um
 
 
 def test_a_disc_has_its_true_size_in_the_canonical_picture() -> None:
-    pixels = cv2.circle(np.zeros((900, 900, 3), np.uint8), (450, 450), 300, (255, 255, 255), -1)
+    pixels = cv2.circle(np.zeros((900, 900, 3), np.uint8), (450, 450), 300, (255, 255, 255), -1).astype(np.uint8)
     area = float((to_canonical(pixels, 0.1)[..., 0] > 127).sum())
     assert np.sqrt(area / np.pi) * 2 == pytest.approx(600 * 0.1 / 0.25, rel=0.01)
 

@@ -60,6 +60,7 @@ def test_a_set_is_described(tmp_path: Path) -> None:
 def test_a_leak_is_told_first_and_by_both_names(tmp_path: Path) -> None:
     root = slides(tmp_path / "set")
     picture = cv2.imread(str(root / "class0/slide0/0.png"))
+    assert picture is not None
     cv2.imwrite(str(root / "class0/slide0/inside.png"), picture)
     cv2.imwrite(str(root / "class1/slide3/across.png"), np.rot90(picture))
     result, page = describe(root, tmp_path / "set.html")
@@ -114,7 +115,8 @@ def pictures_of(page: str) -> list[list[np.ndarray]]:
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.S):
         found = re.findall(r"base64,([^\"]+)", row)
         if found:
-            rows.append([cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), 1).astype(int) for b in found])
+            decoded = [cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), 1) for b in found]
+            rows.append([picture.astype(int) for picture in decoded if picture is not None])
     return rows
 
 

@@ -143,6 +143,7 @@ def test_a_copy_on_the_other_side_of_a_split_is_named(tmp_path: Path) -> None:
     assert twins(s.path for s in registry.find(str(root)).samples) == []
     original = cv2.imread(str(root / "class0/slide0/0.png"))
     copy = root / "class0/slide1/copy.png"
+    assert original is not None
     cv2.imwrite(str(copy), np.rot90(original))
     read = cell_images.load(str(root))
     parts = splits.divided(read, 0.2, 0)
