@@ -16,7 +16,8 @@ from calibration.int8.gate_list import GatePicture
 from calibration.int8.onnx_graph import load
 from calibration.int8.paired_predictions import SCORE_FLOOR, read_both
 from edge.camera.frames import stamped
-from edge.camera.virtual.slide import Slide, SlideSpec
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.config.model import Config
 from edge.errors import InputError
 from edge.pipeline import Pipeline

@@ -110,12 +110,15 @@ def test_weights_of_an_earlier_network_are_named_with_what_to_do(made: Made, tmp
 def test_the_last_steps_begin_from_the_trained_weights_and_leave_a_file_like_any_other(
     made: Made, tmp_path: Path
 ) -> None:
-    modules: dict[str, tuple[Any, type]] = {"detector": (detector, Detector), "classifier": (classifier, Classifier)}
+    modules: dict[str, tuple[Any, type[Any]]] = {
+        "detector": (detector, Detector),
+        "classifier": (classifier, Classifier),
+    }
     for role, (module, restored) in modules.items():
         net = made[role][0]
         module.save(net, tmp_path / f"{role}.pt")
         again = module.restored(tmp_path / f"{role}.pt")
-        assert type(again) is restored
+        assert isinstance(again, restored)
         before, after = net.state_dict(), again.state_dict()
         assert set(after) == set(before)
         assert all(torch.equal(after[name], before[name]) for name in before)

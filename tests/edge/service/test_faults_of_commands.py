@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,10 @@ def test_the_state_tells_of_a_lost_camera(tmp_path: Path, monkeypatch: pytest.Mo
         wait_for(lambda: state(tmp_path / "state")["camera_problem"] == "", 20)
 
 
+def _has_results(dashboard: Listener, count: int) -> bool:
+    return len(dashboard.of("result")) == count
+
+
 def test_what_a_second_sample_took_is_of_that_sample_alone(start_mosquitto: Start, tmp_path: Path) -> None:
     """Kind: a rate over the time before. In 0.6.0 `duration_s` of a later sample held the wait between the two."""
     broker = start_mosquitto()
@@ -128,7 +133,7 @@ def test_what_a_second_sample_took_is_of_that_sample_alone(start_mosquitto: Star
         for number, pause_s in enumerate((0.0, 2.0), start=1):
             wait_for(_after(pause_s), 10)
             do(tmp_path, command="start", sample=f"K-{number}")
-            wait_for(lambda number=number: len(dashboard.of("result")) == number, 60)
+            wait_for(partial(_has_results, dashboard, number), 60)
     first, second = dashboard.of("result")
     assert 0.3 < first["duration_s"] < 1.5
     assert 0.3 < second["duration_s"] < 1.5
