@@ -220,9 +220,9 @@ class _FrameTimes:
         self._last = (time.time(), time.monotonic())
 
     def add(self, frame: Frame) -> None:
-        # A frame may have waited for this session, since long before it began.
-        wall_s, monotonic_s = self._last
-        self._last = (max(wall_s, frame.captured_at.timestamp()), max(monotonic_s, frame.monotonic_s))
+        # A frame may have waited for this session, since before it began. The wall clock may jump: monotonic decides.
+        if frame.monotonic_s > self._last[1]:
+            self._last = (frame.captured_at.timestamp(), frame.monotonic_s)
         self._first = self._first or self._last
 
     def period(self) -> Period:

@@ -30,7 +30,7 @@ for name in {modules!r}:
 print(sorted(name for name in {watched!r} if name in sys.modules))
 """
 
-ADAPTERS = ("edge.api.http", "edge.api.server")
+ADAPTERS = ("edge.api.http", "edge.api.limits", "edge.api.server")
 """What needs a package that is otherwise optional."""
 
 MODULES = ["edge", *(module.name for module in pkgutil.walk_packages(edge.__path__, "edge."))]
