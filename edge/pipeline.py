@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -94,7 +95,7 @@ class Pipeline:
             return report.rejected(field)
 
         # Before the field is placed: one that is refused must leave no trace.
-        examined = self._examine(field, prepared.stage_ms)
+        examined = self._examine(field, prepared.size_off_max, prepared.stage_ms)
         if isinstance(examined, Rejection):
             return report.rejected(examined)
         cells, whole, classes = examined.cells, examined.whole, examined.classes
@@ -123,7 +124,7 @@ class Pipeline:
         stage_ms: dict[str, float] = {}
         bad = quality.size(frame.pixels.shape, self.config.quality)
         if bad:
-            return _Report(frame, Prepared(bad, None, (), stage_ms)).rejected(bad)
+            return _Report(frame, Prepared(bad, None, math.inf, (), stage_ms)).rejected(bad)
         with timed(stage_ms, "scale"):
             given = self.config.optics.um_per_px
             if given == "auto":
@@ -139,7 +140,7 @@ class Pipeline:
             cells = Cells(box, np.ones(1, np.float32), np.zeros(1, bool), kind)
             examined = Examined(cells, np.ones(1, bool), self._classify.lazily(field, cells))
             prob, label = self._rule.classified(examined.classes.prob(examined.whole))
-            return _Report(frame, Prepared(field, scale, (), stage_ms)).read(field, examined, prob, label)
+            return _Report(frame, Prepared(field, scale, math.inf, (), stage_ms)).read(field, examined, prob, label)
 
 
 def _opened(config: Config, progress: Callable[[str], None]) -> tuple[Network, Network]:
@@ -189,7 +190,7 @@ class _Report:
             border=int((~whole).sum()),
             area_mm2=field.area_mm2 * (self.placement.new_share if self.placement else 1.0),
             stage_ms=self._prepared.stage_ms,
-            flags=self._prepared.flags,
+            flags=tuple(sorted({*self._prepared.flags, *examined.flags})),
             placement=self.placement,
             change=self.change,
             ids=self.ids,

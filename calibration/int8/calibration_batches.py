@@ -99,12 +99,12 @@ def too_few(material: Material, role: str) -> str | None:
 
 def _pictures(look: Look, reader: FieldReader, role: str, side: int) -> list[Pixels] | str:
     try:
-        field = reader.prepared(look.path)
+        prepared = reader.prepared(look.path)
     except RejectedInputError as error:
         return error.rejection.reason.value
+    field, examined = prepared.outcome, reader.examined(prepared)
     if isinstance(field, Rejection):
         return field.reason.value
-    examined = reader.examined(field)
     if isinstance(examined, Rejection):
         return examined.reason.value
     if role == "detector":

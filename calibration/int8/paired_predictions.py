@@ -17,9 +17,10 @@ from edge.runtime.contract import Contract
 from edge.screening.calls import called
 from edge.system.digest import sha256_file
 from edge.system.progress_bars import ReportProgress
-from edge.types import CLASSES, Field, Floats, Labels, Mask, Pixels, Rejection
+from edge.types import CLASSES, Floats, Labels, Mask, Pixels, Rejection
 from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
+from edge.vision.prepare import Prepared
 
 SCORE_FLOOR = 0.5
 """Boxes are read from this part of the detector's threshold on, so that another threshold can be chosen."""
@@ -79,9 +80,11 @@ class _Side:
         self._find = CellDetector(LowThresholdDetector(detector))
         self._classify = CellClassifier(classifier)
 
-    def seen(self, field: Field) -> Seen | Rejection:
+    def seen(self, prepared: Prepared) -> Seen | Rejection:
         """Return the cells from the lower score on, or why the device would refuse the field."""
-        examined = self.reader.examined(field)
+        field, examined = prepared.outcome, self.reader.examined(prepared)
+        if isinstance(field, Rejection):
+            return field
         if isinstance(examined, Rejection):
             return examined
         cells = self._find(field)
@@ -125,8 +128,8 @@ def read_both(
         progress("gate", i + 1, len(pictures))
         if not picture.picture.is_file() or sha256_file(picture.picture) != picture.sha256:
             raise InputError(f"{picture.picture} of the gate list is absent or has changed. Write the list anew")
-        field = sides[0].reader.prepared(picture.picture, picture.um_per_px)
-        first, second = (field if isinstance(field, Rejection) else side.seen(field) for side in sides)
+        prepared = sides[0].reader.prepared(picture.picture, picture.um_per_px)
+        first, second = (side.seen(prepared) for side in sides)
         if isinstance(first, Rejection) and isinstance(second, Rejection):
             left_out[first.reason.value] += 1
             continue

@@ -16,7 +16,7 @@ from edge.vision import quality
 from edge.vision.classify import CellClassifier
 from edge.vision.detect import CellDetector
 from edge.vision.examine import Examined, FieldExaminer
-from edge.vision.prepare import FieldPreparer, cropped, visible_slide
+from edge.vision.prepare import FieldPreparer, Prepared, cropped, slide_part
 
 LIMITS = Config().quality
 
@@ -41,10 +41,10 @@ def looked_at(path: Path, slide: str) -> Look | str:
         pixels = read_image(path, LIMITS.megapixels_max)
     except RejectedInputError as error:
         return error.rejection.reason.value
-    visible = visible_slide(pixels, LIMITS)
-    if isinstance(visible, Rejection):
-        return visible.reason.value
-    slide_pixels, visible, _ = cropped(pixels, visible)
+    part = slide_part(pixels, LIMITS)
+    if isinstance(part, Rejection):
+        return part.reason.value
+    slide_pixels, visible, _ = cropped(pixels, part.visible)
     step = max(1, max(slide_pixels.shape[:2]) // quality.SAMPLES)
     thin = slide_pixels[::step, ::step]
     seen = thin.reshape(-1, 3) if visible is None else thin[visible[::step, ::step]]
@@ -61,7 +61,7 @@ class FieldReader:
         self._prepare = FieldPreparer(config, detector)
         self._examine = FieldExaminer(config, CellDetector(detector), CellClassifier(classifier))
 
-    def prepared(self, path: Path, um_per_px: float | None = None) -> Field | Rejection:
+    def prepared(self, path: Path, um_per_px: float | None = None) -> Prepared:
         """Return a picture at the canonical scale, or why the device would not read it.
 
         Args:
@@ -72,8 +72,9 @@ class FieldReader:
             RejectedInputError: the file cannot be read.
         """
         self._prepare.new_sample()
-        return self._prepare(stamped(read_image(path, self._megapixels_max), 0, str(path), um_per_px)).outcome
+        return self._prepare(stamped(read_image(path, self._megapixels_max), 0, str(path), um_per_px))
 
-    def examined(self, field: Field) -> Examined | Rejection:
+    def examined(self, prepared: Prepared) -> Examined | Rejection:
         """Find the cells of a field, or say why the device would not count them."""
-        return self._examine(field, {})
+        field = prepared.outcome
+        return field if isinstance(field, Rejection) else self._examine(field, prepared.size_off_max, {})

@@ -31,6 +31,11 @@ FLAGS = {
     "many_abstained": "The classifier would not name many cells: see the fraction if none, or all, were sickle-like.",
     "scale_estimated": "The size of a pixel was estimated from the red cells themselves, taken as 7.5 µm wide: "
     "unusually small or large cells are measured wrongly.",
+    "scale_changed": "Pictures of the sample have different sizes: the size of a pixel was found anew, from the red "
+    "cells, for each size.",
+    "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
+    "square, and cells look more elongated than they are.",
+    "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",
     "calibration_expired": "The optics calibration is older than is allowed, or dated in the future: light and scale "
     "may have changed since.",
     "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",

@@ -19,12 +19,13 @@ class Examined:
     """The cells of a field that is to be counted.
 
     whole: bool (N,), those that are classified: no edge cuts them, or cut cells are kept. classes: of each cell, on
-    request.
+    request. flags: of the verdict.
     """
 
     cells: Cells
     whole: Mask
     classes: LazyClassification
+    flags: tuple[str, ...] = ()
 
 
 class FieldExaminer:
@@ -35,12 +36,18 @@ class FieldExaminer:
         self._keep_border = config.screening.keep_border
         self._detect, self._classify = detect, classify
 
-    def __call__(self, field: Field, stage_ms: dict[str, float]) -> Examined | Rejection:
-        """Find the cells; `stage_ms` takes what each stage took."""
+    def __call__(self, field: Field, size_off_max: float, stage_ms: dict[str, float]) -> Examined | Rejection:
+        """Find the cells of a field, or say why it is not to be counted.
+
+        Args:
+            field: a prepared field.
+            size_off_max: by how many times its cells may be larger or smaller than usual.
+            stage_ms: takes what each stage took.
+        """
         limits, gate = self._limits, self._limits.gate
         with timed(stage_ms, "detect"):
             cells = self._detect(field)
-            bad = quality.density(field, cells, limits)
+            bad = quality.density(field, cells, limits) or quality.cell_size(cells, size_off_max)
             if bad and gate:
                 return bad
 
@@ -50,4 +57,5 @@ class FieldExaminer:
             bad = classes.unfamiliar(whole)
             if bad and gate:
                 return bad
-        return Examined(cells, whole, classes)
+        flags = () if quality.square(cells) else ("pixels_not_square",)
+        return Examined(cells, whole, classes, flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -16,11 +17,14 @@ from edge.vision.flat_field import FrameOptics, Optics
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CELLS_TO_LOCK,
+    OFF_MAX,
+    SAMPLE_OFF_MAX,
     ScaleCheck,
     ScaleEstimator,
     canonical_shape,
     to_canonical,
 )
+from edge.vision.surroundings import field_part, one_half
 from edge.vision.timing import timed
 
 
@@ -28,12 +32,13 @@ from edge.vision.timing import timed
 class Prepared:
     """A frame as far as it came.
 
-    outcome: the field to detect cells in, or why there is none. scale: None where it is not known. flags: of the
-    verdict, raised by the frame's optics. stage_ms: what each stage took.
+    outcome: the field to detect cells in, or why there is none. scale: None where it is not known. size_off_max: by
+    how many times its cells may be larger or smaller than usual. flags: of the verdict. stage_ms: what each stage took.
     """
 
     outcome: Field | Rejection
     scale: Scale | None
+    size_off_max: float
     flags: tuple[str, ...]
     stage_ms: dict[str, float]
 
@@ -58,30 +63,42 @@ class FieldPreparer:
 
     def new_sample(self) -> None:
         """Forget the locked scale: the next frame begins another sample."""
-        self._locked: Scale | None = None
+        self._locked: dict[tuple[int, ...], Scale] = {}
+        self._first_size: tuple[int, ...] | None = None
+        self._last_size: tuple[int, ...] | None = None
         self._check = ScaleCheck(self._estimate)
 
     def __call__(self, frame: Frame) -> Prepared:
         """Bring a frame to the canonical scale, or say why it is not to be read."""
         optics = self.optics.of(frame.pixels)
         stage_ms: dict[str, float] = {}
-        outcome, scale = self._prepared(frame, optics, stage_ms)
-        return Prepared(outcome, scale, optics.flags, stage_ms)
+        flags = set(optics.flags)
+        outcome, scale = self._prepared(frame, optics, stage_ms, flags)
+        return Prepared(outcome, scale, self._size_off_max(scale), tuple(sorted(flags)), stage_ms)
+
+    def _size_off_max(self, scale: Scale | None) -> float:
+        """Return by how many times cells may differ from the usual size at a scale."""
+        if scale is None or scale.source == "estimated":
+            return math.inf
+        return SAMPLE_OFF_MAX if scale in self._locked.values() else OFF_MAX
 
     def _prepared(
-        self, frame: Frame, optics: FrameOptics, stage_ms: dict[str, float]
+        self, frame: Frame, optics: FrameOptics, stage_ms: dict[str, float], flags: set[str]
     ) -> tuple[Field | Rejection, Scale | None]:
         limits, gate = self._limits, self._limits.gate
         with timed(stage_ms, "quality"):
-            visible = visible_slide(frame.pixels, limits)
-            if isinstance(visible, Rejection):
-                return visible, None
+            part = slide_part(frame.pixels, limits)
+            if isinstance(part, Rejection):
+                return part, None
+            flags.update(part.flags)
 
         with timed(stage_ms, "optics"):  # after exposure, which asks what the sensor saw
             pixels = optics.corrected(frame.pixels)
 
         with timed(stage_ms, "scale"):
-            slide, visible, corner = cropped(pixels, visible)
+            slide, visible, corner = cropped(pixels, part.visible)
+            if self._other_size(frame):
+                flags.add("scale_changed")
             scale = self._scale(frame, optics, slide)
             if isinstance(scale, Rejection):
                 return scale, None
@@ -96,18 +113,29 @@ class FieldPreparer:
                 return bad, scale
 
         with timed(stage_ms, "magnification"):  # after sharpness: blurred cells do not have their size
-            set_beforehand = scale.source != "estimated" and scale is not self._locked
+            set_beforehand = scale.source != "estimated" and scale not in self._locked.values()
             bad = self._check(slide, scale.um_per_px) if gate and set_beforehand else None
             if bad:
                 return bad, scale
         return field, scale
+
+    def _other_size(self, frame: Frame) -> bool:
+        """Whether a frame has another size than the sample's first, and does not say what its pixels are.
+
+        Another size is other optics, or a picture that was made smaller: its scale is its own, and is checked anew.
+        """
+        size = frame.pixels.shape
+        if size != self._last_size:
+            self._check = ScaleCheck(self._estimate)
+        self._first_size, self._last_size = self._first_size or size, size
+        return size != self._first_size and frame.um_per_px is None
 
     def _scale(self, frame: Frame, optics: FrameOptics, slide: Pixels) -> Scale | Rejection:
         """Return the scale that is set, else the sample's, else that which the red cells show."""
         given = self._um_per_px if frame.um_per_px is None else frame.um_per_px
         if given != "auto":
             return Scale(given, "configured")
-        known = optics.scale or self._locked
+        known = optics.scale or self._locked.get(frame.pixels.shape)
         if known is not None:
             return known
         scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE, cut_too=True)
@@ -116,26 +144,36 @@ class FieldPreparer:
         if scale is None:
             return Rejection(Reason.SCALE_UNKNOWN, float(cells_seen), float(CELLS_TO_ESTIMATE))
         if cells_seen >= CELLS_TO_LOCK:
-            self._locked = Scale(scale.um_per_px, "locked", scale.spread)
+            self._locked[frame.pixels.shape] = Scale(scale.um_per_px, "locked", scale.spread)
         return scale
 
 
-def visible_slide(pixels: Pixels, limits: QualityConfig) -> Mask | Rejection | None:
-    """Return where a picture shows the slide, None for all of it, or why its size or light forbids to read it.
+@dataclass(frozen=True, slots=True)
+class SlidePart:
+    """Where a picture shows the slide: bool (H, W), or None for all of it; and the verdict's flags that this raises."""
+
+    visible: Mask | None
+    flags: tuple[str, ...] = ()
+
+
+def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
+    """Find where a picture shows the slide, or why its size or light forbids to read it.
 
     Args:
         pixels: uint8 (H, W, 3) as the sensor gave it.
         limits: of size and, where its gate is on, of light.
-
-    Returns:
-        bool (H, W), None, or the rejection.
     """
     bad = quality.size(pixels.shape, limits)
     if bad:
         return bad
     visible = visible_part(pixels)
-    bad = quality.exposure(pixels, visible, limits)
-    return bad if bad and limits.gate else visible
+    drawn = field_part(pixels) if visible is None else None
+    half = one_half(pixels)
+    flags = ("surroundings",) if drawn is not None or half is not None else ()
+    masks = [mask for mask in (visible, drawn, half) if mask is not None]
+    part = SlidePart(np.logical_and.reduce(masks) if masks else None, flags)
+    bad = quality.exposure(pixels, part.visible, limits)
+    return bad if bad and limits.gate else part
 
 
 def cropped(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:

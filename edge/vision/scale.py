@@ -57,6 +57,9 @@ OFF_MAX = 1.4
 anaemic people gave 0.82 to 1.30 of their median (466 fields); objectives differ by 1.5 times and more.
 """
 
+SAMPLE_OFF_MAX = 1.25
+"""The same between the fields of one sample and the scale that its own cells gave: they are of one person."""
+
 CHECK_TRIES, CHECK_EVERY = 10, 50
 """Fields at the beginning of a sample in which its scale is sought to be borne out, and after how many it is again."""
 

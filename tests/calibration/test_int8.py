@@ -90,11 +90,15 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
     paths = real_fields("chula_rbc12", 80)
     device = Config(quality=QualityConfig(gate=False), optics=OpticsConfig(um_per_px=CHULA_UM_PER_PX))
     reader = FieldReader(device, *(InMemoryNetwork(*shipped(role)) for role in ROLES))
-    fields = [field for path in paths if not isinstance(field := reader.prepared(path), Rejection)]
+    prepared = [reader.prepared(path) for path in paths]
+    fields = [one.outcome for one in prepared if not isinstance(one.outcome, Rejection)]
     windows = [padded(field.pixels[:240, :240]) for field in fields]
     assert len(windows) >= 50
-    read = [(field, one) for field in fields if not isinstance(one := reader.examined(field), Rejection)]
-    cells = np.concatenate([crops(field.pixels, one.cells.boxes[one.whole], 64) for field, one in read])
+    cells = np.concatenate([
+        crops(one.outcome.pixels, read.cells.boxes[read.whole], 64)
+        for one in prepared
+        if not isinstance(one.outcome, Rejection) and not isinstance(read := reader.examined(one), Rejection)
+    ])  # fmt: skip
     assert len(cells) >= 2000
     one, other = shipped_forms("detector")
     plain, fast = exact(one), InMemoryNetwork(other, shipped("detector")[1])

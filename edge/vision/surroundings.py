@@ -1,0 +1,146 @@
+"""Finds what a program or a person drew round a field: margins, windows of a screenshot, the twin of a stereo pair.
+
+A camera's picture has noise everywhere. What is drawn is flat to the last bit, or repeats its edge row by row; and no
+two halves of a smear are alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.types import Mask, Pixels
+
+BLOCK_PX = 8
+"""Side of the blocks of which each is flat or not."""
+
+FLAT_LEVELS = 1
+"""A pixel that differs by no more from its neighbours, in grey levels, is flat."""
+
+FLAT_SHARE = 0.9
+"""A block is flat when so many of its pixels are; a letter is no wider than what remains."""
+
+SIDE_MIN = 0.03
+"""Drawn parts are broader and higher than this part of the picture's shorter side: glass between cells is not."""
+
+OUTSIDE_MIN = 0.02
+"""A smaller part of the picture than this round the field changes nothing."""
+
+NOTCH_MIN = 0.1
+"""The same within the rectangle that the field fills, such as a tile that a mosaic lacks."""
+
+PANEL_FLAT = 0.3
+"""Share of flat blocks in a row or column of a panel beside the field; a camera's row has hardly any."""
+
+FIELD_MIN = 0.1
+"""The field takes at least this part of the picture; else the flat parts are the picture's own."""
+
+TWIN_PX = 128
+"""Longer side of a half, as it is compared with the other."""
+
+TWIN_MIN = 0.6
+"""Correlation from which two halves are one place; halves of smears do not reach half of it."""
+
+
+def field_part(pixels: Pixels) -> Mask | None:
+    """Return bool (H, W), True on the field, or None where the picture is all field; pixels: uint8 (H, W, 3)."""
+    h, w = pixels.shape[:2]
+    flat = _flat_blocks(pixels)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~_reaching_the_edge(flat)).astype(np.uint8))
+    if count < 2:
+        return None
+    field = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    x, y, across, down = cv2.boundingRect(field)
+    whole = np.zeros_like(field)
+    whole[y : y + down, x : x + across] = 1
+    if whole.mean() <= 1 - OUTSIDE_MIN:
+        _trim(whole, flat)
+    # Windows and margins end in straight lines; an irregular rim is bare glass, unless it is large.
+    missing = (whole.sum() - (field & whole).sum()) / field.size
+    field = whole if missing < NOTCH_MIN else field & whole
+    field = cv2.erode(field, np.ones((3, 3), np.uint8), borderValue=1)  # its edge is blurred where it was compressed
+    mask = cv2.resize(field, (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+    (top, bottom), (left, right) = _repeated(pixels, 0), _repeated(pixels, 1)
+    mask[:top], mask[h - bottom :], mask[:, :left], mask[:, w - right :] = False, False, False, False
+    share = float(mask.mean())
+    return mask if FIELD_MIN <= share <= 1 - OUTSIDE_MIN else None
+
+
+def one_half(pixels: Pixels) -> Mask | None:
+    """Return bool (H, W), True on the first half of a picture whose halves show one place; None for all others."""
+    h, w = pixels.shape[:2]
+    for first, second, at in (
+        (pixels[:, : w // 2], pixels[:, w - w // 2 :], np.s_[:, : w // 2]),
+        (pixels[: h // 2], pixels[h - h // 2 :], np.s_[: h // 2]),
+    ):
+        if _likeness(first, second) >= TWIN_MIN:
+            mask = np.zeros((h, w), np.bool_)
+            mask[at] = True
+            return mask
+    return None
+
+
+def _flat_blocks(pixels: Pixels) -> Mask:
+    """Return bool (h, w) of blocks: those in which hardly a pixel differs from its neighbours."""
+    grey = cv2.extractChannel(pixels, 1)
+    still = (cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]) <= FLAT_LEVELS) & (
+        cv2.absdiff(grey[1:, 1:], grey[1:, :-1]) <= FLAT_LEVELS
+    )
+    flat = cv2.copyMakeBorder(still.view(np.uint8) * np.uint8(255), 1, 0, 1, 0, cv2.BORDER_REPLICATE)
+    size = max(1, grey.shape[1] // BLOCK_PX), max(1, grey.shape[0] // BLOCK_PX)
+    return np.asarray(cv2.resize(flat, size, interpolation=cv2.INTER_AREA) >= FLAT_SHARE * 255, np.bool_)
+
+
+def _reaching_the_edge(flat: Mask) -> Mask:
+    """Return the flat blocks that reach the picture's edge, in parts as broad as windows are."""
+    side = 2 * max(1, round(SIDE_MIN * min(flat.shape) / 2)) + 1  # odd, so that an opening moves nothing
+    # The frame round it is flat too, or a margin narrower than the kernel would be lost.
+    framed = cv2.copyMakeBorder(flat.astype(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=1)
+    opened: Any = cv2.morphologyEx(framed, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    _, labels = cv2.connectedComponents(opened)
+    inside: Mask = (labels == labels[0, 0])[side:-side, side:-side]
+    return inside
+
+
+def _trim(field: Any, flat: Mask) -> None:
+    """Take from the sides of a field, blocks in place, what is as flat as a panel with buttons and letters."""
+    for turns in range(4):
+        rows, still = np.rot90(field, turns), np.rot90(flat, turns)
+        for row, of in zip(rows, still, strict=True):
+            if row.any():
+                if of[row > 0].mean() < PANEL_FLAT:
+                    break
+                row[:] = 0
+
+
+def _repeated(pixels: Pixels, axis: int) -> tuple[int, int]:
+    """Return how many rows (axis 0) or columns (axis 1) at the start and at the end repeat the one further in."""
+    grey = cv2.extractChannel(pixels, 1)
+    one, next_ = (grey[:-1], grey[1:]) if axis == 0 else (grey[:, :-1], grey[:, 1:])
+    step = cv2.reduce(cv2.absdiff(one, next_), 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() <= FLAT_LEVELS / 4
+    moving = np.nonzero(~step)[0]
+    if not len(moving):
+        return 0, 0
+    start, end = int(moving[0]), int(len(step) - 1 - moving[-1])
+    least = SIDE_MIN * min(pixels.shape[:2])
+    return start if start > least else 0, end if end > least else 0
+
+
+def _likeness(first: Pixels, second: Pixels) -> float:
+    """Return the highest correlation of the middle of one half with the other, both without their light."""
+    ratio = TWIN_PX / max(first.shape[:2])
+    size = max(16, round(first.shape[1] * ratio)), max(16, round(first.shape[0] * ratio))
+    one, other = (_without_light(cv2.resize(half, size, interpolation=cv2.INTER_AREA)) for half in (first, second))
+    y, x = size[1] // 8, size[0] // 8
+    middle = np.ascontiguousarray(one[y : size[1] - y, x : size[0] - x])
+    if middle.std() < 1 or other.std() < 1:
+        return 0.0
+    return float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _without_light(picture: Any) -> NDArray[np.float32]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), TWIN_PX / 16), np.float32)

@@ -1,0 +1,111 @@
+"""What is drawn round a field is left out and said; what a camera took is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.camera.frames import stamped
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
+from edge.config.model import Config, ModelsConfig
+from edge.pipeline import Pipeline
+from edge.types import FieldReading, Pixels
+from edge.vision.surroundings import field_part, one_half
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    with Pipeline(Config(models=ModelsConfig(threads=1))) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def field() -> Pixels:
+    return Slide(SlideSpec(seed=0, width=800, height=500, um_per_px=0.18)).render(0)
+
+
+def margin(field: Pixels, value: int) -> Pixels:
+    return cv2.copyMakeBorder(field, 70, 90, 40, 0, cv2.BORDER_CONSTANT, value=(value,) * 3).astype(np.uint8)
+
+
+def window(field: Pixels) -> Pixels:
+    """Draw a program's window with a panel of buttons."""
+    h, w = field.shape[:2]
+    drawn = np.full((h + 70, w + 280, 3), 236, np.uint8)
+    drawn[40 : 40 + h, 10 : 10 + w] = field
+    for i, text in enumerate(("Open", "Measure", "Gain 1.5", "White", "Capture")):
+        cv2.rectangle(drawn, (w + 30, 60 + 70 * i), (w + 260, 105 + 70 * i), (110,) * 3, 1)
+        cv2.putText(drawn, text, (w + 40, 95 + 70 * i), 0, 0.9, (30, 30, 30), 2, cv2.LINE_AA)
+    return drawn
+
+
+def stereo(field: Pixels) -> Pixels:
+    """Show a field to both eyes: moved a little, with each camera's own noise and light."""
+    noise = np.random.default_rng(0).normal(0, 3, field.shape)
+    other = np.roll(field, 9, axis=1) * 0.92 + noise
+    return np.hstack([field, other.clip(0, 255).astype(np.uint8)])
+
+
+def missing_tile(field: Pixels) -> Pixels:
+    h, w = field.shape[:2]
+    out: Pixels = field.copy()
+    out[: h // 2, : w // 2] = 0
+    return out
+
+
+def compressed(pixels: Pixels) -> Pixels:
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+DRAWN: dict[str, tuple[Callable[[Pixels], Pixels], float]] = {
+    "white margin": (lambda f: margin(f, 255), 1.0),
+    "grey margin": (lambda f: margin(f, 128), 1.0),
+    "margin as jpeg": (lambda f: compressed(margin(f, 250)), 1.0),
+    "edge repeated": (lambda f: cv2.copyMakeBorder(f, 0, 0, 90, 90, cv2.BORDER_REPLICATE).astype(np.uint8), 1.0),
+    "window": (window, 1.0),
+    "window as jpeg": (lambda f: compressed(window(f)), 1.0),
+    "side by side": (lambda f: np.hstack([f, f]), 1.0),
+    "stereo pair": (stereo, 1.0),
+    "one above the other": (lambda f: np.vstack([f, f]), 1.0),
+    "missing tile": (missing_tile, 0.75),
+}
+"""By what is drawn: how, and the part of the field's cells that is still to be seen."""
+
+
+def read(pipeline: Pipeline, pixels: Pixels) -> FieldReading:
+    pipeline.new_sample()
+    return pipeline.read(stamped(pixels, 0, "#0"))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_drawn_round_a_field_is_left_out_and_said(name: str, pipeline: Pipeline, field: Pixels) -> None:
+    """Kind: pixels that no camera took of the slide, or took twice, counted as slide (0.6.0: twice the cells)."""
+    draw, share = DRAWN[name]
+    plain, drawn = read(pipeline, field), read(pipeline, draw(field))
+    assert plain.flags == ()
+    assert plain.rejected is drawn.rejected is None
+    assert drawn.flags == ("surroundings",)
+    assert len(drawn.boxes) == pytest.approx(share * len(plain.boxes), rel=0.1)
+    assert drawn.area_mm2 == pytest.approx(share * plain.area_mm2, rel=0.06)
+
+
+def test_cells_at_the_edge_of_what_is_drawn_are_cut_as_at_the_edge_of_the_picture(
+    pipeline: Pipeline, field: Pixels
+) -> None:
+    plain, drawn = read(pipeline, field), read(pipeline, margin(field, 255))
+    assert drawn.border == pytest.approx(plain.border, rel=0.25)
+
+
+def test_bare_glass_an_eyepiece_and_overlapping_views_are_left_alone(field: Pixels) -> None:
+    assert field_part(field) is None
+    assert one_half(field) is None
+    bright = np.minimum(field.astype(np.int16) + 45, 255).astype(np.uint8)  # glass clipped between the cells
+    assert field_part(bright) is None
+    assert field_part(np.full((300, 400, 3), 200, np.uint8)) is None
+    assert one_half(np.full((300, 400, 3), 200, np.uint8)) is None
+    assert one_half(np.zeros((40, 33, 3), np.uint8)) is None
