@@ -157,7 +157,7 @@ def test_annotated_fields_are_pictures_of_the_fields(tmp_path: Path) -> None:
     scan([tmp_path], tmp_path / "out", Config(), annotate=True, um_per_px=0.25, no_quality_gate=True)
     drawn = sorted((tmp_path / "out" / "annotated").iterdir())
     assert [path.name for path in drawn] == ["00001_slide.avi_0.jpg", "00002_slide.avi_1.jpg"]
-    picture = decoded(drawn[0].read_bytes())
+    picture = decoded(drawn[0].read_bytes())[..., ::-1]  # as OpenCV has it, and the smear
     assert picture.shape[1] == 640
     # Cells lie where they lay: the drawing differs from the field by its lines alone.
     assert np.median(np.abs(picture[:480].astype(int) - smear(0))) < 6
