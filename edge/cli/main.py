@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edge.cli.backup import backup, restore
 from edge.cli.control import app as control_app
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
@@ -26,6 +27,8 @@ app = typer.Typer(
 app.add_typer(control_app, name="control")
 app.add_typer(model_app, name="model")
 app.add_typer(sample_app, name="sample")
+app.command()(backup)
+app.command()(restore)
 
 
 def _show_version(wanted: bool) -> None:
@@ -117,7 +120,14 @@ def config(
     """Print the effective configuration, and where each value came from."""
     with answering():
         loaded = load(config)
-        typer.echo(f"the configuration can be used ({loaded.path or 'no file'})" if check else rendered(loaded))
+        if not check:
+            typer.echo(rendered(loaded))
+            return
+        from edge.config.checks import doubts
+
+        if found := list(doubts(loaded.config)):
+            raise ConfigError("\n".join(["the configuration can hardly be meant so:", *(f"  {one}" for one in found)]))
+        typer.echo(f"the configuration can be used ({loaded.path or 'no file'})")
 
 
 @app.command()
@@ -199,18 +209,3 @@ def resend(config: ConfigPath = None) -> None:
         typer.echo(f"{left.sent} results were taken by the broker")
         if left.pending or left.refused:
             raise BrokerError(f"{left.pending} results wait and {left.refused} were refused; all are kept")
-
-
-@app.command()
-def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when it is there.")], config: ConfigPath = None
-) -> None:
-    """Copy the database with all samples and results to a file, also while the service runs."""
-    with answering():
-        loaded = load(config)
-        from edge.storage.database import Database, database_path
-
-        with Database(database_path(loaded.config)) as database:
-            database.backup(file)
-        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB. To go back: stop the service, put it in the place of "
-                   f"{database_path(loaded.config)}, and remove the -wal and -shm files beside that")  # fmt: skip

@@ -170,7 +170,7 @@ def _is_there(path: Path) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark first
     except PermissionError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}. On an installed device: sudo -u sicklescope sicklescope …"

@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 
 def _expanded(path: Path) -> Path:
@@ -252,6 +261,13 @@ class MqttConfig(Section):
     """Take commands over MQTT (start, stop, discard, reopen), authenticated with command_secret."""
     command_secret: SecretStr | None = None
     """Shared with who may command; at least 16 characters. Better given as a credential or by the environment."""
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_a_name_alone(cls, host: str) -> str:
+        if "/" in host or any(character.isspace() for character in host) or re.fullmatch(r"[^:]*:\d*", host):
+            raise ValueError("a name or an address alone, such as broker.example; the port is mqtt.port, TLS mqtt.tls")
+        return host
 
     @model_validator(mode="after")
     def _commands_have_a_secret(self) -> MqttConfig:

@@ -41,6 +41,16 @@ def database_path(config: Config) -> Path:
     return config.device.state_dir / "sicklescope.sqlite3"
 
 
+BEFORE = "before-upgrade-v"
+"""In the name of a copy that is kept beside a database when it is brought up to date; its version follows."""
+
+
+def kept_copies(path: Path) -> list[Path]:
+    """Return the copies from before upgrades that lie beside a database, the oldest version first."""
+    copies = path.parent.glob(f"{path.name}.{BEFORE}*")
+    return sorted(copies, key=lambda copy: int(copy.name.rpartition("v")[2]))
+
+
 class Database:
     """One SQLite file; what a `transaction` wrote survives a power cut at any instruction.
 
@@ -83,6 +93,9 @@ class Database:
         # What is deleted is overwritten: an erased sample leaves nothing in free pages.
         self._connection.execute("PRAGMA secure_delete = ON")
         if self._version() < len(MIGRATIONS):
+            if version := self._version():
+                # An older program refuses what this one makes of it: a rollback puts the copy back.
+                self.backup(self.path.with_name(f"{self.path.name}.{BEFORE}{version}"))
             self._migrate()
 
     def _migrate(self) -> None:
@@ -176,11 +189,24 @@ class Database:
                 copy.chmod(0o600)
             move(copy, target)
 
+    def attach(self, other: Path) -> None:
+        """Let statements read another file as `attached`."""
+        with self._explained():
+            self._connection.execute("ATTACH DATABASE ? AS attached", (str(other),))
+
+    def detach(self) -> None:
+        """Let the attached file go."""
+        with self._explained():
+            self._connection.execute("DETACH DATABASE attached")
+
     def forget(self) -> None:
         """Let nothing that was deleted remain in the files: rewrite the database, empty its log."""
         with self._explained():
             self._connection.execute("VACUUM")
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with storage_errors(self.path):
+            for copy in (*kept_copies(self.path), *self.path.parent.glob(f"{self.path.name}.kept-*")):
+                copy.unlink()
         if busy:
             raise StorageError(
                 f"the log beside {self.path} still holds what was deleted, for another program reads it. End that "

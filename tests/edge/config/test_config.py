@@ -189,7 +189,7 @@ def test_the_broker_can_be_read_where_the_rest_is_wrong(write: Write) -> None:
 
 
 def test_what_is_printed_can_be_read_again(write: Write) -> None:
-    original = load(write('[mqtt]\nhost = "a\\u007fb \\"é\\\\"\nport = 1900\n[camera]\nwidth = 640\n'), {})
+    original = load(write('[mqtt]\nusername = "a\\u007fb \\"é\\\\"\nport = 1900\n[camera]\nwidth = 640\n'), {})
     again = load(write(rendered(original), "again.toml"), {})
     assert again.config == original.config
 

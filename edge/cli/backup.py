@@ -1,0 +1,64 @@
+"""`sicklescope backup` and `restore`: the database in one file, and back, on this device or its replacement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.config.loader import load
+from edge.errors import CommandError
+from edge.system.console import ConfigPath, answering, err
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when it is there.")], config: ConfigPath = None
+) -> None:
+    """Copy the database with all samples and results to a file, also while the service runs."""
+    with answering():
+        loaded = load(config)
+        from edge.storage.database import Database, database_path
+
+        with Database(database_path(loaded.config)) as database:
+            database.backup(file)
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB. To go back: stop the service, and "
+                   f"`sicklescope restore {file}`")  # fmt: skip
+
+
+def restore(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="What `sicklescope backup` wrote.")] = None,
+    before_upgrade: Annotated[
+        Path | None,
+        typer.Option(
+            "--before-upgrade", metavar="RESULTS", help="Put back the copy from before the newest upgrade instead; "
+            "the results made since are written to this file, one JSON object a line.",
+        ),
+    ] = None,
+    config: ConfigPath = None,
+) -> None:  # fmt: skip
+    """Put a backup in the place of the database, while no service runs; the database before is kept."""
+    with answering():
+        loaded = load(config)
+        from edge.storage import backup as copies
+        from edge.storage.database import database_path
+
+        path = database_path(loaded.config)
+        if file is None and before_upgrade is not None:
+            kept, results = copies.undo_upgrade(path, before_upgrade)
+            typer.echo(f"{path} is as it was before the upgrade. {results} results made since are in {before_upgrade}; "
+                       f"the database before is {kept}")  # fmt: skip
+            return
+        if file is None or before_upgrade is not None:
+            raise CommandError("expected either FILE or --before-upgrade RESULTS")
+        done = copies.restore(path, file)
+        typer.echo(f"{path}: {done.samples} samples, {done.pending} results that wait for the broker"
+                   + (f". The database before is {done.kept}" if done.kept else ""))  # fmt: skip
+        device = f"{loaded.config.device.site}/{loaded.config.device.device}"
+        if done.devices and done.devices != (device,):
+            err.print(
+                f"the backup is of {', '.join(done.devices)}; this device is {device}. A replacement takes over "
+                "device.site and device.device of the one it replaces",
+                markup=False,
+                highlight=False,
+            )

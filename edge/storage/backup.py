@@ -1,0 +1,110 @@
+"""Copies of the database: kept before an upgrade, put back after a rollback, or carried to a replacement device."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import StorageError
+from edge.storage.database import Database, kept_copies
+from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.lock import exclusive
+
+LOGS = ("-wal", "-shm")
+"""Endings of the files that SQLite keeps beside a database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restored database holds. devices: `site/device` of its results; kept: where the one before lies."""
+
+    samples: int
+    pending: int
+    devices: tuple[str, ...]
+    kept: Path | None
+
+
+def restore(path: Path, backup: Path) -> Restored:
+    """Put a backup in the place of the database at `path`, which is kept beside it under another name.
+
+    No service may run. Raises StorageError when the backup is damaged or another program's, BusyError for a service.
+    """
+    if not backup.is_file():
+        raise StorageError(f"{backup} not found. Give a file that `sicklescope backup` wrote")
+    with exclusive(path.parent), aside(path.parent) as folder:
+        copy = folder / path.name
+        with storage_errors(copy):
+            shutil.copyfile(backup, copy)
+            copy.chmod(0o600)
+        with _alone(copy) as database:
+            ((samples,),) = database.read("SELECT COUNT(*) FROM samples")
+            ((pending,),) = database.read("SELECT COUNT(*) FROM outbox WHERE kind = 'result'")
+            payloads = [json.loads(row[0]) for row in database.read("SELECT payload FROM results")]
+        devices = sorted({f"{one.get('site')}/{one.get('device')}" for one in payloads})
+        kept = _set_aside(path) if any(_files(path)) else None
+        move(copy, path)
+    return Restored(samples, pending, tuple(devices), kept)
+
+
+def undo_upgrade(path: Path, export: Path) -> tuple[Path, int]:
+    """Put back the copy from before the newest upgrade, and write the results made since to `export`.
+
+    Args:
+        path: The database, as this version has it; it is kept beside the copy.
+        export: Gets a JSON object a line, each a result as it was published.
+
+    Returns:
+        Where the database of this version is kept, and how many results were written.
+
+    Raises:
+        StorageError: There is no copy, or one of the files cannot be read or written.
+        BusyError: A service runs.
+
+    """
+    copies = kept_copies(path)
+    if not copies:
+        raise StorageError(f"no copy from before an upgrade lies beside {path}. Put a backup in its place")
+    with exclusive(path.parent), aside(path.parent) as folder:
+        before = folder / path.name
+        with storage_errors(before):
+            shutil.copyfile(copies[-1], before)
+            before.chmod(0o600)
+        with Database(path) as database:
+            database.attach(before)
+            rows = database.read("SELECT payload FROM results WHERE id NOT IN (SELECT id FROM attached.results)")
+            database.detach()
+        with aside(export.parent) as exports:
+            with storage_errors(export):
+                (exports / export.name).write_text("".join(f"{payload}\n" for (payload,) in rows), "utf-8")
+                (exports / export.name).chmod(0o600)
+            move(exports / export.name, export)
+        kept = _set_aside(path)
+        move(before, path)
+    return kept, len(rows)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Database]:
+    """Open a database and leave it as one file, without a log beside it."""
+    with Database(path) as database:
+        yield database
+        database.read("PRAGMA journal_mode = DELETE")
+
+
+def _files(path: Path) -> list[Path]:
+    """Return which of the logs and the database itself are there, in this order."""
+    return [one for one in (path.with_name(path.name + end) for end in (*LOGS, "")) if one.exists()]
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the database and its logs, so that a log is never applied to another database."""
+    kept = path.with_name(f"{path.name}.kept-{time.strftime('%Y%m%dT%H%M%S')}")
+    with storage_errors(kept):
+        for file in _files(path):
+            file.rename(kept.with_name(kept.name + file.name.removeprefix(path.name)))
+    return kept

@@ -1,0 +1,128 @@
+"""A database can go back: before an upgrade it is copied, a rollback puts the copy back, a replacement takes it over.
+
+Kind: a step forward that cannot be taken back. 0.6.0 refused a newer database, and nothing kept the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from shutil import copy
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge.cli.main import app
+from edge.storage.database import Database, kept_copies
+from edge.storage.migrations import MIGRATIONS
+from edge.system.lock import exclusive
+
+OLD = Path(__file__).parents[2] / "fixtures" / "v0_6_0" / "sicklescope.sqlite3"
+OLD_VERSION = 3
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give the database of 0.6.0, in the state folder of a configured device."""
+    (tmp_path / "sicklescope.toml").write_text('[device]\nsite = "lab"\ndevice = "one"\nstate_dir = "state"\n')
+    (tmp_path / "state").mkdir()
+    return Path(copy(OLD, tmp_path / "state"))
+
+
+def command(path: Path, *arguments: object) -> Result:
+    line = [*map(str, arguments), "--config", str(path.parents[1] / "sicklescope.toml")]
+    return CliRunner().invoke(app, line)
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def add_result(path: Path, number: int) -> None:
+    with Database(path) as database:
+        ((sample,),) = database.read("SELECT id FROM samples WHERE code = 'S-2'")
+        database.write(
+            "INSERT INTO results (id, sample_id, revision, payload) VALUES (?, ?, ?, ?)",
+            f"later-{number}", sample, number, json.dumps({"sample": "S-2", "site": "lab", "device": "one"}),
+        )  # fmt: skip
+
+
+def test_an_upgrade_keeps_the_database_of_before(path: Path) -> None:
+    Database(path).close()
+    assert version(path) == len(MIGRATIONS)
+    (kept,) = kept_copies(path)
+    assert version(kept) == OLD_VERSION
+    with closing(sqlite3.connect(kept)) as old, closing(sqlite3.connect(OLD)) as original:
+        assert list(old.iterdump()) == list(original.iterdump())
+    Database(path).close()
+    assert kept_copies(path) == [kept], "kept once"
+
+
+def test_a_rollback_puts_it_back_and_writes_what_was_made_since(path: Path) -> None:
+    add_result(path, 7)
+    done = command(path, "restore", "--before-upgrade", path.parent / "since.jsonl")
+    assert done.exit_code == 0, done.output
+    assert version(path) == OLD_VERSION
+    (line,) = (path.parent / "since.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["sample"] == "S-2"
+    (newer,) = path.parent.glob("*.kept-*")
+    assert version(newer) == len(MIGRATIONS)
+    assert not list(path.parent.glob("*-wal"))
+    add_result(path, 8)  # and it can be upgraded again
+    assert version(path) == len(MIGRATIONS)
+
+
+def test_a_backup_takes_the_place_of_another_device_with_all_that_waits(path: Path, tmp_path: Path) -> None:
+    assert command(path, "backup", tmp_path / "copy.sqlite3").exit_code == 0
+    path.unlink()
+    for rest in path.parent.iterdir():
+        rest.unlink()
+    done = command(path, "restore", tmp_path / "copy.sqlite3")
+    assert done.exit_code == 0, done.output
+    assert "4 samples, 4 results that wait" in " ".join(done.output.split())
+    assert "S-4" in command(path, "sample", "list").output
+
+
+def test_a_backup_of_another_device_is_named(path: Path) -> None:
+    config = path.parents[1] / "sicklescope.toml"
+    config.write_text(config.read_text("utf-8").replace('"one"', '"two"'), "utf-8")
+    done = command(path, "restore", OLD)
+    assert "of lab/one; this device is lab/two" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "absent"])
+def test_what_is_no_backup_leaves_all_as_it_is(path: Path, tmp_path: Path, damage: str) -> None:
+    wrong = tmp_path / "wrong.sqlite3"
+    if damage == "cut":
+        wrong.write_bytes(OLD.read_bytes()[:5000])
+    elif damage == "foreign":
+        with closing(sqlite3.connect(wrong)) as other:
+            other.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    assert command(path, "restore", wrong).exit_code == 7
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.kept-*"))
+
+
+def test_a_damaged_database_is_kept_with_its_log_and_replaced(path: Path) -> None:
+    path.write_bytes(b"damaged" * 1000)
+    path.with_name(path.name + "-wal").write_bytes(b"log")
+    assert command(path, "restore", OLD).exit_code == 0
+    assert "S-4" in command(path, "sample", "list").output
+    assert {one.read_bytes()[:3] for one in path.parent.glob("*.kept-*")} == {b"dam", b"log"}
+
+
+def test_nothing_is_restored_beside_a_service(path: Path) -> None:
+    with exclusive(path.parent):
+        done = command(path, "restore", OLD)
+    assert done.exit_code != 0
+    assert "another sicklescope runs" in " ".join(done.output.split())
+
+
+def test_what_is_erased_is_erased_of_the_copies_too(path: Path) -> None:
+    with Database(path) as database:
+        database.forget()
+    assert kept_copies(path) == []
