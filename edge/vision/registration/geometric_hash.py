@@ -32,6 +32,9 @@ SPREAD_UM, SPREAD_DEG = 16.0, 15.0
 
 VOTES_MIN = 3
 
+UPRIGHT = 0.02
+"""A turn of less than this (1°) is taken for none, as fits are drawn to it: a few patterns do not say it better."""
+
 _FACTORS = np.array([73856093, 19349663, 83492791, 49979687, 67867967, 86028121, 15485863], np.int64)
 _CHOICES = np.array(list(combinations(range(NEIGHBOURS), CHOSEN)))
 
@@ -76,7 +79,8 @@ class GeometricHash:
             if votes[one] < VOTES_MIN:
                 break
             mine = inverse == one
-            mean = cmath.rect(1.0, cmath.phase(complex(turn[mine].sum())))
+            angle = cmath.phase(complex(turn[mine].sum()))
+            mean = cmath.rect(1.0, angle) if abs(angle) > UPRIGHT else 1 + 0j
             onto = complex((self._at[bucket, way][mine] - mean * at[mine]).mean())
             likely.append((int(field[mine][0]), Similarity(mean, onto, bool(mirrored[mine][0]))))
         return likely
