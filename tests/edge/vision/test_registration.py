@@ -435,7 +435,8 @@ def test_classes_follow_the_mean_of_all_looks() -> None:
         _, label = walk.registry.calibrated_probabilities(placement.ids[[normal]])
         if expected:
             assert CLASSES[label[0]] == expected
-        assert walk.registry.known(placement)[normal]
+    assert isinstance(placement, Placement)
+    assert walk.registry.known(placement)[normal]
     assert sum(walk.counts().by_class.values()) == len(walk.shown)
 
 
