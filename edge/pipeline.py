@@ -124,7 +124,7 @@ class Pipeline:
         stage_ms: dict[str, float] = {}
         bad = quality.size(frame.pixels.shape, self.config.quality)
         if bad:
-            return _Report(frame, Prepared(bad, None, math.inf, (), stage_ms)).rejected(bad)
+            return _Report(frame, Prepared(bad, None, math.inf, frame.flags, stage_ms)).rejected(bad)
         with timed(stage_ms, "scale"):
             given = self.config.optics.um_per_px
             if given == "auto":
@@ -140,7 +140,9 @@ class Pipeline:
             cells = Cells(box, np.ones(1, np.float32), np.zeros(1, bool), kind)
             examined = Examined(cells, np.ones(1, bool), self._classify.lazily(field, cells))
             prob, label = self._rule.classified(examined.classes.prob(examined.whole))
-            return _Report(frame, Prepared(field, scale, math.inf, (), stage_ms)).read(field, examined, prob, label)
+            return _Report(frame, Prepared(field, scale, math.inf, frame.flags, stage_ms)).read(
+                field, examined, prob, label
+            )
 
 
 def _opened(config: Config, progress: Callable[[str], None]) -> tuple[Network, Network]:

@@ -39,9 +39,10 @@ CELLS_KEPT = 1 << 17
 """Cells of one sample that are remembered, a hundred times its target; the memory of the oldest is then used again.
 """
 
-ScaleSource: TypeAlias = Literal["configured", "calibrated", "estimated", "locked"]
+ScaleSource: TypeAlias = Literal["configured", "calibrated", "estimated", "locked", "file"]
 """configured: in so many words. calibrated: with a stage micrometer. estimated: from the red cells of this field.
-locked: from red cells too, of an earlier field or a calibration.
+locked: from red cells too, of an earlier field or a calibration. file: stated by the picture's file, and not disputed
+by its cells.
 """
 
 
@@ -77,6 +78,7 @@ class Frame:
 
     stage_px: where a motorised stage says that the picture's middle lies on the slide, (x, y) in pixels of the picture,
     right and down, from wherever the stage counts; right to some µm, and good only against other frames.
+    flags: names of the verdict's flags that the source raises.
     """
 
     pixels: Pixels
@@ -86,6 +88,8 @@ class Frame:
     name: str = ""
     um_per_px: float | None = None
     stage_px: tuple[float, float] | None = None
+    flags: tuple[str, ...] = ()
+    um_per_px_source: Literal["configured", "file"] = "configured"
 
 
 @dataclass(frozen=True, slots=True)

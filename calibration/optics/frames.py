@@ -60,7 +60,7 @@ def _from_video(path: Path) -> list[tuple[str, Pixels]]:
     frames: list[tuple[str, Pixels]] = []
     with closing(Video(path)) as video:
         while len(frames) <= FRAMES_MAX and (frame := video.read()) is not None:
-            frames.append((frame[1], frame[0]))
+            frames.append((frame.name, frame.pixels))
     return frames
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -26,8 +26,10 @@ from pydantic import ValidationError
 from edge.batch.records import ModelRecord, Summary, VerdictRecord
 from edge.batch.result_files import Book, drawn_by_a_scan, refuse_others_files
 from edge.camera.base import RejectedInputError
-from edge.camera.frames import stamped
-from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.camera.decode.field import DecodedField
+from edge.camera.decode.reader import read_pictures
+from edge.camera.frames import frame_of
+from edge.camera.image_files import find_inputs, is_video
 from edge.camera.replay import Video
 from edge.config.model import Config, OpticsConfig
 from edge.errors import CameraError, ConfigError, InputError
@@ -166,9 +168,9 @@ def _readings(
 ) -> Generator[tuple[FieldReading, Pixels | None], None, None]:
     """Give the readings of one file, with their pixels; a file that cannot be read, or breaks, gives a rejected one."""
     try:
-        for pixels, name in _frames(path, pipeline.config.quality.megapixels_max):
-            frame = stamped(pixels, book.fields, _printable(name))
-            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), pixels
+        for found in _frames(path, pipeline.config.quality.megapixels_max):
+            frame = frame_of(replace(found, name=_printable(found.name)), book.fields)
+            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), found.pixels
     except RejectedInputError as error:
         yield unread(_printable(error.name), book.fields, error.rejection), None
     except CameraError:
@@ -176,10 +178,10 @@ def _readings(
         yield unread(_printable(str(path)), book.fields, Rejection(Reason.UNREADABLE, 0.0, 1.0)), None
 
 
-def _frames(path: Path, megapixels_max: float) -> Iterator[tuple[Pixels, str]]:
-    """Give the pixels and name of an image, or of each frame of a video."""
+def _frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
+    """Give each field of a picture file, or each frame of a video."""
     if not is_video(path):
-        yield read_image(path, megapixels_max), str(path)
+        yield from read_pictures(path, megapixels_max)
         return
     with closing(Video(path)) as video:
         while (found := video.read()) is not None:

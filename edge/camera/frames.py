@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera.decode.field import DecodedField
 from edge.errors import CameraError
 from edge.types import Frame, Pixels
 
@@ -31,10 +33,11 @@ def stamped(
     name: str,
     um_per_px: float | None = None,
     stage_px: tuple[float, float] | None = None,
+    flags: tuple[str, ...] = (),
 ) -> Frame:
     """Make a frame captured now of pixels that nobody else will write; they become read-only."""
     pixels.setflags(write=False)
-    return Frame(pixels, index, datetime.now(timezone.utc), time.monotonic(), name, um_per_px, stage_px)
+    return Frame(pixels, index, datetime.now(timezone.utc), time.monotonic(), name, um_per_px, stage_px, flags)
 
 
 class Pace:
@@ -50,3 +53,9 @@ class Pace:
         if self._due_s > now:
             time.sleep(self._due_s - now)
         self._due_s = max(self._due_s, now) + self._interval_s
+
+
+def frame_of(found: DecodedField, index: int) -> Frame:
+    """Make a frame of a field that was decoded from a file."""
+    frame = stamped(found.pixels, index, found.name, found.um_per_px, flags=found.flags)
+    return frame if found.um_per_px is None else replace(frame, um_per_px_source="file")

@@ -5,12 +5,33 @@ OpenCV has no call that reads a header without decoding, and its own limit canno
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import BinaryIO
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
-TIFF_BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Both byte orders of TIFF and of BigTIFF."""
+
+JP2_MAGIC = b"\0\0\0\x0cjP  \r\n\x87\n"
+J2K_MAGIC = b"\xff\x4f\xff\x51"
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+EXPECTED = "JPEG, PNG, BMP, TIFF, WebP, JPEG 2000, AVIF or HEIC"
+OTHERS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop file",
+    b"\x76\x2f\x31\x01": "an OpenEXR picture",
+    b"#?RADIANCE": "a Radiance HDR picture",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"II\xbc\x01": "a JPEG XR picture",
+    b"<": "a text or web page",
+    b"PK\x03\x04": "a ZIP archive",
+}
+"""Beginnings of files that a person may take for a picture."""
 
 SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG start of frame (ITU-T T.81, table B.1): C4, C8 and CC in that range are other things."""
@@ -18,7 +39,7 @@ SOS_MARKER = 0xDA
 
 
 class HeaderError(ValueError):
-    """The bytes are no JPEG, PNG, BMP, TIFF or WebP header; the message says what is wrong."""
+    """The bytes are no header of a picture that is read, or the picture is not whole; says why."""
 
 
 def image_size(file: BinaryIO) -> tuple[int, int]:
@@ -30,41 +51,39 @@ def image_size(file: BinaryIO) -> tuple[int, int]:
     head = file.read(32)
     try:
         if head.startswith(JPEG_MAGIC):
-            return _jpeg(file)[:2]
+            return _jpeg(file)
         if head.startswith(PNG_MAGIC):
             return struct.unpack(">II", head[16:24])
         if head.startswith(b"BM"):
             return _bmp(head)
-        if head[:4] in TIFF_BYTE_ORDER:
-            return _tiff(file, TIFF_BYTE_ORDER[head[:4]])
         if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
             return _webp(head)
-    except (struct.error, IndexError) as error:
+        if head.startswith((JP2_MAGIC, J2K_MAGIC)):
+            return _jpeg_2000(head + file.read(4096))
+        if is_avif(head):
+            return _avif(head + file.read(1 << 16))
+    except HeaderError:
+        raise
+    except (struct.error, IndexError, ValueError) as error:
         raise HeaderError("its header is cut short") from error
-    raise HeaderError("it is not a JPEG, PNG, BMP, TIFF or WebP image")
+    known = next((name for magic, name in OTHERS.items() if head.startswith(magic)), None)
+    if known:
+        raise HeaderError(f"it is {known}, which is not read; expected {EXPECTED}")
+    raise HeaderError(f"it is not a {EXPECTED} image")
 
 
-def jpeg_is_complete(file: BinaryIO) -> bool:
-    """Whether a JPEG file has its end-of-image marker; True for any other format.
-
-    OpenCV 4 leaves the missing part of a truncated file black or unset and calls it a success (5 refuses it). The
-    marker is looked for after the start of the scan: a thumbnail in the EXIF has one of its own, and phones append
-    data after the end. Raises HeaderError and OSError as `image_size`.
-    """
-    file.seek(0)
-    if file.read(3) != JPEG_MAGIC:
-        return True
-    try:
-        scan = _jpeg(file)[2]
-    except (struct.error, IndexError) as error:
-        raise HeaderError("its header is cut short") from error
-    file.seek(scan)
-    return b"\xff\xd9" in file.read()
+def is_avif(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an AVIF picture."""
+    return head[4:8] == b"ftyp" and head[8:12] == b"avif"
 
 
-def _jpeg(file: BinaryIO) -> tuple[int, int, int]:
-    """Walk the segments to the first scan: width, height, position of the scan."""
-    size: tuple[int, int] | None = None
+def is_heif(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a HEIC picture."""
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
+
+
+def _jpeg(file: BinaryIO) -> tuple[int, int]:
+    """Walk the segments to the frame header."""
     file.seek(2)
     while True:
         if file.read(1) != b"\xff":
@@ -77,12 +96,9 @@ def _jpeg(file: BinaryIO) -> tuple[int, int, int]:
             raise HeaderError("its header is damaged")
         if marker in SOF_MARKERS:
             height, width = struct.unpack(">xHH", file.read(5))
-            size = width, height
-            length -= 5
-        elif marker == SOS_MARKER:
-            if size is None:
-                raise HeaderError("its header names no size")
-            return *size, file.tell()
+            return width, height
+        if marker == SOS_MARKER:
+            raise HeaderError("its header names no size")
         file.seek(length - 2, 1)
 
 
@@ -93,20 +109,6 @@ def _bmp(head: bytes) -> tuple[int, int]:
     return abs(width), abs(height)  # a negative height only means that the first row is on top
 
 
-def _tiff(file: BinaryIO, order: str) -> tuple[int, int]:
-    file.seek(4)
-    file.seek(struct.unpack(order + "I", file.read(4))[0])
-    (entries,) = struct.unpack(order + "H", file.read(2))
-    found: dict[int, int] = {}
-    for _ in range(entries):
-        tag, kind, _count, value = struct.unpack(order + "HHI4s", file.read(12))
-        if tag in (256, 257):  # ImageWidth, ImageLength: SHORT (3) or LONG (4)
-            found[tag] = struct.unpack(order + ("H2x" if kind == 3 else "I"), value)[0]
-    if len(found) < 2:
-        raise HeaderError("its header names no size")
-    return found[256], found[257]
-
-
 def _webp(head: bytes) -> tuple[int, int]:
     if head[12:16] == b"VP8X":  # extended: canvas size minus one, 24 bits each
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
@@ -115,3 +117,20 @@ def _webp(head: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack("<HH", head[26:30])
     return width & 0x3FFF, height & 0x3FFF
+
+
+def _jpeg_2000(head: bytes) -> tuple[int, int]:
+    if head.startswith(J2K_MAGIC):  # SIZ of ISO/IEC 15444-1: size of the reference grid, then the image's offset on it
+        width, height, left, top = struct.unpack_from(">IIII", head, 8)
+        return width - left, height - top
+    box = head.index(b"ihdr")
+    height, width = struct.unpack_from(">II", head, box + 4)
+    return width, height
+
+
+def _avif(head: bytes) -> tuple[int, int]:
+    """Return the largest size among the items: the picture's, where there is a thumbnail beside it."""
+    sizes = [struct.unpack_from(">II", head, found.end() + 4) for found in re.finditer(b"ispe", head)]
+    if not sizes:
+        raise HeaderError("its header names no size")
+    return max(sizes)

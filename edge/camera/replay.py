@@ -9,11 +9,13 @@ from types import TracebackType
 import cv2
 
 from edge.camera.base import RejectedInputError
-from edge.camera.frames import Pace, rgb, stamped
-from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.camera.decode.field import DecodedField
+from edge.camera.decode.reader import read_pictures
+from edge.camera.frames import Pace, frame_of, rgb
+from edge.camera.image_files import find_inputs, is_video
 from edge.config.model import CameraConfig, QualityConfig
 from edge.errors import CameraError
-from edge.types import Frame, Pixels, Reason, Rejection
+from edge.types import Frame, Reason, Rejection
 
 
 class ReplayCamera:
@@ -33,6 +35,7 @@ class ReplayCamera:
         self._megapixels_max = megapixels_max
         self._pace = Pace(config.fps)
         self._files: Iterator[Path] = iter(())
+        self._pictures: Iterator[DecodedField] = iter(())
         self._video: Video | None = None
         self._index = 0
 
@@ -54,15 +57,16 @@ class ReplayCamera:
         found = self._next()
         if found is None:
             return None
-        pixels, name = found
-        frame = stamped(pixels, self._index, name)
+        frame = frame_of(found, self._index)
         self._index += 1
         if self._left is not None:
             self._left -= 1
         return frame
 
-    def _next(self) -> tuple[Pixels, str] | None:
+    def _next(self) -> DecodedField | None:
         while True:
+            if (picture := next(self._pictures, None)) is not None:
+                return picture
             if self._video is not None:
                 try:
                     found = self._video.read()
@@ -76,8 +80,9 @@ class ReplayCamera:
             if path is None:
                 return None
             if not is_video(path):
-                return read_image(path, self._megapixels_max), str(path)
-            self._video = Video(path)
+                self._pictures = read_pictures(path, self._megapixels_max)
+            else:
+                self._video = Video(path)
 
     def _close_video(self) -> None:
         if self._video is not None:
@@ -100,13 +105,13 @@ class Video:
                 Rejection(Reason.UNREADABLE, 0.0, 1.0),
             )
 
-    def read(self) -> tuple[Pixels, str] | None:
-        """Return the next frame's pixels and name, or None at the end; CameraError when the end came too early."""
+    def read(self) -> DecodedField | None:
+        """Return the next frame, or None at the end; CameraError when the end came too early."""
         ok, captured = self._capture.read()
         if ok:
             self._last_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             self._frames += 1
-            return rgb(captured), f"{self._path}#{self._frames - 1}"
+            return DecodedField(rgb(captured), f"{self._path}#{self._frames - 1}")
         announced = self._announced()
         if announced is not None:
             raise CameraError(

@@ -36,6 +36,9 @@ FLAGS = {
     "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
     "square, and cells look more elongated than they are.",
     "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",
+    "file_planes": "A file holds several pictures of one place (focus planes, a preview): the sharpest was read.",
+    "file_scale_disagrees": "A file states another size of a pixel than its red cells show: the cells' was used.",
+    "file_end_missing": "A picture file lacks its end marker; all its rows were there.",
     "calibration_expired": "The optics calibration is older than is allowed, or dated in the future: light and scale "
     "may have changed since.",
     "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",

@@ -72,8 +72,10 @@ class FieldPreparer:
         """Bring a frame to the canonical scale, or say why it is not to be read."""
         optics = self.optics.of(frame.pixels)
         stage_ms: dict[str, float] = {}
-        flags = set(optics.flags)
+        flags = {*optics.flags, *frame.flags}
         outcome, scale = self._prepared(frame, optics, stage_ms, flags)
+        if _states_file_scale(frame) and scale is not None and scale.source in ("estimated", "locked"):
+            flags.add("file_scale_disagrees")
         return Prepared(outcome, scale, self._size_off_max(scale), tuple(sorted(flags)), stage_ms)
 
     def _size_off_max(self, scale: Scale | None) -> float:
@@ -113,7 +115,7 @@ class FieldPreparer:
                 return bad, scale
 
         with timed(stage_ms, "magnification"):  # after sharpness: blurred cells do not have their size
-            set_beforehand = scale.source != "estimated" and scale not in self._locked.values()
+            set_beforehand = scale.source not in ("estimated", "file") and scale not in self._locked.values()
             bad = self._check(slide, scale.um_per_px) if gate and set_beforehand else None
             if bad:
                 return bad, scale
@@ -132,9 +134,11 @@ class FieldPreparer:
 
     def _scale(self, frame: Frame, optics: FrameOptics, slide: Pixels) -> Scale | Rejection:
         """Return the scale that is set, else the sample's, else that which the red cells show."""
-        given = self._um_per_px if frame.um_per_px is None else frame.um_per_px
+        given = self._um_per_px if frame.um_per_px is None or _states_file_scale(frame) else frame.um_per_px
         if given != "auto":
             return Scale(given, "configured")
+        if optics.scale is None and (stated := self._stated(frame, slide)) is not None:
+            return stated
         known = optics.scale or self._locked.get(frame.pixels.shape)
         if known is not None:
             return known
@@ -146,6 +150,19 @@ class FieldPreparer:
         if cells_seen >= CELLS_TO_LOCK:
             self._locked[frame.pixels.shape] = Scale(scale.um_per_px, "locked", scale.spread)
         return scale
+
+    def _stated(self, frame: Frame, slide: Pixels) -> Scale | None:
+        """Return the scale that the frame's file states, None where it states none or the red cells dispute it."""
+        if frame.um_per_px is None or not _states_file_scale(frame):
+            return None
+        shown, _ = self._estimate(slide, CELLS_TO_ESTIMATE)
+        if shown is not None and not 1 / OFF_MAX <= shown.um_per_px / frame.um_per_px <= OFF_MAX:
+            return None
+        return Scale(frame.um_per_px, "file")
+
+
+def _states_file_scale(frame: Frame) -> bool:
+    return frame.um_per_px is not None and frame.um_per_px_source == "file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_formats_are_read_as_rgb(tmp_path: Path, suffix: str) -> None:
     assert not pixels.flags.writeable
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])
 def test_header_says_the_size_that_decoding_gives(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"odd{suffix}", np.full((37, 1021, 3), 90, np.uint8))
     with path.open("rb") as file:
@@ -137,7 +137,7 @@ def test_a_truncated_jpeg_is_found_out_although_its_thumbnail_has_an_end(tmp_pat
     path.write_bytes(whole + b"trailing data, as a motion photo has")
     assert read_image(path, 64).shape == (50, 70, 3)
     path.write_bytes(whole[: len(whole) * 3 // 4])
-    with pytest.raises(RejectedInputError, match="a JPEG without its end"):  # said here: OpenCV 4 would not mind
+    with pytest.raises(RejectedInputError, match="a JPEG without its end"):
         read_image(path, 64)
 
 
