@@ -110,8 +110,8 @@ def show(sample: SampleName, config: ConfigPath = None) -> None:
                 lifecycle.store.cells(lifecycle.store.find(sample).id),
             ),
         )
-        newest = found["results"][-1] if found["results"] else found["draft"]
-        typer.echo(f"{found['sample']}  {found['day']}  {found['state']}  {found['id']}\n{newest['text']}")
+        newest = found["damaged"] or (found["results"][-1] if found["results"] else found["draft"])["text"]
+        typer.echo(f"{found['sample']}  {found['day']}  {found['state']}  {found['id']}\n{newest}")
         for step in found["history"]:
             typer.echo(f"  {step['state']} by {step['by']} {step['reason']}".rstrip())
         for cell in cells:

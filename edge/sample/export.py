@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.sample.store import StoredCell
+from edge.sample.cell_rows import StoredCell
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.types import CLASSES
 

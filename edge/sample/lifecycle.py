@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from edge.config.model import Config
-from edge.errors import SampleError
+from edge.errors import DamagedSampleError, SampleError
 from edge.publish.composer import Composer
-from edge.publish.messages import Result, topic
-from edge.publish.sample_fields import record_of
+from edge.publish.messages import topic
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
+from edge.sample.integrity import check_cells, damaged, record_of_row, row_damage
 from edge.sample.scan_marker import ScanMarker
 from edge.sample.store import Moment, Store, StoredSample
 from edge.screening.review import reviewed_counts
@@ -71,7 +73,12 @@ class Lifecycle:
         self.controls = ControlSlides(database, lambda: self._clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
-        """Return all that is kept of a sample but its cells, for JSON."""
+        """Return all that is kept of a sample but its cells, for JSON.
+
+        `damaged` says in words what is not what was written, and is empty else; damaged JSON is given as text, and in
+        place of a damaged result stands null.
+        """
+        results = self.store.results(sample.id)
         return {
             "id": sample.id,
             "sample": sample.code,
@@ -79,9 +86,10 @@ class Lifecycle:
             "state": sample.state,
             "reason": sample.reason,
             "interruptions": sample.interruptions,
-            "setup": json.loads(sample.setup),
-            "draft": json.loads(sample.draft),
-            "results": [json.loads(payload) for payload in self.store.results(sample.id)],
+            "damaged": self.damage(sample) or ("a result is damaged" if None in results else ""),
+            "setup": _parsed(sample.setup),
+            "draft": _parsed(sample.draft),
+            "results": [None if payload is None else json.loads(payload) for payload in results],
             "history": self.store.history(sample.id),
         }
 
@@ -92,8 +100,26 @@ class Lifecycle:
         return sample_code(text, self._config.screening.sample_pattern)
 
     def record(self, sample: StoredSample) -> SampleRecord:
-        """Return what is known of a stored sample, without its reviews."""
-        return record_of(Result.model_validate_json(sample.draft))
+        """Return what is known of a stored sample, without its reviews.
+
+        Raises:
+            DamagedSampleError: What is stored is not what was written.
+        """
+        found = record_of_row(sample)
+        check_cells(self.store, sample)
+        return found
+
+    def damage(self, sample: StoredSample) -> str:
+        """Return in words what of a stored sample is not what was written; empty when it is whole."""
+        try:
+            self.record(sample)
+        except DamagedSampleError as error:
+            return str(error)
+        return ""
+
+    def damages(self) -> list[str]:
+        """Return in words which rows of samples are not what was written; cells are checked when they are used."""
+        return [text for sample in self.store.newest(limit=-1) if (text := row_damage(sample))]
 
     def start(self, record: SampleRecord, setup: str, by: str) -> StoredSample:
         """Begin to scan a sample; setup: what it is read with, as JSON."""
@@ -103,8 +129,8 @@ class Lifecycle:
             str(record.sample_id), self.code(record.code), day, "scanning", "", 0, moment.boot_id, moment.uptime_s,
             moment.made_ms, setup, self._draft(record), uuid4().hex,
         )  # fmt: skip
-        self._mark(sample)
-        with self._database.transaction():
+        self._mark(sample.session)
+        with self._changing(sample):
             self.store.add(sample)
             return self.store.change(sample, "scanning", "", by, moment)
 
@@ -122,7 +148,7 @@ class Lifecycle:
         by: str = DEVICE,
     ) -> StoredResult:
         """End the scanning of a sample: its result is stored and waits for the broker."""
-        with self._database.transaction():
+        with self._changing(sample):
             result = self._conclude(self.save(sample, record, changes), record, stage, reason, by)
             self.controls.record(record, self._clock())
             return result
@@ -131,10 +157,10 @@ class Lifecycle:
         """Let the sample at hand not go on by itself after a failure, for a person ended it."""
         self._marker.clear()
 
-    def _mark(self, sample: StoredSample) -> None:
-        """Let a sample go on by itself after a failure, unless another is being scanned."""
+    def _mark(self, token: str) -> None:
+        """Let the session of this token go on by itself after a failure, unless another sample is being scanned."""
         if self.store.scanned() is None:
-            self._marker.set(sample.session)
+            self._marker.set(token)
 
     def _draft(self, record: SampleRecord) -> str:
         """Return what is stored of a sample's record: the result that it would have if it ended now."""
@@ -145,10 +171,17 @@ class Lifecycle:
 
         It can within RESUME_S on the same boot, and when no other code is asked for; else it ends as `incomplete`
         with what was counted, and may be reopened.
+
+        Raises:
+            DamagedSampleError: What is stored of it is not what was written; it is set aside.
         """
         sample = self.store.scanned()
         if sample is None:
             return None
+        damage = self.damage(sample)
+        if damage:
+            self.store.change(sample, "incomplete", f"set aside: {damage}", DEVICE, self._clock())
+            raise DamagedSampleError(damage)
         moment = self._clock()
         same_slide = sample.boot_id == moment.boot_id and 0 <= moment.uptime_s - sample.uptime_s <= RESUME_S
         if not same_slide or code not in (None, sample.code) or not self._marker.allows(sample.session):
@@ -172,19 +205,19 @@ class Lifecycle:
     def _go_on(self, sample: StoredSample, reason: str, by: str) -> StoredSample:
         """Scan a sample further, where the places of its cells are no longer known."""
         token = sample.session if sample.state == "scanning" else uuid4().hex
-        sample = replace(sample, interruptions=sample.interruptions + 1, session=token)
-        further = replace(self.record(sample), interruptions=sample.interruptions)
-        self._mark(sample)
-        with self._database.transaction():
-            return self.store.change(self.save(sample, further, []), "scanning", reason, by, self._clock())
+        further = replace(self.record(sample), interruptions=sample.interruptions + 1)
+        self._mark(token)
+        with self._changing(sample):
+            saved = self.save(sample, further, [])
+            return self.store.change(saved, "scanning", reason, by, self._clock(), further.interruptions, token)
 
     # What people do.
 
     def discard(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Say that a sample is not to be used; where it has a result another follows that says so."""
         _require(sample, ("scanning", "review", "incomplete", "final"), "discarded")
-        with self._database.transaction():
-            if not self.store.result_ids(sample.id):
+        with self._changing(sample):
+            if not self.store.result_ids(sample.id) or self.damage(sample):  # of a damaged one no result is made
                 return self.store.change(sample, "discarded", reason, by, self._clock())
             return self._conclude(sample, self.record(sample), "discarded", reason, by).sample
 
@@ -215,12 +248,13 @@ class Lifecycle:
         wrong = sorted(set(classes.values()) - set(CLASSES))
         if wrong:
             raise SampleError(f"{', '.join(wrong)} is no class; expected one of {', '.join(CLASSES)}")
-        with self._database.transaction():
-            self.store.review(sample.id, classes, by, reason, self._clock())
+        record = self.record(sample)
+        with self._changing(sample):
+            reviewed = self.store.review(sample, classes, by, reason, self._clock())
             if not done:
-                return sample
+                return reviewed
             stage: Stage = "final" if sample.state == "review" else "incomplete"
-            return self._conclude(sample, self.record(sample), stage, reason, by).sample
+            return self._conclude(reviewed, record, stage, reason, by).sample
 
     def erase(self, sample: StoredSample, by: str, reason: str) -> None:
         """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why.
@@ -229,7 +263,7 @@ class Lifecycle:
         """
         _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         moment = self._clock()
-        with self._database.transaction() as connection:
+        with self._changing(sample) as connection:
             connection.execute(
                 "INSERT INTO tombstones (sample_id, by, reason, erased_ms, clock_synchronised) VALUES (?, ?, ?, ?, ?)",
                 (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
@@ -237,12 +271,24 @@ class Lifecycle:
             for result_id in self.store.result_ids(sample.id):
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
+            # One by one, for the keys of a damaged sample may not lead from one table to the next.
+            for table in ("reviews", "crops", "cells", "results", "history"):
+                connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
             connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
         self._database.forget()
 
+    @contextmanager
+    def _changing(self, sample: StoredSample) -> Iterator[sqlite3.Connection]:
+        """Give a transaction over all that belongs to a sample."""
+        try:
+            with self._database.transaction() as connection:
+                yield connection
+        except sqlite3.IntegrityError as error:
+            raise damaged(sample, f"its rows do not belong together ({error})") from error
+
     def _conclude(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
         """Change a sample's state, and store the result that says so, as one."""
-        with self._database.transaction():
+        with self._changing(sample):
             # The record is as new as the scanning; a person's reviews are added to it again each time.
             reviewed = reviewed_counts(record.counts, record.verdict, self.store.reviewed(sample.id))
             revision = len(self.store.result_ids(sample.id)) + 1
@@ -252,6 +298,14 @@ class Lifecycle:
             if self._config.mqtt.enabled:
                 self._outbox.put(result.id, topic(result, self._composer.site, self._composer.device), result.to_json())
         return StoredResult(result.id, changed)
+
+
+def _parsed(text: str) -> Any:
+    """Return stored JSON, or the text itself where that is damaged."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _require(sample: StoredSample, states: tuple[str, ...], what: str) -> None:

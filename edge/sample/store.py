@@ -5,15 +5,16 @@ Within a `transaction` of the database every method is part of it. Every method 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edge.errors import SampleError
 from edge.sample.cell_records import CellChanges
+from edge.sample.cell_rows import StoredCell, cell_of, save_changes
+from edge.storage.checksums import NUMBER_WEIGHT, RESULT, checksum
 from edge.storage.database import Database
 
 State = Literal["scanning", "review", "incomplete", "final", "discarded"]
@@ -21,9 +22,6 @@ State = Literal["scanning", "review", "incomplete", "final", "discarded"]
 
 HIGHEST_NUMBER = (1 << 63) - 1
 """That a cell can have: SQLite knows no higher one."""
-
-ABSTAINED_NAME = "abstained"
-"""How a cell that is in no class is called where a text is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,9 @@ class StoredSample:
         changed_ms: wall time when it was last written, milliseconds since 1970 UTC.
         setup: what it is read with, as JSON.
         draft: its result so far, as JSON.
+        cells: number of rows of its cells: one that is lost shows.
+        reviews: likewise of its reviews.
+        crc32: checksum of the row, None where it has none.
         session: token of its newest session, see `scan_marker`; empty when version 0.6 began that.
     """
 
@@ -57,24 +58,29 @@ class StoredSample:
     setup: str
     draft: str
     session: str = ""
+    cells: int = 0
+    reviews: int = 0
+    crc32: int | None = None
 
+    @property
+    def checksum(self) -> int:
+        """The checksum that belongs to the row; state and clocks are not in it."""
+        return checksum(
+            self.id,
+            self.code,
+            self.day,
+            self.interruptions,
+            self.session,
+            self.cells,
+            self.reviews,
+            self.setup,
+            self.draft,
+        )
 
-@dataclass(frozen=True, slots=True)
-class StoredCell:
-    """A cell with what a person said of it last. class_name: the classifier's, or `abstained`."""
-
-    number: int
-    island: int
-    x_um: float
-    y_um: float
-    field: int
-    score: float
-    class_name: str
-    prob: tuple[float, ...]
-    reviewed: str | None
-    reviewed_by: str | None
-    reviewed_reason: str | None
-    pictured: bool
+    @property
+    def whole(self) -> bool:
+        """Whether the row is the one that was written."""
+        return self.crc32 in (None, self.checksum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,10 @@ class Moment:
     uptime_s: float
 
 
-_SAMPLE = "id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, setup, draft, session"
-
+_SAMPLE = (
+    "id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, setup, draft, session, cells, "
+    "reviews, crc32"
+)
 _NEWEST_REVIEWS = """
 SELECT sample_id, number, class, by, reason FROM reviews
 WHERE id IN (SELECT MAX(id) FROM reviews WHERE sample_id = ? GROUP BY number)
@@ -111,9 +119,10 @@ class Store:
         """
         try:
             self.database.write(
-                f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 sample.id, sample.code, sample.day, sample.state, sample.reason, sample.interruptions,
                 sample.boot_id, sample.uptime_s, sample.changed_ms, sample.setup, sample.draft, sample.session,
+                sample.cells, sample.reviews, sample.checksum,
             )  # fmt: skip
         except sqlite3.IntegrityError as error:
             raise SampleError(self._taken(sample)) from error
@@ -130,7 +139,7 @@ class Store:
     def scanned(self) -> StoredSample | None:
         """Return the sample that is being scanned."""
         found = self.database.read(f"SELECT {_SAMPLE} FROM samples WHERE state = 'scanning'")  # noqa: S608
-        return StoredSample(*found[0]) if found else None
+        return _sample(found[0]) if found else None
 
     def find(self, name: str) -> StoredSample:
         """Return a sample by its identifier, or the newest with that code.
@@ -146,25 +155,43 @@ class Store:
         if not found:
             # Without the name that was asked for: it may be a person's, and errors are logged.
             raise SampleError("there is no such sample on this device. `sicklescope sample list` shows those kept")
-        return StoredSample(*found[0])
+        return _sample(found[0])
 
     def newest(self, limit: int = 50) -> list[StoredSample]:
         """Return the newest samples, the newest first."""
         found = self.database.read(f"SELECT {_SAMPLE} FROM samples ORDER BY rowid DESC LIMIT ?", limit)  # noqa: S608
-        return [StoredSample(*row) for row in found]
+        return [_sample(row) for row in found]
 
-    def change(self, sample: StoredSample, state: State, reason: str, by: str, moment: Moment) -> StoredSample:
+    def change(
+        self,
+        sample: StoredSample,
+        state: State,
+        reason: str,
+        by: str,
+        moment: Moment,
+        interruptions: int | None = None,
+        session: str | None = None,
+    ) -> StoredSample:
         """Bring a sample into a state, and note who did it and why; return it as it is then.
 
-        `interruptions` and `session` of the sample are stored with the state.
+        Args:
+            sample: the row as it is.
+            state: the new state.
+            reason: why, in words, or empty.
+            by: who does it.
+            moment: now.
+            interruptions: where it changes, how often scanning was broken off and went on.
+            session: where it changes, the token of the session.
 
         Raises:
             SampleError: Another sample is being scanned, or this one is no longer there.
         """
-        changed = replace(
+        changed = _resealed(
             sample,
             state=state,
             reason=reason,
+            interruptions=sample.interruptions if interruptions is None else interruptions,
+            session=sample.session if session is None else session,
             boot_id=moment.boot_id,
             uptime_s=moment.uptime_s,
             changed_ms=moment.made_ms,
@@ -172,10 +199,10 @@ class Store:
         with self.database.transaction() as connection:
             try:
                 found = connection.execute(
-                    "UPDATE samples SET state = ?, reason = ?, interruptions = ?, session = ?, boot_id = ?, "
-                    "uptime_s = ?, changed_ms = ? WHERE id = ?",
-                    (state, reason, sample.interruptions, sample.session, moment.boot_id, moment.uptime_s,
-                     moment.made_ms, sample.id),
+                    "UPDATE samples SET state = ?, reason = ?, interruptions = ?, session = ?, crc32 = ?, "
+                    "boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
+                    (state, reason, changed.interruptions, changed.session, changed.crc32, moment.boot_id,
+                     moment.uptime_s, moment.made_ms, sample.id),
                 )  # fmt: skip
             except sqlite3.IntegrityError as error:
                 raise SampleError(self._taken(sample)) from error
@@ -210,50 +237,43 @@ class Store:
         Raises:
             SampleError: It is no longer there.
         """
+        saved = _resealed(
+            sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms
+        )
         with self.database.transaction() as connection:
             found = connection.execute(
-                "UPDATE samples SET draft = ?, boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
-                (draft, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
+                "UPDATE samples SET draft = ?, crc32 = ?, boot_id = ?, uptime_s = ?, changed_ms = ? WHERE id = ?",
+                (draft, saved.crc32, moment.boot_id, moment.uptime_s, moment.made_ms, sample.id),
             )
             _require_row(found, sample)
             for one in changes:
-                self._save_field(connection, sample.id, one)
-        return replace(sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms)
+                save_changes(connection, sample.id, one)
+            return self._counted(saved, *self._rows(sample.id)[:2])
 
-    def _save_field(self, connection: sqlite3.Connection, sample_id: str, changes: CellChanges) -> None:
-        for kept, dropped in changes.joined:
-            # The one that goes on may never have been seen whole: it then takes the other's row.
-            connection.execute(
-                "UPDATE OR IGNORE cells SET number = ? WHERE sample_id = ? AND number = ?", (kept, sample_id, dropped)
-            )
-            connection.execute("DELETE FROM cells WHERE sample_id = ? AND number = ?", (sample_id, dropped))
-        connection.executemany(
-            "DELETE FROM cells WHERE sample_id = ? AND number = ?", [(sample_id, number) for number in changes.gone]
+    def lost_rows(self, sample_id: str) -> str:
+        """Return in words how many rows of a sample are not the number that was written; empty when all are."""
+        cells, reviews, cells_written, reviews_written = self._rows(sample_id)
+        if (cells, reviews) == (cells_written, reviews_written):
+            return ""
+        return f"{cells} of its {cells_written} cells and {reviews} of its {reviews_written} reviews are there"
+
+    def _rows(self, sample_id: str) -> tuple[int, int, int, int]:
+        """Return how many rows of cells and reviews there are, and how many were written, as of one moment."""
+        found = self.database.read(
+            "SELECT (SELECT COUNT(*) FROM cells WHERE sample_id = ?1), "
+            "(SELECT COUNT(*) FROM reviews WHERE sample_id = ?1), cells, reviews FROM samples WHERE id = ?1",
+            sample_id,
         )
-        connection.executemany(
-            "INSERT INTO cells (sample_id, number, island, x_um, y_um, field, score, class, prob) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sample_id, number) DO UPDATE SET "
-            "island = excluded.island, x_um = excluded.x_um, y_um = excluded.y_um, field = excluded.field, "
-            "score = excluded.score, class = excluded.class, prob = excluded.prob",
-            [
-                (sample_id, cell.number, cell.island, cell.x_um, cell.y_um, cell.field, cell.score, cell.class_name,
-                 json.dumps(cell.prob))
-                for cell in changes.cells
-            ],
+        return found[0] if found else (0, 0, 0, 0)
+
+    def _counted(self, sample: StoredSample, cells: int, reviews: int) -> StoredSample:
+        """Store how many rows a sample has, and return it as it is then; within a transaction."""
+        counted = _resealed(sample, cells=cells, reviews=reviews)
+        self.database.write(
+            "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
+            cells, reviews, counted.crc32, sample.id,
         )  # fmt: skip
-        connection.executemany(
-            "UPDATE cells SET class = ?, prob = ? WHERE sample_id = ? AND number = ?",
-            [(name, json.dumps(prob), sample_id, number) for number, name, prob in changes.renamed],
-        )
-        named = [*((cell.number, cell.class_name) for cell in changes.cells), *(one[:2] for one in changes.renamed)]
-        connection.executemany(
-            "DELETE FROM crops WHERE sample_id = ? AND number = ?",
-            [(sample_id, number) for number, name in named if name not in (None, "sickle")],
-        )
-        connection.executemany(
-            "INSERT INTO crops (sample_id, number, jpeg) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            [(sample_id, number, jpeg) for number, jpeg in changes.crops.items()],
-        )
+        return counted
 
     def next_number(self, sample_id: str) -> int:
         """Return a number above those of all cells of a sample."""
@@ -280,7 +300,7 @@ class Store:
             "ORDER BY c.number LIMIT ? OFFSET ?",
             sample_id, sample_id, class_name, class_name, limit, offset,
         )  # fmt: skip
-        return [_cell(row) for row in found]
+        return [cell_of(row) for row in found]
 
     def crop(self, sample_id: str, number: int) -> bytes | None:
         """Return the JPEG of a cell, if it is kept."""
@@ -289,24 +309,39 @@ class Store:
 
     # Reviews and results.
 
-    def review(self, sample_id: str, classes: Mapping[int, str], by: str, reason: str, moment: Moment) -> None:
-        """Note what a person says of cells; raises SampleError when the sample has no such cell."""
+    def review(
+        self, sample: StoredSample, classes: Mapping[int, str], by: str, reason: str, moment: Moment
+    ) -> StoredSample:
+        """Note what a person says of cells, and return the sample as it is then.
+
+        Args:
+            sample: the row as it is.
+            classes: class by the cell's number.
+            by: who says so.
+            reason: why.
+            moment: now.
+
+        Raises:
+            SampleError: The sample has no such cell.
+        """
         with self.database.transaction() as connection:
             try:
                 connection.executemany(
-                    "INSERT INTO reviews (sample_id, number, class, by, reason, made_ms, clock_synchronised) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO reviews (sample_id, number, class, by, reason, made_ms, clock_synchronised, crc32) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     [
-                        (sample_id, number, name, by, reason, moment.made_ms, moment.clock_synchronised)
+                        (sample.id, number, name, by, reason, moment.made_ms, moment.clock_synchronised,
+                         checksum(name, by, reason, moment.made_ms) + number * NUMBER_WEIGHT)
                         for number, name in classes.items()
                     ],
-                )
+                )  # fmt: skip
             except sqlite3.IntegrityError as error:
-                known = {cell.number for cell in self.cells(sample_id)}
+                known = {cell.number for cell in self.cells(sample.id)}
                 missing = ", ".join(str(number) for number in sorted(set(classes) - known))
                 raise SampleError(
                     f"the sample has no cell {missing}. `sicklescope sample show` lists its cells"
                 ) from error
+            return self._counted(sample, sample.cells, sample.reviews + len(classes))
 
     def reviewed(self, sample_id: str) -> Counter[tuple[str, str]]:
         """Count a sample's reviewed cells by (automatic class or `abstained`, reviewed class)."""
@@ -320,8 +355,8 @@ class Store:
     def add_result(self, result_id: str, sample_id: str, revision: int, payload: str) -> None:
         """Store a revision of a sample's result."""
         self.database.write(
-            "INSERT INTO results (id, sample_id, revision, payload) VALUES (?, ?, ?, ?)",
-            result_id, sample_id, revision, payload,
+            "INSERT INTO results (id, sample_id, revision, payload, crc32) VALUES (?, ?, ?, ?, ?)",
+            result_id, sample_id, revision, payload, checksum(result_id, sample_id, revision, payload),
         )  # fmt: skip
 
     def result_ids(self, sample_id: str) -> list[str]:
@@ -329,21 +364,36 @@ class Store:
         found = self.database.read("SELECT id FROM results WHERE sample_id = ? ORDER BY revision", sample_id)
         return [result_id for (result_id,) in found]
 
-    def results(self, sample_id: str) -> list[str]:
-        """Return the payloads of a sample's results, revision 1 first."""
-        found = self.database.read("SELECT payload FROM results WHERE sample_id = ? ORDER BY revision", sample_id)
-        return [payload for (payload,) in found]
+    def results(self, sample_id: str) -> list[str | None]:
+        """Return the payloads of a sample's results, revision 1 first; None: it is not what was written."""
+        found = self.database.read(
+            f"SELECT payload, crc32 IS NULL OR crc32 = {RESULT} FROM results WHERE sample_id = ? "  # noqa: S608
+            "ORDER BY revision",
+            sample_id,
+        )
+        return [payload if whole else None for payload, whole in found]
+
+
+def _resealed(sample: StoredSample, **changes: Any) -> StoredSample:
+    """Return a row with changes, and the checksum that belongs to it; a damaged one stays one that is."""
+    changed = replace(sample, **changes)
+    return replace(changed, crc32=changed.checksum) if sample.whole else changed
+
+
+def _sample(row: Sequence[Any]) -> StoredSample:
+    """Return a row as it was read; values of a wrong type, which damage makes, become ones that harm nothing."""
+    sample_id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, *rest = row
+    setup, draft, session, cells, reviews, crc = rest
+    return StoredSample(
+        sample_id, code, day, state if state in get_args(State) else "incomplete", reason,
+        interruptions if isinstance(interruptions, int) else -1, boot_id,
+        uptime_s if isinstance(uptime_s, float) else float("-inf"),
+        changed_ms if isinstance(changed_ms, int) else 0, setup, draft, session,
+        cells if isinstance(cells, int) else -1, reviews if isinstance(reviews, int) else -1, crc,
+    )  # fmt: skip
 
 
 def _require_row(changed: sqlite3.Cursor, sample: StoredSample) -> None:
     """Raise SampleError when an UPDATE found no row."""
     if not changed.rowcount:
         raise SampleError(f"sample {sample.code} is no longer on this device: another program erased it")
-
-
-def _cell(row: tuple[Any, ...]) -> StoredCell:
-    number, island, x_um, y_um, field, score, name, prob, reviewed, by, reason, pictured = row
-    return StoredCell(
-        number, island, x_um, y_um, field, score, name or ABSTAINED_NAME, tuple(json.loads(prob)), reviewed, by, reason,
-        bool(pictured),
-    )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.camera.base import RejectedInputError
 from edge.camera.capture_thread import Item
-from edge.errors import CameraError, EdgeError, LockedError, SampleError, StorageError
+from edge.errors import CameraError, DamagedSampleError, EdgeError, LockedError, SampleError, StorageError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
@@ -71,13 +71,22 @@ class SampleLoop:
 
     def recover(self, code: str | None) -> None:
         """Go on with the sample that was being scanned when the program failed, if that can be."""
-        found = self._lifecycle.recover(code)
+        for damage in self._lifecycle.damages():
+            self._announce_damage(damage)
+        try:
+            found = self._lifecycle.recover(code)
+        except DamagedSampleError:
+            return  # announced with the others
         if found is not None:
             try:
                 self._scan(self._sessions.go_on(found))
             except SampleError as error:
                 log.warning("%s", error)
                 self.publisher.event(self._composer.event("warning", "sample", str(error), found.code))
+
+    def _announce_damage(self, text: str) -> None:
+        log.error("%s", text)
+        self.publisher.event(self._composer.event("error", "sample_damaged", text))
 
     def start(self, code: str, by: str) -> StoredSample:
         """Begin a new sample."""
@@ -229,7 +238,11 @@ class SampleLoop:
 
     def do(self, command: Command) -> Answer:
         """Do what is asked."""
-        answer = perform(command, self._lifecycle, self)
+        try:
+            answer = perform(command, self._lifecycle, self)
+        except DamagedSampleError as error:
+            self._announce_damage(str(error))
+            raise
         self.publisher.wake()
         return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,8 +13,11 @@ from typing import Any
 
 from edge.config.model import Config
 from edge.errors import LockedError, StorageError
+from edge.storage import checksums
 from edge.storage.migrations import MIGRATIONS
 from edge.system.atomic_files import aside, move, storage_errors
+
+log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x5343_4F50
 """Marks our files, in the header of SQLite's format: "SCOP"."""
@@ -29,6 +33,9 @@ _REMEDIES = {
     "locked": "Another program has held it for seconds; is a second sicklescope, or a backup, at work?",
 }
 """What to do, by a part of SQLite's message: the numeric codes are not in Python 3.10."""
+
+_VALUES = ("CHECK constraint failed", "NULL value in", "non-unique entry")
+"""What `quick_check` says of a file that is whole, with a row that is not: whoever reads the row sees to that."""
 
 _DAMAGED = (
     "The file is damaged, and left as it is. Move it and the files beside it (-wal, -shm) aside, and put a backup in "
@@ -74,6 +81,7 @@ class Database:
         with self._explained():
             # One connection for all threads: `_lock` keeps them apart. Transactions begin where we say so.
             self._connection = sqlite3.connect(self.path, timeout=LOCK_S, check_same_thread=False, isolation_level=None)
+            checksums.install(self._connection)
             try:
                 self._prepare()
             except BaseException:
@@ -83,9 +91,12 @@ class Database:
     def _prepare(self) -> None:
         """Refuse a file that is not ours or not whole, unchanged; then bring it up to date."""
         self._refuse_foreign()
-        ((found,),) = self.read("PRAGMA quick_check(1)")
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(found.split()))
+        found = [" ".join(line.split()) for (line,) in self.read("PRAGMA quick_check")]
+        bad = [line for line in found if line != "ok" and not line.startswith(_VALUES)]
+        if bad:
+            raise sqlite3.DatabaseError(bad[0])
+        if found != ["ok"]:
+            log.error("%s: %s. The rows concerned are set aside", self.path, "; ".join(found))
         self._connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode only FULL syncs at each commit; NORMAL may lose the last ones with the power.
         self._connection.execute("PRAGMA synchronous = FULL")

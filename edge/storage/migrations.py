@@ -5,6 +5,8 @@ A step that was released is never changed: what comes later is a new step at the
 
 from __future__ import annotations
 
+from edge.storage import checksums
+
 _OUTBOX = """
 CREATE TABLE outbox (
     id TEXT PRIMARY KEY NOT NULL,
@@ -138,10 +140,20 @@ CREATE TABLE tombstones (
 
 _SESSIONS = ("ALTER TABLE samples ADD COLUMN session TEXT NOT NULL DEFAULT ''",)
 
+_CHECKSUMS = (
+    *(f"ALTER TABLE samples ADD COLUMN {table} INTEGER NOT NULL DEFAULT 0" for table in ("cells", "reviews")),
+    "UPDATE samples SET cells = (SELECT COUNT(*) FROM cells WHERE sample_id = samples.id), "
+    "reviews = (SELECT COUNT(*) FROM reviews WHERE sample_id = samples.id)",
+    *(f"ALTER TABLE {table} ADD COLUMN crc32 INTEGER" for table in ("samples", "results", "cells", "reviews")),
+    f"UPDATE samples SET crc32 = {checksums.SAMPLE}",  # noqa: S608
+    f"UPDATE results SET crc32 = {checksums.RESULT}",  # noqa: S608
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
     _SAMPLES,
     _SESSIONS,
+    _CHECKSUMS,
 )
 """Each step is statements that run in one transaction with the new version."""
