@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from edge.api.client import NotRunningError, ask
+from edge.sample.cell_rows import StoredCell
 from edge.sample.commands import Command, Reopen, Start, Stop
-from edge.sample.store import Store, StoredCell, StoredSample
+from edge.sample.store import Store, StoredSample
 from edge.storage.database import Database
 from edge.types import CLASSES
 from tests.faults.disk import Disk

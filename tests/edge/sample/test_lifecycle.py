@@ -90,7 +90,7 @@ def ended(lifecycle: Lifecycle, stage: str = "review", code: str = "K-1042") -> 
 
 
 def revisions(lifecycle: Lifecycle, sample: StoredSample) -> list[Result]:
-    return [Result.model_validate_json(payload) for payload in lifecycle.store.results(sample.id)]
+    return [Result.model_validate_json(payload or "") for payload in lifecycle.store.results(sample.id)]
 
 
 def test_from_the_start_to_final_with_a_result_for_each_step(lifecycle: Lifecycle, database: Database) -> None:
@@ -358,7 +358,7 @@ def stored(config: Config) -> tuple[StoredSample, list[Result], Counter[str]]:
         lifecycle = Lifecycle(config, database, composer())
         (sample,) = lifecycle.store.newest()
         classes = Counter(one.class_name for one in lifecycle.store.cells(sample.id))
-        return sample, [Result.model_validate_json(text) for text in lifecycle.store.results(sample.id)], classes
+        return sample, [Result.model_validate_json(text or "") for text in lifecycle.store.results(sample.id)], classes
 
 
 def test_every_counted_cell_is_stored_with_its_place(tmp_path: Path) -> None:
