@@ -16,7 +16,10 @@ class ConfigError(EdgeError):
 
 
 class InputError(EdgeError):
-    """What was given to be read cannot be: no images in the folder, an unreadable path, a broken video."""
+    """What was given to be read cannot be.
+
+    No images in the folder, an unreadable path, a broken video.
+    """
 
     exit_code = 3
 
@@ -40,23 +43,35 @@ class RuntimeUnavailableError(EdgeError):
 
 
 class EngineError(EdgeError):
-    """A TensorRT engine cannot be built or run: too little memory, a driver that does not fit, a GPU that stopped."""
+    """A TensorRT engine cannot be built or run.
+
+    Too little memory, a driver that does not fit, a GPU that stopped.
+    """
 
     exit_code = 5
 
 
 class EngineRefusedError(EngineError):
-    """An engine answers otherwise than ONNX Runtime with the same file: its counts could not be trusted."""
+    """An engine answers otherwise than ONNX Runtime with the same file.
+
+    Its counts could not be trusted.
+    """
 
 
 class SampleError(EdgeError):
-    """What was asked of a sample cannot be: another is being scanned, its code was used today, there is none such."""
+    """What was asked of a sample cannot be.
+
+    Another is being scanned, its code was used today, there is none such.
+    """
 
     exit_code = 8
 
 
 class DamagedSampleError(SampleError):
-    """What is stored of a sample is not what was written: it is shown and exported, and no result is made of it."""
+    """What is stored of a sample is not what was written.
+
+    It is shown and exported, and no result is made of it.
+    """
 
 
 class CommandError(EdgeError):
@@ -78,7 +93,10 @@ class StorageError(EdgeError):
 
 
 class LockedError(StorageError):
-    """Another program holds the database longer than a write waits; nothing is lost, and a later try may succeed."""
+    """Another program holds the database longer than a write waits.
+
+    Nothing is lost, and a later try may succeed.
+    """
 
 
 class BusyError(StorageError):
@@ -86,4 +104,7 @@ class BusyError(StorageError):
 
 
 class TallyError(EdgeError):
-    """Cells that were seen are neither counted nor excluded: a fault of the program, and no result may leave."""
+    """Cells that were seen are neither counted nor excluded.
+
+    A fault of the program, and no result may leave.
+    """

@@ -39,7 +39,10 @@ from edge.vision.timing import timed
 
 
 class Pipeline:
-    """Reads frames with the configured networks. One thread uses it; a context manager that owns the networks."""
+    """Reads frames with the configured networks. One thread uses it.
+
+    A context manager that owns the networks.
+    """
 
     def __init__(
         self,
@@ -87,7 +90,10 @@ class Pipeline:
         self._registry.clear()
 
     def read(self, frame: Frame) -> FieldReading:
-        """Read a whole field; what is wrong with the picture comes back as the reading's rejection, not as an error."""
+        """Read a whole field.
+
+        What is wrong with the picture comes back as the reading's rejection, not as an error.
+        """
         prepared = self._prepare(frame)
         report = _Report(frame, prepared)
         field = prepared.outcome

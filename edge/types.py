@@ -188,9 +188,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a frame changed in its sample's counts, up or down: cells by class and exclusion, cells seen, islands.
+    """What a frame changed in its sample's counts, up or down.
 
-    numbers: (M,) the cells that it named, or named otherwise; prob float32 (M, 6), label int8 (M,): what they are now.
+    Cells by class and exclusion, cells seen, islands.
+
+    numbers: (M,) the cells that it named, or named otherwise; prob float32 (M, 6), label int8 (M,): what they are
+    now.
     gone: (K,) cells that count no longer, for most frames that show their place do not show them.
     """
 
@@ -238,7 +241,10 @@ class FieldReading:
     ids: Numbers | None = None
 
     def counts(self) -> dict[str, int]:
-        """Return the frame's cells by class and by reason of exclusion; their sum is every cell that was seen in it."""
+        """Return the frame's cells by class and by reason of exclusion.
+
+        Their sum is every cell that was seen in it.
+        """
         by_class = {name: int(np.count_nonzero(self.label == i)) for i, name in enumerate(CLASSES)}
         abstained = int(np.count_nonzero(self.label == ABSTAINED))
         return {**by_class, Exclusion.ABSTAINED.value: abstained, Exclusion.BORDER.value: self.border}
@@ -291,7 +297,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the counts say. Fractions are of red cells, 0–1; None where there is no red cell to divide by.
+    """What the counts say. Fractions are of red cells, 0–1.
+
+    None where there is no red cell to divide by.
 
     low, high: Wilson 95 % interval, of sampling only. fraction_if_none, fraction_if_all: the fraction if no abstained
     cell were sickle, and if all were (abstained cells then join the denominator). above_blank: whether `low` is above

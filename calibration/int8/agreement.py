@@ -34,7 +34,9 @@ class InMemoryNetwork(SessionNetwork):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """changed: part of the cells that another class or none answers for; drift: mean change of score or probability.
+    """How far two forms of a network agree.
+
+    changed: part of the cells that another class or none answers for; drift: mean change of score or probability.
 
     A detector's drift is the mean of its kinds', a lost box counting as LOST.
     """
@@ -56,7 +58,10 @@ def cells_found(network: InMemoryNetwork, picture: Pixels) -> Answer:
 
 
 def answers(network: InMemoryNetwork, pictures: Sequence[Pixels]) -> list[Any]:
-    """Return an Answer for each picture (detector), or probabilities (32, 6) for each 32 crops (classifier)."""
+    """Return an Answer for each picture, or probabilities for each 32 crops.
+
+    Answers of a detector; probabilities (32, 6) of a classifier.
+    """
     if network.contract.role == "detector":
         return [cells_found(network, picture) for picture in pictures]
     return [network(np.stack(pictures[i : i + 32]))["prob"] for i in range(0, len(pictures), 32)]
@@ -88,7 +93,10 @@ def _of_boxes(first: Sequence[Answer], second: Sequence[Answer]) -> Agreement:
 
 
 def paired(boxes: Floats, others: Floats) -> list[tuple[int, int]]:
-    """Pair boxes (N, 4), best first, with others (M, 4), one to one, by what they share of their union."""
+    """Pair boxes (N, 4), best first, with others (M, 4), one to one.
+
+    By what they share of their union.
+    """
     if not len(boxes) or not len(others):
         return []
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])

@@ -35,7 +35,10 @@ BATCH_PX = 32 * 64 * 64
 
 @dataclass(slots=True)
 class Material:
-    """Pictures uint8 that the network itself takes, apart by their use, and where they come from."""
+    """Pictures uint8 that the network itself takes, apart by their use.
+
+    With where they come from.
+    """
 
     ranges: list[Pixels] = field(default_factory=list)
     agreement: list[Pixels] = field(default_factory=list)
@@ -56,7 +59,9 @@ class Material:
 def gathered(
     found: Candidates, reader: FieldReader, role: str, side: int, fields: int, progress: ReportProgress
 ) -> Material:
-    """Read candidates in their order until there is enough of both parts; side: of the classifier's crop.
+    """Read candidates in their order until there is enough of both parts.
+
+    side: of the classifier's crop.
 
     fields: for a detector's ranges; a classifier's are found on CELLS_MIN cells. Every eighth field goes to the part
     for agreement until that is full. Raises InputError when nothing can be read.
@@ -117,7 +122,10 @@ def _pictures(look: Look, reader: FieldReader, role: str, side: int) -> list[Pix
 
 
 def window(seen: Field) -> Pixels:
-    """Return the middle of a field, uint8 (h, w, 3), no side longer than WINDOW_PX, padded as the device pads."""
+    """Return the middle of a field, uint8 (h, w, 3).
+
+    No side is longer than WINDOW_PX; padded as the device pads.
+    """
     h, w = seen.pixels.shape[:2]
     y, x = max(0, (h - WINDOW_PX) // 2), max(0, (w - WINDOW_PX) // 2)
     return padded(seen.pixels[y : y + WINDOW_PX, x : x + WINDOW_PX])

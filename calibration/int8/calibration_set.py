@@ -20,7 +20,10 @@ from edge.system.progress_bars import ReportProgress
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Pictures to choose from, in the order in which they should be taken; left_out: how many were not, by reason."""
+    """Pictures to choose from, in the order in which they should be taken.
+
+    left_out: how many were not, by reason.
+    """
 
     looks: tuple[Look, ...]
     left_out: dict[str, int]
@@ -41,7 +44,9 @@ def evaluation_list(path: Path) -> frozenset[str]:
 def candidates(
     folders: Sequence[Path], by_folder: bool, evaluated: frozenset[str], progress: ReportProgress
 ) -> Candidates:
-    """Look at all pictures below some folders and put them in order; raises InputError where there is none of use.
+    """Look at all pictures below some folders and put them in order.
+
+    Raises InputError where there is none of use.
 
     by_folder: pictures of a folder are one slide, as a device keeps them; else those whose names differ only in their
     last number are.
@@ -100,7 +105,10 @@ def spread(looks: Sequence[Look]) -> list[Look]:
 
 
 def manifest(chosen: Sequence[Look], use: dict[str, str], cells: dict[str, int], found: Candidates) -> str:
-    """Return JSON of what was chosen. use: by digest, `ranges` or `agreement`; cells: taken from each, by digest."""
+    """Return JSON of what was chosen.
+
+    use: by digest, `ranges` or `agreement`; cells: taken from each, by digest.
+    """
     rows = [
         {
             "picture": str(look.path),

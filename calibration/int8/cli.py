@@ -36,7 +36,10 @@ def int8(
     false_calls: Annotated[float, Points] = Limits().false_calls,
     changed: Annotated[float, Points] = Limits().changed,
 ) -> None:
-    """Quantise a network, hold it against fp32 on labelled pictures, and write it only when nothing was lost."""
+    """Quantise a network and write it only when it loses nothing against fp32.
+
+    Both are measured on labelled pictures.
+    """
     if bool(images) == bool(captures):
         raise typer.BadParameter("give either --images or --captures")
     with answering("sicklescope-calibrate"):

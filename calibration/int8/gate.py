@@ -19,7 +19,10 @@ RED = [CLASSES.index(name) for name in RED_CELLS]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What INT8 may lose, in points (parts of a hundred): recall and F1 fall, false calls rise, cells change class."""
+    """What INT8 may lose, in points (parts of a hundred).
+
+    Recall and F1 fall, false calls rise, cells change class.
+    """
 
     recall: float = 0.5
     f1: float = 0.5
@@ -29,7 +32,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Detector's score, and the classifier's sickle and abstain thresholds, of one pair of networks."""
+    """The thresholds of one pair of networks.
+
+    Detector's score, and the classifier's sickle and abstain thresholds.
+    """
 
     score: float
     sickle: float
@@ -38,7 +44,9 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of one network: sickle boxes found of so many, false calls of so many red cells, and the F1 of red cells.
+    """Of one network: sickle boxes found, false calls, and the F1 of red cells.
+
+    Found of so many boxes, called of so many red cells.
 
     mimic_calls: the same as false_calls, of fields of cells that look like sickle cells. f1 is None where no picture
     has its red cells labelled.
@@ -65,7 +73,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Everything the gate found. classes: recall and precision of INT8's calls against those of fp32, by class."""
+    """Everything the gate found.
+
+    classes: recall and precision of INT8's calls against those of fp32, by class.
+    """
 
     fp32: Measured
     int8: Measured
@@ -157,7 +168,10 @@ def red(labels: Labels) -> Mask:
 
 
 def matched_boxes(seen: Seen, calls: Mask, boxes: Floats) -> int:
-    """Return how many boxes (M, 4) hold the centre of a call; one call credits the one whose middle is nearest."""
+    """Return how many boxes (M, 4) hold the centre of a call.
+
+    One call credits the one whose middle is nearest.
+    """
     free = np.ones(len(boxes), bool)
     chosen = np.nonzero(calls)[0]
     for i in chosen[np.argsort(-seen.prob[chosen, SICKLE], kind="stable")]:
@@ -170,7 +184,10 @@ def matched_boxes(seen: Seen, calls: Mask, boxes: Floats) -> int:
 
 
 def confused(rows: Sequence[Both], before: Thresholds, after: Thresholds) -> Any:
-    """Return int (8, 8): cells by fp32's call and INT8's. Order: CLASSES, abstained, and not found by the other."""
+    """Return int (8, 8): cells by fp32's call and INT8's.
+
+    Order: cLASSES, abstained, and not found by the other.
+    """
     none = len(CLASSES) + 1
     counts = np.zeros((none + 1, none + 1), int)
     for row in rows:
@@ -187,9 +204,12 @@ def confused(rows: Sequence[Both], before: Thresholds, after: Thresholds) -> Any
 
 
 def rechosen(rows: Sequence[Both], contract: Contract, at: Thresholds) -> Thresholds:
-    """Choose INT8's own threshold on the part for choosing: the nearest at which as many are called as by fp32.
+    """Choose INT8's own threshold on the part for choosing.
 
-    Detector: as many boxes reach the score. Classifier: as many red cells of negative fields are called sickle, so that
+    The nearest at which as many are called as by fp32.
+
+    Detector: as many boxes reach the score. Classifier: as many red cells of negative fields are called sickle, so
+    that
     the rate of false calls is fp32's; of all fields, where no field is negative.
     """
     rows = [row for row in rows if row.picture.part == "choose"]
@@ -211,7 +231,10 @@ def _whole_prob(seen: Seen) -> Floats:
 
 
 def nearest(values: Floats, wanted: int, threshold: float) -> float:
-    """Return the threshold nearest to the given one that just `wanted` of the values reach, to six digits."""
+    """Return the threshold nearest to the given one that `wanted` values reach.
+
+    To six digits.
+    """
     ordered = np.sort(values.astype(float))[::-1]
     high = ordered[wanted - 1] if 0 < wanted <= len(ordered) else np.inf
     low = ordered[wanted] if wanted < len(ordered) else -np.inf

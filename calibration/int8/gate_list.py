@@ -17,7 +17,10 @@ Box = tuple[float, float, float, float]
 
 
 class GatePicture(BaseModel):
-    """One picture of the gate, with what is known of it. Boxes are x0, y0, x1, y1 in pixels of the file."""
+    """One picture of the gate, with what is known of it.
+
+    Boxes are x0, y0, x1, y1 in pixels of the file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

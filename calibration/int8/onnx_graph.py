@@ -49,7 +49,10 @@ class Graph:
 
 
 def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
-    """Read a model and its contract; raises InputError or ModelError that says what is wrong with the file."""
+    """Read a model and its contract.
+
+    Raises InputError or ModelError that says what is wrong with the file.
+    """
     if not path.is_file():
         raise InputError(f"{path} not found. Give an ONNX file written by sicklescope-export")
     try:
@@ -73,7 +76,10 @@ def load(path: Path) -> tuple[onnx.ModelProto, Contract]:
 
 
 def with_contract(model: onnx.ModelProto, contract: Contract) -> bytes:
-    """Return the file of a model with this contract, its graph's digest filled in; checks the graph first."""
+    """Return the file of a model with this contract, its graph's digest filled in.
+
+    Checks the graph first.
+    """
     onnx.checker.check_model(model, full_check=True)
     digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
     written = contract.model_copy(update={"graph_sha256": digest})

@@ -28,7 +28,10 @@ SCORE_FLOOR = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of one picture: boxes (N, 4) in pixels of the file, detector's score (N,), probabilities (N, 6), cut (N,)."""
+    """The cells of one picture: boxes, scores, probabilities and which are cut.
+
+    Boxes (N, 4) in pixels of the file, scores (N,), probabilities (N, 6), cut (N,).
+    """
 
     boxes: Floats
     score: Floats
@@ -101,7 +104,9 @@ def read_both(
     config: Config,
     progress: ReportProgress,
 ) -> tuple[list[Both], Counter[str]]:
-    """Read each picture twice, as the device does: with the fp32 network and with the INT8 one in its place.
+    """Read each picture twice, as the device does.
+
+    With the fp32 network and with the INT8 one in its place.
 
     The scale is the fp32 detector's in both, or one pixel of rounding would hide what the encoding does. A field that
     one of the two would refuse has no cell for it; one that both would is left out.

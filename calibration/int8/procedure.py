@@ -65,7 +65,9 @@ class Written:
 
 
 def int8_model(options: Int8Options, progress: ReportProgress) -> Written:
-    """Calibrate, quantise, measure and write; raises GateError after the report when the gate refuses the network.
+    """Calibrate, quantise, measure and write.
+
+    Raises GateError after the report when the gate refuses the network.
 
     Raises InputError, ModelError, ConfigError, StorageError.
     """

@@ -28,7 +28,10 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is quantised. layers: names of convolutions; joints: additions and resizings between them."""
+    """What is quantised.
+
+    layers: names of convolutions; joints: additions and resizings between them.
+    """
 
     layers: tuple[str, ...]
     joints: tuple[str, ...]
@@ -37,7 +40,9 @@ class Plan:
 
 
 def layers_of(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Return the convolutions that may be quantised: all but the first and the heads, in their order.
+    """Return the convolutions that may be quantised.
+
+    All but the first and the heads, in their order.
 
     The first reads three planes, which costs little and for which ONNX Runtime's fp32 kernel is the faster one; the
     heads are the layers that no other follows.
@@ -68,7 +73,10 @@ def _leads(graph: Graph, node: Any, forward: bool) -> bool:
 
 
 def planned(model: onnx.ModelProto, keep: Collection[str] = ()) -> Plan:
-    """Return what is quantised when the layers `keep` stay in higher precision; raises ModelError for unknown names."""
+    """Return what is quantised when the layers `keep` stay in higher precision.
+
+    Raises ModelError for unknown names.
+    """
     candidates = layers_of(model)
     unknown = sorted(set(keep) - set(candidates))
     if unknown:
@@ -131,7 +139,9 @@ def _bias_step(graph: Graph, node: Any) -> Any:
 
 
 def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the same numbers with uint8 activations: types and zero points rewritten, nothing measured anew.
+    """Return the same numbers with uint8 activations.
+
+    Types and zero points rewritten, nothing measured anew.
 
     A ReLU goes behind its quantisation, where it is a clip at the zero point: rounding keeps the order of numbers, so
     both are the same, and ONNX Runtime then finds convolution and quantisation side by side and joins them. Its upper

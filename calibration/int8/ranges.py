@@ -32,7 +32,9 @@ def found_ranges(
     done: Callable[[int], None],
     methods: Sequence[str] = METHODS,
 ) -> dict[str, TensorsData]:
-    """Run the network on batches uint8 (N, H, W, 3) and return the ranges of the tensors by method.
+    """Return the ranges of the tensors by method, from batches of pictures.
+
+    Batches are uint8 (N, H, W, 3).
 
     ONNX Runtime's own calibrators hold every activation of every picture until they are through; here each batch is
     added to its tensors' histograms and let go, so memory does not grow with the number of pictures.

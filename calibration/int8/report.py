@@ -12,7 +12,10 @@ from calibration.int8.gate import Limits, Measured, Verdict
 
 
 def as_json(verdict: Verdict, limits: Limits, model_sha256: str, more: dict[str, Any]) -> str:
-    """Return the report on the file of that digest; `passed`, `model_sha256` and `created` let a device install it."""
+    """Return the report on the file of that digest.
+
+    `passed`, `model_sha256` and `created` let a device install it.
+    """
     content = {
         "passed": verdict.passed,
         "model_sha256": model_sha256,

@@ -39,7 +39,10 @@ class Search:
     _fp32: list[Any] | None = None
 
     def of(self, method: str, keep: Collection[str] = ()) -> Agreement:
-        """Quantise all layers but `keep` and return the agreement of the unsigned form, which this machine runs."""
+        """Quantise all layers but `keep` and return the agreement of the unsigned form.
+
+        This machine runs that form.
+        """
         if self._fp32 is None:
             self._fp32 = answers(InMemoryNetwork(self.model, self.contract), self.pictures)
         plan = planned(self.model, keep)
@@ -52,7 +55,10 @@ class Search:
         return dict(sorted(found.items(), key=lambda item: item[1].drift))
 
     def layers(self, method: str) -> dict[str, Agreement]:
-        """Return the agreement when one layer alone is quantised, by layer, that which changes most cells first."""
+        """Return the agreement when one layer alone is quantised, by layer.
+
+        That which changes most cells comes first.
+        """
         names = layers_of(self.model)
         found = {}
         for i, name in enumerate(names):
@@ -61,7 +67,10 @@ class Search:
         return dict(sorted(found.items(), key=lambda item: (item[1].changed, item[1].drift), reverse=True))
 
     def kept(self, method: str, sensitivity: dict[str, Agreement], changed_max: float) -> tuple[str, ...]:
-        """Return the layers to keep, the worst first, so that the gate should find at most `changed_max` changed."""
+        """Return the layers to keep in higher precision, the worst first.
+
+        So many that the gate should find at most `changed_max` changed.
+        """
         changed_max *= SHARE[self.contract.role]
         worst = list(sensitivity)
         keep: list[str] = []

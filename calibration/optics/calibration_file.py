@@ -20,7 +20,9 @@ from edge.vision.optics_calibration import (
 
 
 def begin(path: Path | None, objective: str | None, config: Config, frame: Pixels) -> tuple[Path, Calibration]:
-    """Return where the calibration goes and what is there already, else an empty one for this camera and objective.
+    """Return where the calibration goes and what is there already.
+
+    Else an empty one for this camera and objective.
 
     Both default to what the configuration says. Raises ConfigError when neither says it, or when a file that is there
     is no calibration, and InputError when it is of another camera, objective or size of frames.

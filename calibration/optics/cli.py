@@ -56,7 +56,10 @@ def pixel_size(
     every_s: Every = 2.0,
     config: ConfigPath = None,
 ) -> None:
-    """Find the size of a pixel from a picture of a stage micrometer (any direction), or from red cells."""
+    """Find the size of a pixel from a stage micrometer or from red cells.
+
+    The picture of a micrometer may have any direction.
+    """
     with answering("sicklescope-calibrate"):
         loaded = load(config).config
         if (division_um is None) != red_cells:

@@ -28,7 +28,9 @@ FRAMES_MAX = 200
 
 
 def gather(paths: Sequence[str], config: Config, count: int, every_s: float) -> list[Pixels]:
-    """Read the pictures that `paths` name, or, without any, `count` frames of the configured camera, `every_s` apart.
+    """Read the pictures that `paths` name, or frames of the configured camera.
+
+    Without paths `count` frames, `every_s` apart.
 
     Returns uint8 (H, W, 3) of one size. Raises InputError, naming the file, for what is no picture or of another size
     than the first, and CameraError when the camera fails.
@@ -79,7 +81,10 @@ def _from_camera(config: Config, count: int, every_s: float) -> list[tuple[str, 
 
 
 def refuse_bad_light(frames: Sequence[Pixels]) -> None:
-    """Raise InputError for frames in which the background is dark, or part of the picture at full scale."""
+    """Raise InputError for frames that are dark or partly at full scale.
+
+    Dark is a dark background.
+    """
     for number, pixels in enumerate(frames, start=1):
         small = thumbnail(pixels, 256)
         brightness = float(np.percentile(small.max(axis=2), 95)) / 255

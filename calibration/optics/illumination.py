@@ -130,7 +130,9 @@ def _visible(frames: Sequence[Pixels]) -> Mask:
 
 
 def find_white_balance(frames: Sequence[Pixels], flat: FlatField | None) -> WhiteBalance:
-    """Find what makes the glass grey, from uint8 (H, W, 3): empty fields, or fields with glass between the cells.
+    """Find what makes the glass grey, from uint8 (H, W, 3).
+
+    Empty fields, or fields with glass between the cells.
 
     flat: the flat field to apply before, if there is one. The brightest channel keeps its gain of 1, so that what is
     at full scale stays white. Raises InputError with the reason.

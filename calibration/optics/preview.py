@@ -29,7 +29,10 @@ Row = tuple[str, Pixels, str, Pixels]
 
 
 def write_picture(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as one PNG, whole or not at all; raises InputError for another suffix, StorageError."""
+    """Write the rows as one PNG, whole or not at all.
+
+    Raises InputError for another suffix, StorageError.
+    """
     if path.suffix.lower() != ".png":
         raise InputError(f"--show is {path}; expected a name that ends in .png")
     drawn = [np.hstack([_captioned(before, one), _captioned(after, two)]) for before, one, after, two in rows]

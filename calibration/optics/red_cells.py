@@ -34,7 +34,9 @@ ones nobody has measured it against a ruler.
 
 
 def from_red_cells(frames: Sequence[Pixels], config: Config) -> PixelSize:
-    """Estimate the size of a pixel in each uint8 (H, W, 3) and take the median; raises InputError with the reason.
+    """Estimate the size of a pixel in each uint8 (H, W, 3) and take the median.
+
+    Raises InputError with the reason.
 
     The uncertainty is that of the median over the fields together with that of the detector's boxes and that of the
     red cells' own size, which are larger and do not shrink with more fields.

@@ -10,7 +10,9 @@ from edge.types import Frame, Rejection
 
 
 class RejectedInputError(InputError):
-    """One file among those to be read cannot be; a camera that raises it goes on with the next file at the next `read`.
+    """One file among those to be read cannot be.
+
+    A camera that raises it goes on with the next file at the next `read`.
 
     name: the file's path. rejection: how it is counted, `unreadable` or `too_large`.
     """

@@ -38,9 +38,12 @@ class Notice:
 
 
 class Mailbox:
-    """One slot. With `waits` the sender waits until the slot is free; without, the newest wins and `dropped` counts.
+    """One slot. With `waits` the sender waits until the slot is free.
 
-    The sender works within `with mailbox:`; an error that ends it is kept, and raised by `take` in the reader's thread
+    Without, the newest wins and `dropped` counts.
+
+    The sender works within `with mailbox:`; an error that ends it is kept, and raised by `take` in the reader's
+    thread
     after what was sent before it.
     """
 
@@ -92,7 +95,10 @@ class Mailbox:
             return True
 
     def take(self, timeout_s: float) -> Item | None:
-        """Return the newest item, or None when none came in time or `ended`; raises what ended the sender."""
+        """Return the newest item, or None when none came in time or `ended`.
+
+        Raises what ended the sender.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._ended, timeout_s)
             item, self._item = self._item, None
@@ -134,7 +140,9 @@ class Mailbox:
 
 @contextmanager
 def capturing(camera: Camera, *, reconnect_s: float, join_s: float) -> Iterator[Mailbox]:
-    """Open a camera and read it, on a thread of its own; raises what prevents it from being opened.
+    """Open a camera and read it, on a thread of its own.
+
+    Raises what prevents it from being opened.
 
     A live camera that fails later is tried again for `reconnect_s`; then its error is raised by `take`. On leaving,
     wait at most `join_s` for the last read to return and the camera to close.

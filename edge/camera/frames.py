@@ -17,7 +17,10 @@ from edge.types import Frame, Pixels
 
 
 def rgb(captured: NDArray[Any]) -> Pixels:
-    """Return a new RGB array of what a cv2.VideoCapture gave, uint8 (H, W, 3) BGR or (H, W) grey; else CameraError."""
+    """Return a new RGB array of what a cv2.VideoCapture gave.
+
+    It gives uint8 (H, W, 3) BGR or (H, W) grey; anything else is a CameraError.
+    """
     if captured.dtype != np.uint8 or captured.shape[2:] not in ((), (1,), (3,)):
         raise CameraError(
             f"the source gives {captured.dtype} pixels of shape {captured.shape}; expected 8-bit BGR or grey. "
@@ -41,7 +44,10 @@ def stamped(
 
 
 class Pace:
-    """Holds a source back to a frame rate; 0 is as fast as possible. A late frame is not made up for by a burst."""
+    """Holds a source back to a frame rate; 0 is as fast as possible.
+
+    A late frame is not made up for by a burst.
+    """
 
     def __init__(self, fps: float) -> None:
         self._interval_s = 1 / fps if fps else 0.0

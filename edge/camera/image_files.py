@@ -38,7 +38,9 @@ def read_image(path: Path, megapixels_max: float) -> Pixels:
 
 
 def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the images and videos that the paths name, each once: files as given, folders (recursive) and globs.
+    """Return the images and videos that the paths name, each once.
+
+    Files as given, folders (recursive) and globs.
 
     A folder's or glob's files come in natural order (field2 before field10), hidden ones are left out (such as
     the `._x.jpg` that macOS leaves on memory sticks). Raises InputError for a path that is not there, and for a

@@ -43,7 +43,9 @@ class HeaderError(ValueError):
 
 
 def image_size(file: BinaryIO) -> tuple[int, int]:
-    """Return width and height in pixels as stored (before any EXIF rotation). Moves the file's position.
+    """Return width and height in pixels as stored (before any EXIF rotation).
+
+    Moves the file's position.
 
     Raises HeaderError when the format is unknown or the header is cut short, OSError when the file cannot be read.
     """

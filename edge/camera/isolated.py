@@ -161,7 +161,10 @@ class _Child:
             self.kill()
 
     def kill(self) -> None:
-        """End the process whatever it does. One that hangs in the kernel goes when its driver lets it."""
+        """End the process whatever it does.
+
+        One that hangs in the kernel goes when its driver lets it.
+        """
         self._wire.close()
         self._process.kill()
         try:

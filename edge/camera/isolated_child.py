@@ -31,7 +31,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(wire_fd: int, parent: int) -> None:
-    """Open the camera that the first packet describes, and answer each further one with a frame, until none comes.
+    """Open the camera of the first packet and answer each further one with a frame.
+
+    Until none comes.
 
     What fails is the last answer. Ctrl-C and SIGTERM are the parent's to obey: the sample may want its last frames.
     """

@@ -18,9 +18,12 @@ _BEGIN, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 
 class JpegStream:
-    """Takes bytes as they come and gives the whole pictures among them; what lies between them is passed over.
+    """Takes bytes as they come and gives the whole pictures among them.
 
-    A picture is followed from segment to segment, for the two bytes of its end may occur in its tables. One that is cut
+    What lies between them is passed over.
+
+    A picture is followed from segment to segment, for the two bytes of its end may occur in its tables. One that is
+    cut
     short or damaged is passed over, and counted in `damaged`. No more is kept than one picture.
     """
 
@@ -30,7 +33,10 @@ class JpegStream:
         self._restart()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the pictures that are whole with these bytes; CameraError when one is longer than any is."""
+        """Return the pictures that are whole with these bytes.
+
+        CameraError when one is longer than any is.
+        """
         self._bytes += data
         found = []
         while (picture := self._next()) is not None:

@@ -19,7 +19,10 @@ RATE_TOLERANCE = 0.05
 
 
 def has_gstreamer() -> bool:
-    """Whether this OpenCV can open a GStreamer pipeline. The wheels cannot; the system's own usually can."""
+    """Whether this OpenCV can open a GStreamer pipeline. The wheels cannot.
+
+    The system's own usually can.
+    """
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
 
 
@@ -63,7 +66,10 @@ def open_capture(device: str) -> cv2.VideoCapture:
 
 
 class OpenCVCamera:
-    """A live camera; entering opens it and verifies the size and rate asked for, by the driver's word and a frame."""
+    """A live camera through OpenCV.
+
+    Entering opens it and verifies size and rate, by the driver's word and a frame.
+    """
 
     live = True
 

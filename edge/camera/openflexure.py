@@ -71,7 +71,10 @@ VERSIONS = (
 
 
 class OpenFlexureCamera:
-    """The microscope's stream as a live camera; entering finds out its version, and verifies the size asked for."""
+    """The microscope's stream as a live camera.
+
+    Entering finds out its version, and verifies the size asked for.
+    """
 
     live = True
 
@@ -101,7 +104,10 @@ class OpenFlexureCamera:
         self._close()
 
     def read(self) -> Frame:
-        """Return the next picture of the stream, with the stage's place now and then; CameraError when it ends."""
+        """Return the next picture of the stream, with the stage's place now and then.
+
+        CameraError when it ends.
+        """
         pixels = self._next()
         place = self._stage.place() if self._stage else None
         frame = stamped(pixels, self._index, f"{self.name}#{self._index}", stage_px=place)

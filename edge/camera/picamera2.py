@@ -49,7 +49,10 @@ class PiCamera:
         self._close()
 
     def read(self) -> Frame:
-        """Return the next frame; CameraError when the camera stopped. One that hangs is ended with its process."""
+        """Return the next frame; CameraError when the camera stopped.
+
+        One that hangs is ended with its process.
+        """
         try:
             pixels = np.asarray(self._camera.capture_array("main"), np.uint8)
         except RuntimeError as error:

@@ -19,7 +19,9 @@ from edge.types import Frame, Reason, Rejection
 
 
 class ReplayCamera:
-    """Images and videos as frames, named by their path and, in a video, `path#frame` counted from 0.
+    """Images and videos as frames, named by their path.
+
+    A frame of a video is `path#frame`, counted from 0.
 
     Entering raises InputError when there is nothing to read. `read` raises RejectedInputError for one image or video
     that cannot be opened, and CameraError at the place where a video breaks; after either, the next `read` goes on
@@ -91,7 +93,10 @@ class ReplayCamera:
 
 
 class Video:
-    """The frames of one video file, one after the other; opening raises RejectedInputError when it is none."""
+    """The frames of one video file, one after the other.
+
+    Opening raises RejectedInputError when it is none.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

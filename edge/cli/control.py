@@ -56,7 +56,10 @@ def add(
     ] = None,
     config: ConfigPath = None,
 ) -> None:
-    """Take a control slide into use. What chance does to a count is reckoned with beside the standard deviation."""
+    """Take a control slide into use.
+
+    What chance does to a count is reckoned with beside the standard deviation.
+    """
     with answering(), _slides(load(config)) as book:
         if (sickle is None) == (limits is None):
             raise ConfigError("expected either --sickle, with --sd, or --range LOW HIGH: what the slide is to show")
@@ -213,7 +216,10 @@ def chart(
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Else control-NAME.svg, here.")] = None,
     config: ConfigPath = None,
 ) -> None:
-    """Draw a control slide's readings as a Levey-Jennings chart, an SVG that any browser shows and prints."""
+    """Draw a control slide's readings as a Levey-Jennings chart.
+
+    An SVG that any browser shows and prints.
+    """
     with answering(), _slides(load(config)) as book:
         slide = book.slide(name)
         readings = book.readings(slide)

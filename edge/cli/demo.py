@@ -23,7 +23,10 @@ FPS = 10.0
 
 
 class Truth:
-    """What the rendered slide truly showed in the fields that were read: whole red cells, and the sickles of them."""
+    """What the rendered slide truly showed in the fields that were read.
+
+    Whole red cells, and the sickles of them.
+    """
 
     def __init__(self, config: CameraConfig) -> None:
         self.red_cells = 0
@@ -42,7 +45,10 @@ class Truth:
 
 
 def demo_config(state_dir: Path, port: int, *, frames: int | None, seed: int) -> Config:
-    """Return the configuration of the demo, which reads no file: a virtual slide, and the broker on `port`."""
+    """Return the configuration of the demo, which reads no file.
+
+    A virtual slide, and the broker on `port`.
+    """
     return Config(
         device=DeviceConfig(site="demo", device="virtual", state_dir=state_dir),
         camera=CameraConfig(kind="virtual", seed=seed, frames=frames or ENDLESS, fps=0.0 if frames else FPS),
@@ -52,7 +58,10 @@ def demo_config(state_dir: Path, port: int, *, frames: int | None, seed: int) ->
 
 
 def run_demo(console: Console, *, frames: int | None, port: int | None, seed: int) -> None:
-    """Run until `frames` are read, or Ctrl-C; then show the result and, beside it, what the slide truly showed."""
+    """Run until `frames` are read, or Ctrl-C.
+
+    Then show the result and, beside it, what the slide truly showed.
+    """
     with tempfile.TemporaryDirectory(prefix="sicklescope-demo-") as state, EmbeddedBroker(port) as broker:
         config = demo_config(Path(state), broker.port, frames=frames, seed=seed)
         console.print(

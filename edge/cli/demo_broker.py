@@ -25,7 +25,9 @@ SETTLE_S = 0.05
 
 
 class EmbeddedBroker:
-    """An amqtt broker on the loopback address, in a thread and event loop of its own, without users or passwords.
+    """An amqtt broker on the loopback address, without users or passwords.
+
+    In a thread and event loop of its own.
 
     Entering starts it and sets `port`; leaving stops it. Entering raises EdgeError when amqtt is not installed or the
     port is taken. Connect with `mqtt.protocol = "3.1.1"`.

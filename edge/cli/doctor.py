@@ -40,7 +40,9 @@ DISK_NEEDED_MB = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row: `missing` when the configuration needs it and it is not there, `unknown` when nobody can tell.
+    """One row of the table.
+
+    `missing` when the configuration needs it and it is absent, `unknown` when nobody can tell.
 
     `warning`: it is there, and every result will carry a flag for it.
     """
@@ -56,7 +58,10 @@ class Finding:
 
 
 def examine(config: Config) -> list[Finding]:
-    """Look at everything; changes nothing but that it connects to the broker once, under a name of its own."""
+    """Look at everything.
+
+    Changes nothing but that it connects to the broker once, under a name of its own.
+    """
     return [
         Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
         *_cameras(config),

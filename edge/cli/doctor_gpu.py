@@ -37,7 +37,10 @@ def jetpack(root: Path = Path("/")) -> tuple[bool, str] | None:
 
 
 def cuda_toolkit(root: Path = Path("/")) -> str | None:
-    """Return the version of the CUDA toolkit, which pycuda is built against; None where there is none."""
+    """Return the version of the CUDA toolkit, which pycuda is built against.
+
+    None where there is none.
+    """
     about = root / "usr/local/cuda/version.json"
     try:
         return str(json.loads(about.read_text("utf-8"))["cuda"]["version"])
@@ -46,14 +49,20 @@ def cuda_toolkit(root: Path = Path("/")) -> str | None:
 
 
 def nvidia_driver(root: Path = Path("/")) -> str | None:
-    """Return the version of the kernel's driver; None without one, and on Jetsons whose driver does not say."""
+    """Return the version of the kernel's driver.
+
+    None without one, and on Jetsons whose driver does not say.
+    """
     about = root / "proc/driver/nvidia/version"
     match = re.search(r"(\d+\.\d+(?:\.\d+)?)", about.read_text("utf-8", "replace")) if about.is_file() else None
     return match[1] if match else None
 
 
 def wrong_wheel(installer: Callable[[], str] | None = None) -> str | None:
-    """Return what to do about a TensorRT from PyPI on a Jetson, whose GPU it does not support; None if it is none."""
+    """Return what to do about a TensorRT from PyPI on a Jetson, whose GPU it does not support.
+
+    None if it is none.
+    """
     try:
         found = installer() if installer else distribution("tensorrt").read_text("INSTALLER") or ""
     except PackageNotFoundError:
@@ -67,13 +76,19 @@ def wrong_wheel(installer: Callable[[], str] | None = None) -> str | None:
 
 
 def sees_system_packages() -> bool:
-    """Tell whether this Python finds the packages of the operating system, among them JetPack's TensorRT."""
+    """Tell whether this Python finds the packages of the operating system.
+
+    Among them JetPack's TensorRT.
+    """
     config = Path(sys.prefix) / "pyvenv.cfg"
     return not config.is_file() or "include-system-site-packages = true" in config.read_text("utf-8").lower()
 
 
 def on_jetson(found: Callable[[], str]) -> str:
-    """Return what a Jetson's TensorRT is; raises EdgeError with what is wrong, or missing, and what to do there."""
+    """Return what a Jetson's TensorRT is.
+
+    Raises EdgeError with what is wrong, or missing, and what to do there.
+    """
     wrong = wrong_wheel()
     if wrong:
         raise EdgeError(wrong)

@@ -31,7 +31,10 @@ FATES = {
 
 
 class RunView:
-    """The observer of a service: a table that is redrawn, or a line every few seconds where there is no terminal."""
+    """The observer of a service.
+
+    A table that is redrawn, or a line every few seconds where there is no terminal.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -124,7 +127,10 @@ def show_outcome(outcome: Outcome, console: Console) -> None:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Make the first Ctrl-C or SIGTERM call `stop`, and the next raise KeyboardInterrupt where the program is."""
+    """Make the first Ctrl-C or SIGTERM call `stop`.
+
+    The next raises KeyboardInterrupt where the program is.
+    """
     asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -28,7 +28,10 @@ def install(
     report: Annotated[Path, typer.Option("--report", metavar="JSON", help="The gate's report on this very file.")],
     config: ConfigPath = None,
 ) -> None:
-    """Copy a model in. It must keep its contract and have passed its gate; `use` then chooses it."""
+    """Copy a model in. It must keep its contract and have passed its gate.
+
+    `use` then chooses it.
+    """
     with answering():
         contract, sha256 = _store(load(config)).install(file, report)
         typer.echo(f"installed {contract.role} {contract.name} {contract.version}, sha256 {sha256}")

@@ -13,7 +13,10 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def doubts(config: Config) -> Iterator[str]:
-    """Give a line for each setting that will not do what it seems to say: found, expected, what to do."""
+    """Give a line for each setting that will not do what it seems to say.
+
+    Found, expected, what to do.
+    """
     yield from _of_the_broker(config.mqtt)
     for name, path in _files(config):
         if path is not None and not path.is_file():

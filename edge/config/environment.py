@@ -27,7 +27,9 @@ SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """What systemd asks of this process. notify_socket: where it wants to be told (sd_notify(3)); None: it does not.
+    """What systemd asks of this process.
+
+    notify_socket: where it wants to be told (sd_notify(3)); None: it does not.
 
     watchdog_s: it ends a process that says nothing for so long; None: never. journal: stderr goes to the journal.
     """
@@ -38,7 +40,10 @@ class Supervisor:
 
 
 def supervisor(environ: Mapping[str, str] = os.environ) -> Supervisor:
-    """Read what systemd set: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, JOURNAL_STREAM (systemd.exec(5))."""
+    """Read what systemd set.
+
+    NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, JOURNAL_STREAM (systemd.exec(5)).
+    """
     ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     usec = environ.get("WATCHDOG_USEC", "") if ours else ""
     stderr = os.fstat(sys.__stderr__.fileno()) if sys.__stderr__ is not None else None
@@ -57,7 +62,9 @@ def person() -> str:
 def merge_credentials(
     values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], secrets: Iterable[str]
 ) -> None:
-    """Put the secrets that systemd handed over (LoadCredential=) over the file's, in place; an empty one is none.
+    """Put the secrets that systemd handed over (LoadCredential=) over the file's, in place.
+
+    An empty one is none.
 
     secrets: the dotted names that may be given so; each is the name of a file in $CREDENTIALS_DIRECTORY.
     Raises ConfigError for one that cannot be read.
@@ -78,7 +85,10 @@ def merge_credentials(
 def merge_environment(
     values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], names: Iterable[str]
 ) -> Iterator[str]:
-    """Put the environment's values over the others, in place; gives a line for each variable that means nothing."""
+    """Put the environment's values over the others, in place.
+
+    Gives a line for each variable that means nothing.
+    """
     known = {ENV_PREFIX + name.upper().replace(".", "__"): name for name in names}
     for variable in sorted(environ):
         if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED:
@@ -105,7 +115,10 @@ def _put(values: dict[str, Any], name: str, value: str) -> bool:
 
 
 def plain(name: str) -> str:
-    """Return a name as it can stand in a message, on one line and not too long: TOML and the environment allow any."""
+    """Return a name as it can stand in a message, on one line and not too long.
+
+    TOML and the environment allow any.
+    """
     return cut(name if name.isprintable() else repr(name)[1:-1])
 
 

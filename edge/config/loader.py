@@ -37,7 +37,10 @@ PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration. sources: where each value came from, by dotted name; path: the file read, if any."""
+    """A valid configuration.
+
+    sources: where each value came from, by dotted name; path: the file read, if any.
+    """
 
     config: Config
     sources: dict[str, str]
@@ -45,7 +48,9 @@ class Loaded:
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Read the configuration: defaults < file < credentials (`mqtt.password`) < environment (`SICKLESCOPE_MQTT__HOST`).
+    """Read the configuration.
+
+    Defaults < file < credentials (`mqtt.password`) < environment (`SICKLESCOPE_MQTT__HOST`).
 
     The file is `path`, else what SICKLESCOPE_CONFIG names, else ./sicklescope.toml, else
     /etc/sicklescope/sicklescope.toml, else none. Relative paths in it are relative to the file.
@@ -64,9 +69,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
 
 
 def load_connection(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read as `load` does, but only who the device is and where its broker is; the rest is left at its default.
+    """Read as `load` does, but only who the device is and where its broker is.
 
-    So a device whose configuration is wrong elsewhere can say so. Raises ConfigError when these two are wrong as well.
+    The rest is left at its default.
+
+    So a device whose configuration is wrong elsewhere can say so. Raises ConfigError when these two are wrong as
+    well.
     """
     _, values, sources, _ = _gathered(path, environ)
     try:
@@ -105,12 +113,18 @@ def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[
 
 
 def secrets() -> list[str]:
-    """Return the dotted names of the values that are never shown, and that systemd may hand over as credentials."""
+    """Return the dotted names of the values that are never shown.
+
+    systemd may hand them over as credentials.
+    """
     return [name for name, info in fields() if "SecretStr" in str(info.annotation)]
 
 
 def rendered(loaded: Loaded) -> str:
-    """Write the effective configuration as TOML, each value with its source; secrets are masked, so it can be shown."""
+    """Write the effective configuration as TOML, each value with its source.
+
+    Secrets are masked, so it can be shown.
+    """
     lines: list[str] = []
     table = ""
     for name, _ in fields():

@@ -66,7 +66,10 @@ class DeviceConfig(Section):
 
 
 class PiCameraConfig(Section):
-    """How a Raspberry Pi camera exposes (picamera2). What is not set is automatic, and may change between frames."""
+    """How a Raspberry Pi camera exposes (picamera2).
+
+    What is not set is automatic, and may change between frames.
+    """
 
     exposure_us: int | None = Field(default=None, ge=1, le=10_000_000)
     """Time of exposure, µs; set it together with gain."""
@@ -133,7 +136,10 @@ class OpticsConfig(Section):
 
 
 class QualityConfig(Section):
-    """Limits a frame must meet to be read. `gate = false` measures and reads everything (for evaluation)."""
+    """Limits a frame must meet to be read.
+
+    `gate = false` measures and reads everything (for evaluation).
+    """
 
     gate: bool = True
     brightness_min: float = Field(default=0.3, ge=0.0, le=1.0, description="of the background, part of full scale")
@@ -285,7 +291,10 @@ class MqttConfig(Section):
 
 
 class RetentionConfig(Section):
-    """How long things are kept. Looked after at each start and at the end of each sample; ages need a set clock."""
+    """How long things are kept. Looked after at each start and at the end of each sample.
+
+    Ages need a set clock.
+    """
 
     images_mb: int = Field(default=200, ge=1)
     """Pictures of cells, MB in all; beyond it those of the oldest reviewed samples go first. Results never go."""

@@ -68,7 +68,9 @@ def platt_scaled(p: NDArray[np.float64], log_odds: tuple[float, float]) -> NDArr
 
 
 def calibrated_probabilities(prob: Floats, log_odds: tuple[float, float]) -> Floats:
-    """Return probabilities (N, 6) with that of sickle calibrated; the other classes share the rest as before.
+    """Return probabilities (N, 6) with that of sickle calibrated.
+
+    The other classes share the rest as before.
 
     The order of cells stays; a row without any probability stays 0.
     """

@@ -168,7 +168,9 @@ class SampleLoop:
         self.reporter.report(session, reading)
 
     def end(self, why: str, by: str = DEVICE, by_person: bool = False) -> StoredResult:
-        """End the sample at hand: its result is on the disk on return. It can be called again after an error.
+        """End the sample at hand: its result is on the disk on return.
+
+        It can be called again after an error.
 
         Args:
             why: the reason, where no rule ended it.

@@ -53,7 +53,7 @@ BEFORE = "before-upgrade-v"
 
 
 def kept_copies(path: Path) -> list[Path]:
-    """Return the copies from before upgrades that lie beside a database, the oldest version first."""
+    """Return the copies from before upgrades beside a database, oldest first."""
     copies = path.parent.glob(f"{path.name}.{BEFORE}*")
     return sorted(copies, key=lambda copy: int(copy.name.rpartition("v")[2]))
 

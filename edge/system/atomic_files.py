@@ -17,7 +17,7 @@ ASIDE = ".partial-"
 
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn an OSError into a StorageError that names what could not be written and what the system said."""
+    """Turn an OSError into a StorageError that names the file and the reason."""
     try:
         yield
     except OSError as error:
@@ -28,7 +28,9 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def aside(folder: Path) -> Iterator[Path]:
-    """Make `folder` where it is missing, and give a hidden folder in it to write to; `move` what is finished out of it.
+    """Make `folder` where it is missing, and give a hidden folder in it to write to.
+
+    `move` what is finished out of it.
 
     Whatever is still inside on leaving is removed, and so is `folder` when it was made here and is empty: an error or
     Ctrl-C leaves things as they were. Raises StorageError.
@@ -47,7 +49,9 @@ def aside(folder: Path) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a finished file to its place, on the same file system, after its bytes are on the disk.
+    """Rename a finished file to its place, after its bytes are on the disk.
+
+    Within one file system.
 
     A reader, or a start after a power cut, finds the old file or the new one, never a part. Raises StorageError.
     """

@@ -15,7 +15,10 @@ _TIME_ERROR = 5
 
 
 def clock_synchronised() -> bool:
-    """Say whether the kernel believes that wall time is set by NTP or the like (adjtimex(2)); False where unknown."""
+    """Say whether the kernel believes that wall time is set by NTP or the like (adjtimex(2)).
+
+    False where unknown.
+    """
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
     if adjtimex is None:
         return False
@@ -25,6 +28,9 @@ def clock_synchronised() -> bool:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """Return the identifier that Linux makes at each boot, or one for this run of the program where there is none."""
+    """Return the identifier that Linux makes at each boot.
+
+    Or one for this run of the program where there is none.
+    """
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text("ascii").strip() if path.is_file() else str(uuid.uuid4())

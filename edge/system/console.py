@@ -32,7 +32,9 @@ ConfigPath = Annotated[
 
 @contextmanager
 def answering(program: str = "sicklescope", stopped: str = "stopped") -> Iterator[None]:
-    """Turn an error into one clear message and its exit code, and Ctrl-C into 130; whatever else is a bug shows all.
+    """Turn an error into one clear message and its exit code, and Ctrl-C into 130.
+
+    Whatever else is a bug shows all.
 
     stopped: what Ctrl-C is answered with.
     """

@@ -48,7 +48,10 @@ class MachineHealth:
 
 
 class Machine:
-    """Reads the health of this machine. root: where /sys, /proc, /etc and /var are; state_dir: whose disk counts."""
+    """Reads the health of this machine.
+
+    root: where /sys, /proc, /etc and /var are; state_dir: whose disk counts.
+    """
 
     def __init__(self, state_dir: Path, root: Path = Path("/")) -> None:
         self._state_dir, self._root = state_dir, root
@@ -69,7 +72,10 @@ class Machine:
         )
 
     def news(self, health: MachineHealth) -> Iterator[tuple[Literal["info", "warning"], str, str]]:
-        """Give level, code and text of each event to tell since the last call: a state that lasts is told once."""
+        """Give level, code and text of each event to tell since the last call.
+
+        A state that lasts is told once.
+        """
         now, before = frozenset(health.throttling or ()), frozenset(health.throttled_before or ())
         if new := now - self._now:
             yield "warning", "throttled", f"the machine is slowed down: {', '.join(sorted(new))}. {_remedy(new)}"

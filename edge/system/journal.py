@@ -19,7 +19,10 @@ _PICTURE = re.compile(
 
 
 class JournalFormatter(logging.Formatter):
-    """Writes `<4>logger=edge.pipeline message="..."`; a traceback is one more field, so that an entry is one line."""
+    """Writes `<4>logger=edge.pipeline message="..."`.
+
+    A traceback is one more field, so that an entry is one line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the entry's line."""

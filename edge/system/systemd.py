@@ -37,7 +37,10 @@ class Heartbeat:
         self._status = ""
 
     def starting(self, text: str) -> None:
-        """Say what the start is at, and ask for more time for it; also while a start that failed is to be repeated."""
+        """Say what the start is at, and ask for more time for it.
+
+        Also while a start that failed is to be repeated.
+        """
         self._say(f"EXTEND_TIMEOUT_USEC={int(START_S * 1e6)}", "WATCHDOG=1", f"STATUS={text}")
 
     def ready(self, text: str) -> None:

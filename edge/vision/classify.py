@@ -40,7 +40,10 @@ it better than the classifier, whose crop it overfills; of small things neither 
 
 
 def crops(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
-    """Cut uint8 (N, side, side, 3) round the centres of boxes (N, 4), the picture mirrored where it ends."""
+    """Cut uint8 (N, side, side, 3) round the centres of boxes (N, 4).
+
+    The picture is mirrored where it ends.
+    """
     half = side // 2
     grown = cv2.copyMakeBorder(pixels, half, half, half, half, cv2.BORDER_REFLECT)
     out = np.empty((len(boxes), side, side, 3), np.uint8)
@@ -51,7 +54,10 @@ def crops(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
 
 
 def agreed(prob: Floats, kind: Labels) -> Floats:
-    """Return probabilities (N, 6) with the detector's kinds (N,) taken into account; a row without any stays 0."""
+    """Return probabilities (N, 6) with the detector's kinds (N,) taken into account.
+
+    A row without any stays 0.
+    """
     together = prob * DETECTOR_CLASSIFIER_PRIOR[kind]
     share: Floats = together / np.maximum(1e-12, together.sum(1, keepdims=True))
     return share
@@ -111,7 +117,10 @@ class CellClassifier:
 
 
 class LazyClassification:
-    """The classes of the cells of one field: each cell is classified on request, and at most once."""
+    """The classes of the cells of one field.
+
+    Each cell is classified on request, and at most once.
+    """
 
     def __init__(self, named: Callable[[Mask], tuple[Floats, Floats]], cells: int, novelty_field: float | None) -> None:
         """named: gives probabilities (M, 6) and novelty (M,) of the cells in a mask (N,); cells: N."""
@@ -129,7 +138,9 @@ class LazyClassification:
         return self._prob[which]
 
     def unfamiliar(self, whole: Mask) -> Rejection | None:
-        """Refuse a field whose cells are unlike those of the training; whole: bool (N,), those that are not cut.
+        """Refuse a field whose cells are unlike those of the training.
+
+        whole: bool (N,), those that are not cut.
 
         Measured is the median novelty of up to FAMILIAR_FROM whole cells, from the surest to the faintest.
         """

@@ -58,7 +58,10 @@ def decoded(
 
 
 def distinct(boxes: Floats, score: Floats) -> NDArray[np.int64]:
-    """Return the indices of boxes (N, 4), best first, that overlap no better one by more than OVERLAP (IoU)."""
+    """Return the indices of boxes (N, 4) that overlap no better one, best first.
+
+    Overlap is more than OVERLAP (IoU).
+    """
     size = boxes[:, 2:] - boxes[:, :2]
     corner_and_size: Any = np.concatenate([boxes[:, :2], size], axis=1)
     kept = np.array(cv2.dnn.NMSBoxes(corner_and_size, score.tolist(), 0.0, OVERLAP), np.int64).reshape(-1)
@@ -66,7 +69,10 @@ def distinct(boxes: Floats, score: Floats) -> NDArray[np.int64]:
 
 
 def padded(pixels: Pixels) -> Pixels:
-    """Grow a picture to the right and below, by repeating its edge, to sides the network can take."""
+    """Grow a picture to the right and below to sides that the network can take.
+
+    Its edge is repeated.
+    """
     h, w = pixels.shape[:2]
     return cv2.copyMakeBorder(pixels, 0, -h % MULTIPLE, 0, -w % MULTIPLE, cv2.BORDER_REPLICATE).astype(
         np.uint8, copy=False
@@ -121,7 +127,10 @@ def _spans(length: int) -> list[tuple[int, int, int, int]]:
 
 
 def edges_met(boxes: Floats, shape: tuple[int, int]) -> Mask:
-    """Return bool (N, 2): whether a box touches an edge at a side, and above or below, of a picture (height, width)."""
+    """Return bool (N, 2).
+
+    Whether a box touches an edge at a side, and above or below, of a picture (height, width).
+    """
     far = np.array([shape[1], shape[0]], np.float32) - BORDER_PX
     return np.asarray((boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= far), np.bool_)
 
@@ -132,7 +141,10 @@ def at_edge(boxes: Floats, shape: tuple[int, int]) -> Mask:
 
 
 def cut_by_edge(boxes: Floats, shape: tuple[int, int], visible: Mask | None) -> Mask:
-    """Return bool (N,): True where a box touches the edge of the picture or leaves the eyepiece's disc."""
+    """Return bool (N,).
+
+    True where a box touches the edge of the picture or leaves the eyepiece's disc.
+    """
     h, w = shape
     cut = at_edge(boxes, shape)
     if visible is None or not len(boxes):

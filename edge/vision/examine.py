@@ -29,7 +29,10 @@ class Examined:
 
 
 class FieldExaminer:
-    """Finds the cells of a field, and refuses one that shows too few or too many, or none of a known kind."""
+    """Finds the cells of a field, and refuses a field that cannot be counted.
+
+    One that shows too few or too many, or none of a known kind.
+    """
 
     def __init__(self, config: Config, detect: CellDetector, classify: CellClassifier) -> None:
         self._limits = config.quality

@@ -39,7 +39,10 @@ class FrameOptics:
     gain: Floats | None
 
     def corrected(self, pixels: Pixels) -> Pixels:
-        """Return the frame with even light and grey glass: uint8 (H, W, 3), the given array where nothing is to do."""
+        """Return the frame with even light and grey glass.
+
+        Uint8 (H, W, 3), the given array where nothing is to do.
+        """
         return pixels if self.gain is None else apply_gain(pixels, self.gain)
 
 
@@ -70,7 +73,10 @@ class Optics:
                 log.warning("optics calibration: %s", misfit.text)
 
     def of(self, pixels: Pixels) -> FrameOptics:
-        """Return what of the calibration holds for a frame, uint8 (H, W, 3); logs once why it does not."""
+        """Return what of the calibration holds for a frame, uint8 (H, W, 3).
+
+        Logs once why it does not.
+        """
         h, w = pixels.shape[:2]
         misfit = wrong_size(self._calibration, w, h) if self._calibration else None
         if misfit is None:
@@ -80,12 +86,18 @@ class Optics:
 
 
 def apply_gain(pixels: Pixels, gain: Floats) -> Pixels:
-    """Multiply uint8 (H, W, 3) by gains float32 (H, W, 3), rounded and kept within 0–255; the array is the caller's."""
+    """Multiply uint8 (H, W, 3) by gains float32 (H, W, 3), rounded and kept within 0–255.
+
+    The array is the caller's.
+    """
     return np.asarray(cv2.multiply(pixels, gain, dtype=cv2.CV_8U), np.uint8)
 
 
 def gain_of(calibration: Calibration) -> Floats | None:
-    """Return what to multiply frames by, float32 (H, W, 3), or None without a flat field and white balance."""
+    """Return what to multiply frames by, float32 (H, W, 3).
+
+    None without a flat field and white balance.
+    """
     flat, white, camera = calibration.flat_field, calibration.white_balance, calibration.camera
     if flat is None and white is None:
         return None

@@ -35,7 +35,10 @@ class Part(BaseModel):
 
 
 class CameraIdentity(Part):
-    """Which camera the calibration is of, as the configuration names it, and the size of its frames in pixels."""
+    """Which camera the calibration is of, and the size of its frames in pixels.
+
+    As the configuration names it.
+    """
 
     kind: str
     device: str
@@ -107,14 +110,20 @@ class Calibration(Part):
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Why a calibration should not be trusted here: the flag on every result, and the reason in words."""
+    """Why a calibration should not be trusted here.
+
+    The flag on every result, and the reason in words.
+    """
 
     flag: Flag
     text: str
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Read a calibration file; raises ConfigError when it is not there, damaged, or of another version."""
+    """Read a calibration file.
+
+    Raises ConfigError when it is not there, damaged, or of another version.
+    """
     try:
         return Calibration.model_validate_json(path.read_bytes())
     except OSError as error:

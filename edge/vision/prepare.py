@@ -44,7 +44,10 @@ class Prepared:
 
 
 class FieldPreparer:
-    """Light, crop, optics, scale, sharpness, magnification, in this order; remembers the scale of a sample."""
+    """Light, crop, optics, scale, sharpness, magnification, in this order.
+
+    Remembers the scale of a sample.
+    """
 
     def __init__(self, config: Config, detector: Network) -> None:
         """Read the optics calibration that the configuration names; raises ConfigError."""
@@ -167,7 +170,10 @@ def _states_file_scale(frame: Frame) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SlidePart:
-    """Where a picture shows the slide: bool (H, W), or None for all of it; and the verdict's flags that this raises."""
+    """Where a picture shows the slide: bool (H, W), or None for all of it.
+
+    And the verdict's flags that this raises.
+    """
 
     visible: Mask | None
     flags: tuple[str, ...] = ()
@@ -194,7 +200,10 @@ def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
 
 
 def cropped(pixels: Pixels, visible: Mask | None) -> tuple[Pixels, Mask | None, tuple[int, int]]:
-    """Cut picture and mask to the box round what can be seen; returns them and the (x, y) of the box's corner."""
+    """Cut picture and mask to the box round what can be seen.
+
+    Returns them and the (x, y) of the box's corner.
+    """
     if visible is None:
         return pixels, None, (0, 0)
     x, y, w, h = cv2.boundingRect(visible.astype(np.uint8))

@@ -56,7 +56,9 @@ STACKED_CELLS = 40
 
 
 def size(shape: tuple[int, ...], limits: QualityConfig) -> Rejection | None:
-    """Refuse a picture in which there is no room for a cell, or with more pixels than a device should be asked to hold.
+    """Refuse a picture that has no room for a cell, or too many pixels.
+
+    More than a device should be asked to hold.
 
     shape: height and width, of the given image and once more of what it becomes at the canonical scale.
     """
@@ -93,7 +95,9 @@ def exposure(pixels: Pixels, visible: Mask | None, limits: QualityConfig) -> Rej
 
 
 def edges(field: Field) -> tuple[float, float, float]:
-    """Return the strength of a field's edges in grey levels a pixel, their focus, and their motion.
+    """Return the strength, focus and motion of a field's edges.
+
+    Strength is in grey levels a pixel.
 
     The structure tensor (Bigün & Granlund 1987) of the picture at a fine scale is held against that at a coarse one:
     the generalised eigenvalues say how much steeper edges are on the fine scale, in the sharpest direction and in the
@@ -125,7 +129,9 @@ def _structure(grey: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[np.floa
 
 
 def sharpness(field: Field, limits: QualityConfig) -> Rejection | None:
-    """Refuse a field that was smeared by movement of the slide during the exposure, or is out of focus.
+    """Refuse a field that is out of focus or smeared by movement.
+
+    Of the slide, during the exposure.
 
     A field without edges is let pass: the detector will find it empty.
     """
@@ -140,7 +146,7 @@ def sharpness(field: Field, limits: QualityConfig) -> Rejection | None:
 
 
 def crowding(field: Field, cells: Cells) -> tuple[float, float]:
-    """Return the number of whole cells for each mm² of slide, and the share of the slide under cells, 0–1.
+    """Return whole cells for each mm² of slide, and the share under cells, 0–1.
 
     What touches the edge may be the edge itself, and does not make a blank field a field of cells. A cell is taken to
     fill the ellipse in its box; what lies under two of them counts once.
@@ -155,7 +161,9 @@ def crowding(field: Field, cells: Cells) -> tuple[float, float]:
 
 
 def stacking(cells: Cells) -> float:
-    """Return the share of red cells that lie on another, 0–1: rouleaux, clumps, or too thick a part of the smear.
+    """Return the share of red cells that lie on another, 0–1.
+
+    Rouleaux, clumps, or too thick a part of the smear.
 
     Two lie on each other where their boxes share more than STACKED_OVER of the smaller. 0 for a field with fewer than
     STACKED_CELLS red cells.
@@ -178,7 +186,9 @@ def stacking(cells: Cells) -> float:
 
 
 def cell_size(cells: Cells, off_max: float) -> Rejection | None:
-    """Refuse a field whose red cells have another size than its scale gives them: it was enlarged, or made smaller.
+    """Refuse a field whose red cells have another size than its scale gives them.
+
+    It was enlarged, or made smaller.
 
     Both the modal and the median cell must say so, for a person may have small and large cells beside each other.
 
@@ -197,7 +207,9 @@ def cell_size(cells: Cells, off_max: float) -> Rejection | None:
 
 
 def square(cells: Cells) -> bool:
-    """Tell whether a field's pixels are square: cells lie in all directions, so their boxes are as wide as high.
+    """Tell whether a field's pixels are square.
+
+    Cells lie in all directions, so their boxes are as wide as high.
 
     A field with fewer than SHAPED_CELLS whole red cells is taken to be.
     """
@@ -210,7 +222,10 @@ def square(cells: Cells) -> bool:
 
 
 def density(field: Field, cells: Cells, limits: QualityConfig) -> Rejection | None:
-    """Refuse a field with hardly any cell, one so full that cells hide each other, and one of stacked cells."""
+    """Refuse a field with hardly any cell, too many cells, or stacked cells.
+
+    In a field that is too full cells hide each other.
+    """
     per_mm2, covered = crowding(field, cells)
     if per_mm2 < limits.cells_per_mm2_min:
         return Rejection(Reason.EMPTY, per_mm2, limits.cells_per_mm2_min)

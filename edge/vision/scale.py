@@ -79,7 +79,10 @@ def to_canonical(pixels: Pixels, um_per_px: float) -> Pixels:
 
 
 class ScaleEstimator:
-    """Tries a ladder of scales, keeps the one at which most of the picture is red cells, and refines it."""
+    """Tries a ladder of scales, keeps the best and refines it.
+
+    Best is the scale at which most of the picture is red cells.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -151,7 +154,10 @@ class ScaleEstimator:
 
 
 class ScaleCheck:
-    """Whether the red cells of a sample bear out the scale that is set: another objective makes all counts wrong."""
+    """Whether the red cells of a sample bear out the scale that is set.
+
+    Another objective makes all counts wrong.
+    """
 
     def __init__(self, estimate: ScaleEstimator) -> None:
         self._estimate = estimate
@@ -195,7 +201,10 @@ def sizes_of(boxes: Floats) -> Floats:
 
 
 def sizes_along_edge(boxes: Floats, shape: tuple[int, int]) -> tuple[Mask, Floats]:
-    """Return which boxes (N, 4) no corner of a picture (h, w) cuts, and their diameters (N,) by what is not cut."""
+    """Return which boxes (N, 4) no corner cuts, and their diameters (N,).
+
+    Of a picture (h, w); by the sides that are not cut.
+    """
     cut = edges_met(boxes, shape)
     sides = boxes[:, 2:] - boxes[:, :2]
     along = np.where(cut[:, 0], sides[:, 1], sides[:, 0])
@@ -204,7 +213,10 @@ def sizes_along_edge(boxes: Floats, shape: tuple[int, int]) -> tuple[Mask, Float
 
 
 def contrast_of(pixels: Pixels) -> float:
-    """Return the standard deviation of grey in the middle of a picture, at a size that keeps cells and loses grain."""
+    """Return the standard deviation of grey in the middle of a picture.
+
+    At a size that keeps cells and loses grain.
+    """
     h, w = pixels.shape[:2]
     middle = pixels[h // 5 : h - h // 5, w // 5 : w - w // 5]
     small = cv2.resize(middle, (160, 160), interpolation=cv2.INTER_AREA)
@@ -212,7 +224,9 @@ def contrast_of(pixels: Pixels) -> float:
 
 
 def mode_of(sizes: Floats) -> float:
-    """Return the modal size: where a Gaussian kernel density of the sizes' logarithms is highest (Parzen 1962).
+    """Return the modal size.
+
+    Where a Gaussian kernel density of the sizes' logarithms is highest (Parzen 1962).
 
     Steadier than a mode by intervals where a field has only some 15 cells.
     """

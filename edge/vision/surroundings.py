@@ -46,7 +46,10 @@ TWIN_MIN = 0.6
 
 
 def field_part(pixels: Pixels) -> Mask | None:
-    """Return bool (H, W), True on the field, or None where the picture is all field; pixels: uint8 (H, W, 3)."""
+    """Return bool (H, W), True on the field, or None where the picture is all field.
+
+    pixels: uint8 (H, W, 3).
+    """
     h, w = pixels.shape[:2]
     flat = _flat_blocks(pixels)
     count, labels, stats, _ = cv2.connectedComponentsWithStats((~_reaching_the_edge(flat)).astype(np.uint8))
@@ -70,7 +73,10 @@ def field_part(pixels: Pixels) -> Mask | None:
 
 
 def one_half(pixels: Pixels) -> Mask | None:
-    """Return bool (H, W), True on the first half of a picture whose halves show one place; None for all others."""
+    """Return bool (H, W), True on the first half of a picture whose halves show one place.
+
+    None for all others.
+    """
     h, w = pixels.shape[:2]
     for first, second, at in (
         (pixels[:, : w // 2], pixels[:, w - w // 2 :], np.s_[:, : w // 2]),

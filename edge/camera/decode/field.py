@@ -51,7 +51,9 @@ def check_size(path: Path, width: int, height: int, megapixels_max: float) -> No
 
 
 def to_8_bit(pixels: NDArray[Any]) -> Pixels:
-    """Bring uint8 or uint16 pixels to 8 bits by the depth that they use: the least of 8, 10, 12, 14 and 16 bits.
+    """Bring uint8 or uint16 pixels to 8 bits by the depth that they use.
+
+    The least of 8, 10, 12, 14 and 16 bits.
 
     A camera of 12 bits writes 0–4095 into a 16-bit file; divided by 256 as OpenCV does, it would be all but black.
     """

@@ -19,7 +19,10 @@ _HARMLESS = ("JFIF", "Adobe")
 
 @dataclass(frozen=True, slots=True)
 class WholeJpeg:
-    """A JPEG whose every row is there: its bytes up to the end, and whether the end marker had to be added."""
+    """A JPEG whose every row is there.
+
+    Its bytes up to the end, and whether the end marker had to be added.
+    """
 
     data: bytes
     end_added: bool
@@ -36,7 +39,10 @@ class _Frame:
 
 
 def whole_jpeg(data: bytes) -> WholeJpeg:
-    """Return the first picture of a JPEG file; raises HeaderError, with the cause, where part of it is not there."""
+    """Return the first picture of a JPEG file.
+
+    Raises HeaderError, with the cause, where part of it is not there.
+    """
     try:
         frame, end = _walk(data)
     except (struct.error, IndexError) as error:

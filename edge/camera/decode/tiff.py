@@ -65,7 +65,10 @@ class _Picture:
 
 
 def read_tiff(path: Path, data: bytes, megapixels_max: float) -> Iterator[DecodedField]:
-    """Give the fields of a TIFF file's bytes, each once; raises RejectedInputError with the cause."""
+    """Give the fields of a TIFF file's bytes, each once.
+
+    Raises RejectedInputError with the cause.
+    """
     try:
         with tifffile.TiffFile(io.BytesIO(data), name=path.name) as file:
             for page in file.pages:

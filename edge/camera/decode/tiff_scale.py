@@ -20,7 +20,10 @@ _OF_RESOLUTION = {2: 25400.0, 3: 10000.0}
 
 
 def stated_um_per_px(file: Any) -> float | None:
-    """Return the µm per pixel that a tifffile.TiffFile states: OME first, then ImageJ, Aperio, resolution tags."""
+    """Return the µm per pixel that a tifffile.TiffFile states.
+
+    OME first, then ImageJ, Aperio, resolution tags.
+    """
     page = file.pages.first
     aperio = re.search(r"\bMPP = ([0-9]*\.?[0-9]+)", page.description or "")
     if aperio:

@@ -14,7 +14,9 @@ from edge.types import Frame
 
 
 class VirtualCamera:
-    """The fields of a rendered slide, one after the other, to the end of the path; `camera.frames` is its length.
+    """The fields of a rendered slide, one after the other, to the end of the path.
+
+    `camera.frames` is its length.
 
     Without it the path has 60 fields, some 5,000 red cells. The size of a pixel is known: each frame tells it.
     """

@@ -102,7 +102,9 @@ class VirtualCell:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One cell of a slide's bank: the number-th of its shape, turned by so many right angles as np.rot90 turns.
+    """One cell of a slide's bank.
+
+    The number-th of its shape, turned by so many right angles as np.rot90 turns.
 
     outline: in µm about the centre, turned. reach: from the centre to the left, top, right and bottom. radius: to the
     farthest point.

@@ -104,7 +104,9 @@ SHAPES: dict[str, tuple[str, Callable[[Generator], Outline]]] = {
 
 
 def density(shape: str, outline: Outline, look: Look, um_per_px: float, rng: Generator) -> Floats:
-    """Return the cell's optical density, float32 (n, n) with n odd and the cell's centre in the middle pixel.
+    """Return the cell's optical density, float32 (n, n).
+
+    n is odd, with the cell's centre in the middle pixel.
 
     1 is the slide's stain at the full thickness of a red cell, or of a nucleus for white cells and platelets.
     """

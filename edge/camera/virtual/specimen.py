@@ -49,14 +49,20 @@ class Laid:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """The cells under a view and its margin, on pixels that are not yet turned: shape is (height, width)."""
+    """The cells under a view and its margin, on pixels that are not yet turned.
+
+    Shape is (height, width).
+    """
 
     shape: tuple[int, int]
     cells: list[Placed]
 
 
 def serpentine(spec: SlideSpec, overlap: float) -> tuple[View, ...]:
-    """Return n_fields views in rows to and fro, each sharing `overlap` of its side with the one before."""
+    """Return n_fields views in rows to and fro, with some overlap.
+
+    Each shares `overlap` of its side with the one before.
+    """
     step_x, step_y = (side * spec.um_per_px * (1 - overlap) for side in (spec.width, spec.height))
     views = []
     for index in range(spec.n_fields):
@@ -95,7 +101,10 @@ class Specimen:
         return found
 
     def grown(self, view: View) -> tuple[Grown, Affine]:
-        """Return the cells to draw for a view, and what brings the drawing into the view (for cv2.warpAffine)."""
+        """Return the cells to draw for a view, and the transform into the view.
+
+        The transform is that of cv2.warpAffine.
+        """
         spec, um = self._spec, self._spec.um_per_px
         side = math.ceil(math.hypot(spec.width, spec.height) + 2 * MARGIN_UM / um)
         column0, row0 = (math.floor(at / um - side / 2) for at in (view.x_um, view.y_um))
