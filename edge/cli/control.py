@@ -246,7 +246,7 @@ def _slides(loaded: Loaded) -> Iterator[ControlSlides]:
 def _database(loaded: Loaded) -> Database:
     from edge.storage.database import Database, database_path
 
-    return Database(database_path(loaded.config))
+    return Database(database_path(loaded.config), checked=False)
 
 
 def _title(slide: ControlSlide) -> str:

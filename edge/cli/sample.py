@@ -173,5 +173,5 @@ def _stored(loaded: Loaded, work: Any) -> Any:
     from edge.storage.database import Database, database_path
 
     config = loaded.config
-    with Database(database_path(config)) as database:
+    with Database(database_path(config), checked=False) as database:
         return work(Lifecycle(config, database, Composer(config.device)))

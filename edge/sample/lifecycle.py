@@ -261,6 +261,11 @@ class Lifecycle:
 
         What left for the broker is not called back. `reason` and `by` stay, so they must name no patient.
         """
+        self.erase_rows(sample, by, reason)
+        self._database.forget()
+
+    def erase_rows(self, sample: StoredSample, by: str, reason: str) -> None:
+        """Erase a sample as `erase` does, but for the log of the database: `forget` of that has to follow."""
         _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         moment = self._clock()
         with self._changing(sample) as connection:
@@ -275,7 +280,6 @@ class Lifecycle:
             for table in ("reviews", "crops", "cells", "results", "history"):
                 connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
             connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
-        self._database.forget()
 
     @contextmanager
     def _changing(self, sample: StoredSample) -> Iterator[sqlite3.Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from edge.config.model import RetentionConfig
 from edge.sample.lifecycle import DEVICE, Lifecycle
@@ -19,11 +20,16 @@ state != 'scanning' AND changed_ms < ? AND
 """Samples that were last changed before a time, by a clock that could be believed."""
 
 
-def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> None:
-    """Remove what is kept longer than it may be.
+SWEEP_S = 0.5
+"""How long one sweep may erase samples; the rest waits for the next, so that reading is not held up."""
+
+
+def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> bool:
+    """Remove what is kept longer than it may be; return whether something is left for the next sweep.
 
     Ages count only where the clock is synchronised now and was then: a clock that leaps must not erase a clinic's work.
     """
+    left = False
     if moment.clock_synchronised:
         if limits.images_days is not None:
             lifecycle.store.database.write(
@@ -31,20 +37,28 @@ def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> None
                 moment.made_ms - limits.images_days * DAY_MS,
             )
         if limits.samples_days is not None:
-            _erase_old(lifecycle, limits.samples_days, moment)
+            left = _erase_old(lifecycle, limits.samples_days, moment)
     _keep_budget(lifecycle, limits.images_mb * 1_000_000)
+    return left
 
 
-def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> None:
-    """Erase the samples not changed for so long, but those whose results wait for the broker."""
+def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> bool:
+    """Erase samples not changed for so long whose results have left; return whether some are left."""
     found = lifecycle.store.database.read(
         f"SELECT id FROM samples WHERE {_DATED} AND NOT EXISTS "  # noqa: S608
         "(SELECT 1 FROM results r JOIN outbox o ON o.id = r.id WHERE r.sample_id = samples.id)",
         moment.made_ms - days * DAY_MS,
     )
+    deadline_s, erased = time.monotonic() + SWEEP_S, 0
     for (sample_id,) in found:
         log.info("sample %s is erased: it was kept for %d days", sample_id, days)
-        lifecycle.erase(lifecycle.store.find(sample_id), DEVICE, f"kept for {days} days")
+        lifecycle.erase_rows(lifecycle.store.find(sample_id), DEVICE, f"kept for {days} days")
+        erased += 1
+        if time.monotonic() >= deadline_s:
+            break
+    if erased:
+        lifecycle.store.database.forget()
+    return erased < len(found)
 
 
 def _keep_budget(lifecycle: Lifecycle, budget_bytes: int) -> None:

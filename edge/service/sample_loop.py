@@ -37,6 +37,7 @@ class SampleLoop:
         ending: why it ended, and by whom, while its result cannot be stored; no more frames are read of it.
         ended: the last one, with its result.
         frame: the camera's newest picture.
+        untidy: whether more is to be removed than the last `tidy` had time for.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SampleLoop:
                 else only while another program holds the database.
         """
         self.ending: tuple[str, str] | None = None
+        self.untidy = False
         self.session: Session | None = None
         self.ended: tuple[Session, StoredResult] | None = None
         self.frame: Frame | None = None
@@ -118,8 +120,9 @@ class SampleLoop:
     def tidy(self) -> None:
         """Remove what is kept longer than it may be; what hinders that must not hinder a sample."""
         try:
-            sweep(self._lifecycle, self._sessions.config.retention, now())
+            self.untidy = sweep(self._lifecycle, self._sessions.config.retention, now())
         except StorageError as error:
+            self.untidy = False
             log.error("%s", error)
 
     def show(self, item: Item) -> None:

@@ -254,6 +254,8 @@ class Service:
             self._heed(notice)
         if loop.session is None:
             loop.reporter.idle()
+            if loop.untidy:
+                loop.tidy()
 
     def _heed(self, notice: Notice) -> None:
         """Set how long the capture thread may be silent: longer while it looks for a lost camera."""

@@ -67,8 +67,13 @@ class Database:
     changed.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open `path`, making it and its folder where they are missing."""
+    def __init__(self, path: Path, checked: bool = True) -> None:
+        """Open `path`, making it and its folder where they are missing.
+
+        Args:
+            path: of the file.
+            checked: whether all of it is read to see that it is whole, which takes seconds for a large one.
+        """
         self.path = path.expanduser()
         self._lock = RLock()
         self._depth = 0
@@ -83,20 +88,16 @@ class Database:
             self._connection = sqlite3.connect(self.path, timeout=LOCK_S, check_same_thread=False, isolation_level=None)
             checksums.install(self._connection)
             try:
-                self._prepare()
+                self._prepare(checked)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, checked: bool) -> None:
         """Refuse a file that is not ours or not whole, unchanged; then bring it up to date."""
         self._refuse_foreign()
-        found = [" ".join(line.split()) for (line,) in self.read("PRAGMA quick_check")]
-        bad = [line for line in found if line != "ok" and not line.startswith(_VALUES)]
-        if bad:
-            raise sqlite3.DatabaseError(bad[0])
-        if found != ["ok"]:
-            log.error("%s: %s. The rows concerned are set aside", self.path, "; ".join(found))
+        if checked:
+            self._check()
         self._connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode only FULL syncs at each commit; NORMAL may lose the last ones with the power.
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -108,6 +109,15 @@ class Database:
                 # An older program refuses what this one makes of it: a rollback puts the copy back.
                 self.backup(self.path.with_name(f"{self.path.name}.{BEFORE}{version}"))
             self._migrate()
+
+    def _check(self) -> None:
+        """Read the whole file, and refuse one that is damaged."""
+        found = [" ".join(line.split()) for (line,) in self.read("PRAGMA quick_check")]
+        bad = [line for line in found if line != "ok" and not line.startswith(_VALUES)]
+        if bad:
+            raise sqlite3.DatabaseError(bad[0])
+        if found != ["ok"]:
+            log.error("%s: %s. The rows concerned are set aside", self.path, "; ".join(found))
 
     def _migrate(self) -> None:
         with self.transaction() as connection:
@@ -211,9 +221,8 @@ class Database:
             self._connection.execute("DETACH DATABASE attached")
 
     def forget(self) -> None:
-        """Let nothing that was deleted remain in the files: rewrite the database, empty its log."""
+        """Let nothing that was deleted remain in the files: empty the log; the pages were overwritten already."""
         with self._explained():
-            self._connection.execute("VACUUM")
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         with storage_errors(self.path):
             for copy in (*kept_copies(self.path), *self.path.parent.glob(f"{self.path.name}.kept-*")):

@@ -306,6 +306,21 @@ def test_pictures_and_samples_go_after_their_days_by_a_clock_that_is_right(
     assert {reason for (reason,) in database.read("SELECT reason FROM tombstones")} == {"kept for 2 days"}
 
 
+def test_many_old_samples_are_erased_a_part_at_a_time(
+    lifecycle: Lifecycle, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: work that grows with what is kept, in the reading thread. 0.6.0 rewrote the whole file for each sample."""
+    aged(lifecycle, clock, "ABCDE")
+    for row in Outbox(database).pending():
+        Outbox(database).delete(row.id)
+    clock.pass_s(30 * 86_400)
+    monkeypatch.setattr("edge.sample.retention.SWEEP_S", 0.0)
+    left = [sweep(lifecycle, RetentionConfig(samples_days=2), clock()) for _ in range(5)]
+    assert left == [True, True, True, True, False]
+    assert lifecycle.store.newest() == []
+    assert bytes([1]) * 5000 not in database.path.read_bytes()
+
+
 @given(st.text(max_size=80) | st.from_regex(r"[A-Z]{1,50}-[0-9]{1,10}", fullmatch=True))
 def test_any_text_is_a_sample_code_or_a_sample_error(text: str) -> None:
     if re.fullmatch(r"[A-Z]{1,50}-[0-9]{1,10}", text):
