@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 
 import edge
+import training
 from edge.camera.frames import stamped
 from edge.config.model import Config, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
@@ -120,13 +121,20 @@ def read_fields(
 
 def _code_digest(picture: Picture) -> str:
     """Return the digest of the code that reads a field, and of its limits, without comments and docstrings."""
-    root = Path(edge.__file__).parent
-    rooms = [path for room in ("vision", "screening") for path in sorted((root / room).rglob("*.py"))]
-    sources = [root / "pipeline.py", root / "types.py", *rooms]
+    sources = _sources()
     if picture is not as_taken:
         sources.append(Path(interventions.__file__))
-    limits = QualityConfig().model_dump_json()
-    return hashlib.sha256("".join([limits, *(_bare(path) for path in sources)]).encode()).hexdigest()
+    limits = [config().model_dump_json() for config in (QualityConfig, OpticsConfig, ScreeningConfig)]
+    return hashlib.sha256("".join([*limits, *(_bare(path) for path in sources)]).encode()).hexdigest()
+
+
+def _sources() -> list[Path]:
+    """Return the files that a reading depends on: the device's, the networks behind it, and what keeps it."""
+    device, own = Path(edge.__file__).parent, Path(training.__file__).parent
+    rooms = [path for room in ("vision", "screening") for path in sorted((device / room).rglob("*.py"))]
+    network = [own / "fit" / name for name in ("networks.py", "torch_network.py", "thresholds.py")]
+    kept = [own / "evaluate" / name for name in ("predict.py", "predictions.py")]
+    return [device / "pipeline.py", device / "types.py", device / "runtime" / "contract.py", *rooms, *network, *kept]
 
 
 def _bare(path: Path) -> str:
