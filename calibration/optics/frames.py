@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.camera.decode.video import Video
 from edge.camera.image_files import find_inputs, is_video, read_image
 from edge.camera.registry import open_camera
-from edge.camera.replay import Video
 from edge.config.model import Config
 from edge.errors import InputError
 from edge.types import Pixels
@@ -50,7 +50,7 @@ def _from_files(paths: Sequence[str], megapixels_max: float) -> list[tuple[str, 
     found: list[tuple[str, Pixels]] = []
     for path in find_inputs(paths):
         if is_video(path):
-            found += _from_video(path)
+            found += _from_video(path, megapixels_max)
         else:
             found.append((str(path), read_image(path, megapixels_max)))
         if len(found) > FRAMES_MAX:
@@ -58,9 +58,9 @@ def _from_files(paths: Sequence[str], megapixels_max: float) -> list[tuple[str, 
     return found
 
 
-def _from_video(path: Path) -> list[tuple[str, Pixels]]:
+def _from_video(path: Path, megapixels_max: float) -> list[tuple[str, Pixels]]:
     frames: list[tuple[str, Pixels]] = []
-    with closing(Video(path)) as video:
+    with closing(Video(path, megapixels_max)) as video:
         while len(frames) <= FRAMES_MAX and (frame := video.read()) is not None:
             frames.append((frame.name, frame.pixels))
     return frames

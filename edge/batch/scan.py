@@ -28,9 +28,9 @@ from edge.batch.result_files import Book, drawn_by_a_scan, refuse_others_files
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.field import DecodedField
 from edge.camera.decode.reader import read_pictures
+from edge.camera.decode.video import Video
 from edge.camera.frames import frame_of
 from edge.camera.image_files import find_inputs, is_video
-from edge.camera.replay import Video
 from edge.config.model import Config, OpticsConfig
 from edge.errors import CameraError, ConfigError, InputError
 from edge.pipeline import Pipeline
@@ -183,7 +183,7 @@ def _frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
     if not is_video(path):
         yield from read_pictures(path, megapixels_max)
         return
-    with closing(Video(path)) as video:
+    with closing(Video(path, megapixels_max)) as video:
         while (found := video.read()) is not None:
             yield found
 

@@ -228,6 +228,7 @@ def test_a_whole_video_of_a_variable_rate_is_not_called_broken(tmp_path: Path, m
         def __init__(self, given: str) -> None:
             self._video = real(given)
             self.isOpened, self.read, self.release = self._video.isOpened, self._video.read, self._video.release
+            self.set, self.grab = self._video.set, self._video.grab
 
         def get(self, prop: int) -> float:
             guesses = {cv2.CAP_PROP_FRAME_COUNT: 4.0 * FRAMES, cv2.CAP_PROP_FPS: 100.0}
