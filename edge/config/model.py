@@ -260,8 +260,8 @@ class MqttConfig(Section):
     """Between two progress messages."""
     telemetry_interval_s: float = Field(default=10.0, gt=0.0)
     """Between two telemetry messages."""
-    replay_per_s: float = Field(default=20.0, ge=0.1, le=1000.0)
-    """So many messages a second are sent of those that have waited for the broker."""
+    replay_per_s: float = Field(default=20.0, ge=0.0, le=1000.0)
+    """So many messages a second are sent of those that have waited for the broker; 0: as many as it takes."""
 
     commands: bool = False
     """Take commands over MQTT (start, stop, discard, reopen), authenticated with command_secret."""

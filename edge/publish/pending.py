@@ -1,4 +1,4 @@
-"""What callers hand over for the sender to take: in memory, bounded, and never waiting for disk or network."""
+"""Messages that callers hand over for the sender: in memory, bounded, never waiting for disk or network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ REPLIES = 20
 """Answers that are held; then the oldest go."""
 
 
-class Tray:
-    """Any thread may call it.
+class Pending:
+    """What waits in memory to be sent. Any thread may call it.
 
-    dropped: messages that were never sent, nor stored to be sent later.
+    Attributes:
+        dropped: messages that were never sent, nor stored to be sent later.
+        status: what the device last said of itself, and why.
     """
 
     def __init__(self) -> None:
@@ -63,26 +65,26 @@ class Tray:
             self._replies.append(message)
 
     def take_replies(self) -> list[Reply]:
-        """Give the answers once."""
+        """Return the answers, once."""
         with self._lock:
             replies = list(self._replies)
             self._replies.clear()
             return replies
 
     def take_announcement(self) -> tuple[State, str] | None:
-        """Give the status once, when it is to be announced."""
+        """Return the status, once, when it is to be announced."""
         with self._lock:
             asked, self._announce = self._announce, False
             return self.status if asked else None
 
     def take_progress(self) -> Progress | None:
-        """Give the running counts once."""
+        """Return the running counts, once."""
         with self._lock:
             message, self._progress = self._progress, None
             return message
 
     def take_news(self, limit: int) -> list[Event | Telemetry]:
-        """Give the oldest events and telemetry, `limit` at most."""
+        """Return the oldest events and telemetry, `limit` at most, once."""
         with self._lock:
             return [self._news.popleft() for _ in range(min(limit, len(self._news)))]
 

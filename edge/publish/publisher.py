@@ -1,7 +1,7 @@
 """Messages to the broker and results from the outbox, through a connection that comes and goes.
 
-Three threads: the caller's, which hands messages over and never waits for the network; paho's, which only notes what
-happened; and the sender's, which alone publishes, and alone takes results out of the outbox.
+Three kinds of threads: the caller's, which hands messages over and never waits for the network; the connection's,
+which only note what happened; and the sender's, which alone publishes, and alone takes results out of the outbox.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from types import TracebackType
 from edge.config.model import MqttConfig
 from edge.errors import BrokerError
 from edge.publish.composer import Composer
-from edge.publish.connection import NOT_YET, STOP_S, Link
+from edge.publish.connection import NOT_YET, STOP_S, Key, Link
 from edge.publish.messages import Birth, Event, Message, Progress, Reply, Result, Telemetry, topic
-from edge.publish.pending import State, Tray
+from edge.publish.pending import Pending, State
+from edge.publish.replay import Replay
 from edge.publish.sender import Sender
 from edge.storage.outbox import Outbox
 
@@ -83,7 +84,7 @@ class Publisher:
         self._outbox = outbox
         self._speaks_for_device = birth is not None
         self._alive = alive
-        self._tray = Tray()
+        self._pending = Pending()
         self._link = Link(
             config,
             client_id or config.client_id or f"sicklescope-{compose.site}-{compose.device}",
@@ -93,7 +94,8 @@ class Publisher:
             will=self._will if birth else None,
             listen=listen,
         )
-        self._sender = Sender(self._link, self._tray, outbox, compose, birth, config.replay_per_s)
+        replay = Replay(outbox, self._pending, compose, config.replay_per_s)
+        self._sender = Sender(self._link, self._pending, replay, compose, birth)
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -112,7 +114,7 @@ class Publisher:
         self._stopping.set()
         self._wake.set()
         self._thread.join(STOP_S)
-        state, reason = self._tray.status
+        state, reason = self._pending.status
         last = self._compose.status("stopped" if state == "online" else state, reason)
         self._link.close((self._topic(last), last.to_json()) if self._speaks_for_device else None)
         if not self._thread.is_alive():
@@ -122,12 +124,12 @@ class Publisher:
 
     def status(self, state: State, reason: str = "") -> None:
         """Change the retained status; it is sent again on each connection."""
-        self._tray.put_status(state, reason)
+        self._pending.put_status(state, reason)
         self._wake.set()
 
     def announce(self) -> None:
         """Send status and birth again, for something in them is new."""
-        self._tray.announce()
+        self._pending.announce()
         self._wake.set()
 
     def reply(self, reply: Reply) -> None:
@@ -135,7 +137,7 @@ class Publisher:
 
         It is forgotten when the program ends before there is a connection.
         """
-        self._tray.put_reply(reply)
+        self._pending.put_reply(reply)
         self._wake.set()
 
     def live(self, message: Progress | Telemetry) -> None:
@@ -146,20 +148,20 @@ class Publisher:
         if not self._enabled:
             return
         if isinstance(message, Progress):
-            self._tray.put_progress(message)
+            self._pending.put_progress(message)
         else:
-            self._tray.put_news(message)
+            self._pending.put_news(message)
         self._wake.set()
 
     def withdraw_progress(self) -> None:
         """Send no running counts that were handed over and have not left: the sample's result comes next."""
-        self._tray.take_progress()
+        self._pending.take_progress()
 
     def event(self, event: Event) -> None:
         """Send an event; without a connection it is stored and sent later."""
         if not self._enabled:
             return
-        self._tray.put_news(event)
+        self._pending.put_news(event)
         self._wake.set()
 
     def result(self, result: Result) -> None:
@@ -179,7 +181,7 @@ class Publisher:
         """Return what to show; raises StorageError when the outbox cannot be read."""
         counts = self._outbox.counts()
         reason = self._link.reason if self._enabled else "mqtt.enabled is false"
-        return PublisherState(self._link.connected, reason, counts.pending, counts.refused, self._tray.dropped)
+        return PublisherState(self._link.connected, reason, counts.pending, counts.refused, self._pending.dropped)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until no result waits for the broker.
@@ -194,7 +196,7 @@ class Publisher:
             time.sleep(0.02)
         return True
 
-    # What paho's thread notes.
+    # What the connection's threads note.
 
     def _will(self) -> tuple[str, str]:
         will = self._compose.status("offline", "the broker lost the connection")
@@ -207,8 +209,8 @@ class Publisher:
     def _on_down(self, code: str, reason: str) -> None:
         self.event(self._compose.event("error", code, reason))
 
-    def _on_answer(self, mid: int, code: int, reason: str) -> None:
-        self._sender.on_answer(mid, code, reason)
+    def _on_answer(self, key: Key, code: int, reason: str) -> None:
+        self._sender.on_answer(key, code, reason)
         self._wake.set()
 
     def _run(self) -> None:
@@ -216,9 +218,9 @@ class Publisher:
         while not self._stopping.is_set():
             self._wake.wait(pause_s)
             self._wake.clear()
-            pause_s = self._sender.turn()
+            pause_s = self._sender.tick()
             self._alive()
-        self._sender.turn()  # what was handed over just before the end
+        self._sender.tick()  # what was handed over just before the end
 
     def _topic(self, message: Message) -> str:
         return topic(message, self._compose.site, self._compose.device)

@@ -3,100 +3,95 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from edge.errors import StorageError
 from edge.publish.composer import Composer
-from edge.publish.connection import FAILURE, Link
-from edge.publish.messages import Birth, Event, Message, Progress, Result, Status, Telemetry, topic
-from edge.publish.pending import NEWS, Tray
-from edge.storage.outbox import News, Outbox, Row
+from edge.publish.connection import Key, Link
+from edge.publish.messages import Birth, Event, Message, Progress, Reply, Status, Telemetry
+from edge.publish.messages import topic as topic_of
+from edge.publish.pending import NEWS, Pending
+from edge.publish.replay import FAILURE, MODELS, Replay
 
 log = logging.getLogger(__name__)
 
-WINDOW = 10
-"""Messages that may wait for their PUBACK at once; below paho's own 20, so that it never queues behind our back."""
+WINDOW = 20
+"""Messages that may wait for their PUBACK at once, where the broker takes as many (Mosquitto: 20)."""
 
 POLL_S = 2.0
 """How often the outbox is looked at unasked: another program may have put results back (`sicklescope resend`)."""
 
 PATIENCE_S = 30.0
-"""A broker that acknowledges nothing for so long is connected to anew; each time in vain doubles it."""
+"""A broker that acknowledges nothing for so long is connected to anew; each time in vain doubles it.
+
+paho's own keep-alive does not see it: from 2.2 on any byte that comes in is a sign of life.
+"""
 
 PATIENCE_MAX_S = 600.0
 
-_MODELS: dict[str, type[Message]] = {model.kind: model for model in (Result, Event, Telemetry)}
-"""Of the rows of the outbox, by kind."""
+_BRIEF_S = 5.0
+"""A connection that ends so soon after a message was sent may have ended for that message."""
+
+_HEADER_BYTES = 12
+"""Of a PUBLISH packet beside topic and payload, at most: fixed header, two lengths, identifier, no properties."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that waits for its PUBACK. row_id: empty where it is no row of the outbox.
+    """A message that waits for its PUBACK.
 
-    Then `news` may hold it.
-
-    since_s: monotonic time at which it was sent on the connection that stands.
+    Attributes:
+        model: what it is.
+        row_id: its row in the outbox, or empty.
+        message: what is sent again, or stored, when the connection is lost; rows are in the outbox anyway.
+        qos: with which it was sent.
+        since_s: monotonic time at which it was sent.
     """
 
     model: type[Message]
     row_id: str = ""
-    news: Event | Telemetry | None = None
+    message: Event | Telemetry | Reply | None = None
+    qos: int = 0
     since_s: float = 0.0
 
 
 class Sender:
-    """Sends from one thread.
-
-    Only `on_up` and `on_answer`, which note what happened, are called by paho's thread.
-    """
+    """Sends from one thread. Only `on_up` and `on_answer`, which note what happened, are called by the connection's."""
 
     def __init__(
-        self,
-        link: Link,
-        tray: Tray,
-        outbox: Outbox,
-        compose: Composer,
-        birth: Callable[[], Birth | None] | None,
-        replay_per_s: float,
+        self, link: Link, pending: Pending, replay: Replay, compose: Composer, birth: Callable[[], Birth | None] | None
     ) -> None:
-        self._link, self._tray, self._outbox, self._compose, self._birth = link, tray, outbox, compose, birth
-        self._replay_interval_s = 1.0 / replay_per_s
-        self._replay_s = 0.0
-        self._pause_s = POLL_S
+        self._link, self._pending, self._replay, self._compose, self._birth = link, pending, replay, compose, birth
         self._patience_s = PATIENCE_S
-        self._answers: deque[tuple[int, int, str]] = deque()
-        self._reconnected = threading.Event()
-        self._waiting: dict[int, Sent] = {}
-        self._unwritten: dict[str, str] = {}
+        self._answers: deque[tuple[Key, int, str]] = deque()
+        self._waiting: dict[Key, Sent] = {}
+        self._urgent: deque[Status | Birth | Reply] = deque()
         self._storage_fault = ""
 
     def on_up(self) -> None:
         """Note that there is a new connection."""
-        self._tray.announce()
-        self._reconnected.set()
+        self._pending.announce()
 
-    def on_answer(self, mid: int, code: int, reason: str) -> None:
+    def on_answer(self, key: Key, code: int, reason: str) -> None:
         """Note a PUBACK, or that a QoS 0 message has left."""
-        self._answers.append((mid, code, reason))
+        self._answers.append((key, code, reason))
 
-    def turn(self) -> float:
-        """Take in what was answered, send or store what waits.
-
-        Returns the seconds until the next look unasked.
-        """
-        self._pause_s = POLL_S
+    def tick(self) -> float:
+        """Take in what was answered, send or store what waits; return the seconds until the next look unasked."""
+        pause_s = POLL_S
         self._hear()
+        self._take_back()
         connected = self._link.connected
         if connected:
-            self._send_announcement()
+            self._send_urgent()
         try:
-            self._record()
+            pause_s = min(pause_s, self._replay.record(at_once=not self._waiting))
             if connected:
-                self._send_rows()
+                pause_s = min(pause_s, self._send_rows())
             else:
                 self._store_news()
             self._storage_fault = ""
@@ -106,153 +101,147 @@ class Sender:
             self._send_news()
             self._lose_patience()
         else:
-            self._tray.drop(self._tray.take_progress() is not None)
-        return self._pause_s
+            self._pending.drop(self._pending.take_progress() is not None)
+        return pause_s
 
     def finish(self) -> None:
         """Take in the last answers, and store what nobody acknowledged: the next run sends it."""
         self._hear()
-        unheard = [sent.news for sent in self._waiting.values() if sent.news is not None]
-        self._tray.give_back(unheard)
+        self._give_back(self._waiting.values())
         try:
-            self._record()
+            self._replay.record(at_once=True)
             self._store_news()
         except StorageError as error:
             log.error("%s", error)
 
-    # What was answered.
+    # What was answered, and what was not.
 
     def _hear(self) -> None:
-        if self._reconnected.is_set():
-            self._reconnected.clear()
-            # What had QoS 0 and was on its way went down with the last connection; the rest has been sent anew.
-            now = time.monotonic()
-            self._waiting = {mid: replace(sent, since_s=now) for mid, sent in self._waiting.items() if sent.model.qos}
         while self._answers:
-            mid, code, reason = self._answers.popleft()
-            sent = self._waiting.pop(mid, None)
+            key, code, reason = self._answers.popleft()
+            sent = self._waiting.pop(key, None)
             if sent is None:
                 continue
-            if sent.model.qos:
+            if sent.qos:
                 self._patience_s = PATIENCE_S
-            refused = reason if code >= FAILURE else ""
             if sent.row_id:
-                self._unwritten[sent.row_id] = refused if sent.model is Result else ""
-            if refused:
-                self._say_refused(sent, refused)
+                self._replay.answered(sent.row_id, sent.model, code, reason)
+            elif code >= FAILURE:
+                log.error(
+                    "the broker refused %s messages: %s. May this user publish to the topic?", sent.model.kind, reason
+                )
+                self._pending.drop(1)
 
-    def _record(self) -> None:
-        """Write the answers into the outbox as one commit; kept for the next time when they cannot be written."""
-        if self._unwritten:
-            self._outbox.settle(self._unwritten)
-            self._unwritten.clear()
+    def _take_back(self) -> None:
+        """Take back what was on its way on a connection that is gone."""
+        number = self._link.number
+        lost = {key: sent for key, sent in self._waiting.items() if key[0] != number}
+        for key in lost:
+            del self._waiting[key]
+        self._give_back(lost.values())
+        now = time.monotonic()
+        rows = [sent for sent in lost.values() if sent.row_id]
+        if self._link.unreachable:
+            self._replay.broker_was_away()
+        elif rows and self._link.unexplained and now - max(sent.since_s for sent in rows) < _BRIEF_S:
+            self._replay.ended_connection({sent.row_id: sent.model for sent in rows}, self._link.reason)
 
-    def _say_refused(self, sent: Sent, reason: str) -> None:
-        text = f"the broker refused {sent.model.kind} {sent.row_id or 'messages'}: {reason}"
-        log.error("%s. May this user publish to the topic?", text)
-        if sent.model is Result:
-            self._say("result_refused", f"{text}. Kept; send it by `sicklescope resend`")
-        else:
-            self._tray.drop(1)
+    def _give_back(self, lost: Iterable[Sent]) -> None:
+        messages = [sent.message for sent in lost if sent.message is not None]
+        self._pending.give_back([one for one in messages if not isinstance(one, Reply)])
+        for one in messages:
+            if isinstance(one, Reply):
+                self._pending.put_reply(one)
 
     def _say_storage(self, fault: str) -> None:
         """Say once that the outbox fails; it is tried again at the next look."""
         if fault != self._storage_fault:
             self._storage_fault = fault
             log.error("%s", fault)
-            self._say("storage", fault)
-
-    def _say(self, code: str, text: str) -> None:
-        self._tray.put_news(self._compose.event("error", code, text))
+            self._pending.put_news(self._compose.event("error", "storage", fault))
 
     def _lose_patience(self) -> None:
         """Connect anew when the oldest message waits too long: only then may MQTT send it a second time."""
         now = time.monotonic()
-        oldest_s = min((sent.since_s for sent in self._waiting.values() if sent.model.qos), default=now)
+        oldest_s = min((sent.since_s for sent in self._waiting.values() if sent.qos), default=now)
         if now - oldest_s > self._patience_s:
             self._link.renew(f"it acknowledged nothing for {self._patience_s:.0f} s")
             self._patience_s = min(2 * self._patience_s, PATIENCE_MAX_S)
 
     # What is sent, and what is stored instead.
 
-    def _send_announcement(self) -> None:
-        """Send status and birth when asked to, unless they are on their way."""
-        if {sent.model for sent in self._waiting.values()} & {Status, Birth}:
-            return
-        status = self._tray.take_announcement()
-        if status is not None and self._birth is not None:
-            self._hand_over(self._compose.status(*status))
-            birth = self._birth()
-            if birth is not None:
-                self._hand_over(birth)
+    def _room(self) -> int:
+        """Return how many messages of QoS 1 may be sent now."""
+        return min(WINDOW, self._link.limits.unacknowledged) - sum(sent.qos for sent in self._waiting.values())
 
-    def _send_rows(self) -> None:
-        """Send from the outbox: results, then stored news, each oldest first; what is old only at the set pace."""
-        known = {sent.row_id for sent in self._waiting.values()}
-        for row in self._outbox.pending(WINDOW):
-            if row.id in known or len(self._waiting) >= WINDOW:
-                continue
-            if not row.whole:
-                self._put_aside(row)
-                continue
-            payload, historical = self._compose.dated(row.payload)
-            if historical and not self._may_replay():
-                break
-            self._publish(row.topic, payload, Sent(_MODELS[row.kind], row.id))
+    def _send_urgent(self) -> None:
+        """Send status and birth when asked to, and the answers to commands."""
+        on_their_way = {sent.model for sent in self._waiting.values()} | {type(message) for message in self._urgent}
+        if not on_their_way & {Status, Birth}:
+            status = self._pending.take_announcement()
+            if status is not None and self._birth is not None:
+                self._urgent.append(self._compose.status(*status))
+                birth = self._birth()
+                if birth is not None:
+                    self._urgent.append(birth)
+        self._urgent.extend(self._pending.take_replies())
+        while self._urgent and self._room() > 0:
+            self._hand_over(self._urgent.popleft())
 
-    def _put_aside(self, row: Row) -> None:
-        """Keep a damaged result out of the way, for it must not arrive altered; other damaged messages are nothing."""
-        if row.kind == Result.kind:
-            self._outbox.mark_refused(row.id, "damaged on the disk")
-            self._say("storage", f"result {row.id} is damaged on the disk; it is kept, and not sent")
-        else:
-            self._outbox.delete(row.id)
-            self._tray.drop(1)
-
-    def _may_replay(self) -> bool:
-        """Say whether an old message may go now; if not, look again when it may."""
-        now = time.monotonic()
-        if now < self._replay_s:
-            self._pause_s = min(self._pause_s, self._replay_s - now)
-            return False
-        self._replay_s = now + self._replay_interval_s
-        return True
+    def _send_rows(self) -> float:
+        """Send from the outbox as far as the window allows; return the seconds until there may be more to send."""
+        if not self._link.limits.qos_1:
+            return POLL_S
+        self._replay.begin(self._link.number)
+        while self._room() > 0:
+            on_their_way = {sent.row_id for sent in self._waiting.values() if sent.row_id}
+            row, wait_s = self._replay.next(on_their_way)
+            if row is None:
+                return wait_s
+            if self._too_large(row.topic, row.payload):
+                self._replay.too_large(row, self._link.limits.packet_bytes or 0)
+            elif not self._publish(row.topic, row.payload, Sent(MODELS[row.kind], row.id)):
+                return POLL_S
+        return POLL_S
 
     def _send_news(self) -> None:
         """Send what is new from memory, as far as the window allows; of running counts the newest only."""
-        for reply in self._tray.take_replies():
-            self._hand_over(reply)
-        for message in self._tray.take_news(max(0, WINDOW - len(self._waiting))):
+        for message in self._pending.take_news(max(0, self._room())):
             self._hand_over(message)
         if Progress not in {sent.model for sent in self._waiting.values()}:
-            progress = self._tray.take_progress()
+            progress = self._pending.take_progress()
             if progress is not None:
                 self._hand_over(progress)
 
     def _store_news(self) -> None:
         """Put events and telemetry on the disk, for there is nobody to send them to."""
-        news = self._tray.take_news(NEWS)
+        news = self._pending.take_news(NEWS)
         if not news:
             return
         try:
-            stored = [News(message.kind, self._topic(message), message.to_json()) for message in news]
-            self._tray.drop(self._outbox.store(stored))
+            self._pending.drop(self._replay.store(news))
         except StorageError:
-            self._tray.give_back(news)
+            self._pending.give_back(news)
             raise
 
     def _hand_over(self, message: Message) -> None:
         payload, _ = self._compose.dated(message.to_json())
-        news = message if isinstance(message, Event | Telemetry) else None
-        if not self._publish(self._topic(message), payload, Sent(type(message), news=news)):
-            self._tray.drop(1)
+        to = topic_of(message, self._compose.site, self._compose.device)
+        kept = message if isinstance(message, Event | Telemetry | Reply) else None
+        if self._too_large(to, payload):
+            log.error("a %s message is larger than the broker takes, and dropped", message.kind)
+            self._pending.drop(1)
+        elif not self._publish(to, payload, Sent(type(message), message=kept)):
+            self._pending.drop(1)
+
+    def _too_large(self, to: str, payload: str) -> bool:
+        limit = self._link.limits.packet_bytes
+        return limit is not None and _HEADER_BYTES + len(to.encode()) + len(payload.encode()) > limit
 
     def _publish(self, to: str, payload: str, sent: Sent) -> bool:
-        mid = self._link.publish(to, payload, sent.model.qos, sent.model.retain)
-        if mid is None:
+        qos: Literal[0, 1] = sent.model.qos if self._link.limits.qos_1 else 0
+        key = self._link.publish(to, payload, qos, sent.model.retain)
+        if key is None:
             return False
-        self._waiting[mid] = replace(sent, since_s=time.monotonic())
+        self._waiting[key] = replace(sent, qos=qos, since_s=time.monotonic())
         return True
-
-    def _topic(self, message: Message) -> str:
-        return topic(message, self._compose.site, self._compose.device)

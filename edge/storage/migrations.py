@@ -149,11 +149,17 @@ _CHECKSUMS = (
     f"UPDATE results SET crc32 = {checksums.RESULT}",  # noqa: S608
 )
 
+_UNHEARD = (
+    # Whether the broker took the message when nobody subscribed: it waits to be sent again.
+    "ALTER TABLE outbox ADD COLUMN unheard INTEGER NOT NULL DEFAULT 0",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
     _SAMPLES,
     _SESSIONS,
     _CHECKSUMS,
+    _UNHEARD,
 )
 """Each step is statements that run in one transaction with the new version."""

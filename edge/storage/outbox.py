@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID, uuid4
 
 from edge.storage.database import Database
@@ -15,6 +17,9 @@ KEPT = {"event": 1000, "telemetry": 8640}
 """So many of each kind are stored, the newest; telemetry of a day at one in ten seconds. Results have no bound."""
 
 RESULT = "result"
+
+UNHEARD_SHARE = 0.01
+"""Of the disk, for results that the broker took while nobody subscribed; beyond it the oldest leave the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the broker answered to a message. reason: its own, where it refused."""
+
+    outcome: Literal["taken", "unheard", "refused"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxCounts:
-    """How many results wait for the broker, and how many it has refused."""
+    """How many results wait for the broker, it has refused, or it took while nobody subscribed."""
 
     pending: int
     refused: int
+    unheard: int = 0
 
 
 class Outbox:
@@ -88,18 +102,22 @@ class Outbox:
 
     def pending(self, limit: int = -1) -> list[Row]:
         """Return what waits for the broker: results, then the rest, each oldest first; `limit` rows unless negative."""
-        return self._rows("pending", limit)
+        return self._rows("pending", False, limit)
 
     def refused(self) -> list[Row]:
         """Return the results that the broker refused, oldest first."""
-        return self._rows("refused", -1)
+        return self._rows("refused", False, -1)
 
-    def _rows(self, state: str, limit: int) -> list[Row]:
+    def unheard(self) -> list[Row]:
+        """Return the results that the broker took while nobody subscribed, oldest first."""
+        return self._rows("pending", True, -1)
+
+    def _rows(self, state: str, unheard: bool, limit: int) -> list[Row]:
         found = self._database.read(
             # As bytes, for those of a damaged payload may be no text at all.
             "SELECT id, kind, topic, CAST(payload AS BLOB), crc32, created_ms, refused_reason FROM outbox "
-            "WHERE state = ? ORDER BY kind <> 'result', rowid LIMIT ?",
-            state, limit,
+            "WHERE state = ? AND unheard = ? ORDER BY kind <> 'result', rowid LIMIT ?",
+            state, unheard, limit,
         )  # fmt: skip
         return [
             Row(row_id, kind, topic, payload.decode(errors="replace"), zlib.crc32(payload) == crc32, created_ms, reason)
@@ -122,14 +140,29 @@ class Outbox:
             "UPDATE outbox SET state = 'refused', refused_reason = ? WHERE id = ?", reason, str(result_id)
         )
 
-    def settle(self, answers: Mapping[str, str]) -> None:
-        """Write the answers by identifier, all or none: refused for the reason given, or taken where it is empty."""
+    def settle(self, answers: Mapping[str, Settlement]) -> None:
+        """Write the broker's answers by identifier, all or none."""
         with self._database.transaction():
-            for result_id, reason in answers.items():
-                if reason:
-                    self.mark_refused(result_id, reason)
-                else:
+            for result_id, answer in answers.items():
+                if answer.outcome == "taken":
                     self.delete(result_id)
+                elif answer.outcome == "refused":
+                    self.mark_refused(result_id, answer.reason)
+                else:
+                    self._database.write("UPDATE outbox SET unheard = 1 WHERE id = ?", result_id)
+
+    def retry_unheard(self) -> int:
+        """Make pending again what was taken while nobody subscribed; returns how many.
+
+        Beyond a share of the disk the oldest leave the outbox: the samples' own store still has them.
+        """
+        with self._database.transaction():
+            self._database.write(
+                "DELETE FROM outbox WHERE id IN (SELECT id FROM (SELECT id, SUM(length(payload)) OVER "
+                "(ORDER BY rowid DESC) AS bytes FROM outbox WHERE unheard) WHERE bytes > ?)",
+                int(UNHEARD_SHARE * shutil.disk_usage(self._database.path.parent).total),
+            )
+            return self._database.write("UPDATE outbox SET unheard = 0 WHERE unheard")
 
     def resend(self) -> int:
         """Make the refused results pending again; returns how many."""
@@ -137,9 +170,12 @@ class Outbox:
 
     def counts(self) -> OutboxCounts:
         """Count the results that are kept."""
-        statement = "SELECT state, COUNT(*) FROM outbox WHERE kind = 'result' GROUP BY state"
+        statement = (
+            "SELECT CASE WHEN unheard THEN 'unheard' ELSE state END, COUNT(*) FROM outbox "
+            "WHERE kind = 'result' GROUP BY 1"
+        )
         found = dict(self._database.read(statement))
-        return OutboxCounts(found.get("pending", 0), found.get("refused", 0))
+        return OutboxCounts(found.get("pending", 0), found.get("refused", 0), found.get("unheard", 0))
 
 
 def _checksum(payload: str) -> int:

@@ -75,8 +75,8 @@ def test_a_day_without_a_broker_costs_no_result_and_the_oldest_telemetry_only(
             if number % (telemetry // 60) == 0:
                 ids += put(publishing, compose, 1)
             if number % (NEWS // 2) == 0:
-                wait_for(lambda: not publishing._tray._news)
-        wait_for(lambda: not publishing._tray._news)
+                wait_for(lambda: not publishing._pending._news)
+        wait_for(lambda: not publishing._pending._news)
         assert publishing.state().dropped == telemetry - KEPT["telemetry"]
     broker = start_mosquitto()
     with Listener(broker.host, broker.port) as dashboard, publisher(broker.port, compose, outbox) as publishing:

@@ -192,7 +192,7 @@ def test_what_was_on_its_way_when_the_broker_went_blocks_nothing(
     broker = start_mosquitto()
     with publisher(settings(broker), compose, outbox) as publishing:
         wait_for(lambda: publishing.state().connected)
-        publishing._sender._waiting[65_000] = Sent(Progress)  # handed to paho, and lost with the connection
+        publishing._sender._waiting[(1, 65_000)] = Sent(Progress)  # handed to paho, and lost with the connection
         broker.stop(signal.SIGKILL)
         wait_for(lambda: not publishing.state().connected)
         broker.start()

@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from edge.errors import StorageError
 from edge.storage.database import Database
-from edge.storage.outbox import KEPT, News, Outbox, OutboxCounts
+from edge.storage.outbox import KEPT, News, Outbox, OutboxCounts, Settlement
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_answers_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch:
         with monkeypatch.context() as patched:
             patched.setattr(Outbox, "mark_refused", full)
             with pytest.raises(StorageError):
-                outbox.settle({"a": "", "b": "no"})
+                outbox.settle({"a": Settlement("taken"), "b": Settlement("refused", "no")})
         assert [row.id for row in outbox.pending()] == ["a", "b"]
-        outbox.settle({"a": "", "b": "no"})
+        outbox.settle({"a": Settlement("taken"), "b": Settlement("refused", "no")})
         assert (outbox.pending(), [row.id for row in outbox.refused()]) == ([], ["b"])
