@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future
 
 from edge.api.authentication import Authenticator
@@ -18,6 +19,10 @@ REMOTE = (Start, Stop, Discard, Reopen)
 """What may be asked from afar; to review and to erase one has to be at the device."""
 
 
+REFUSED_LOG_S = 60.0
+"""Commands that are not authenticated are logged at most so often: anyone may send as many as he likes."""
+
+
 class RemoteCommands:
     """Takes the commands that come over MQTT to a service, and sends the answers."""
 
@@ -26,6 +31,7 @@ class RemoteCommands:
     ) -> None:
         self._authenticator, self._commands = authenticator, commands
         self._composer, self._publisher = composer, publisher
+        self._refused, self._refused_log_s = 0, 0.0
 
     def receive(self, payload: bytes) -> None:
         """Take a command in; called by paho's thread, and returns at once."""
@@ -33,7 +39,7 @@ class RemoteCommands:
             text = self._authenticator.authenticate(payload)
         except CommandError as error:
             # Not answered: whoever does not know the secret is not told more, and cannot make the device talk.
-            log.warning("%s", error)
+            self._log_refused(error)
             return
         self._publisher.announce()
         try:
@@ -45,6 +51,13 @@ class RemoteCommands:
             return
         name = command.command
         self._commands.submit(command).add_done_callback(lambda future: self._answered(name, future))
+
+    def _log_refused(self, error: CommandError) -> None:
+        self._refused += 1
+        now = time.monotonic()
+        if now >= self._refused_log_s:
+            log.warning("%s (commands refused since the last such line: %d)", error, self._refused)
+            self._refused, self._refused_log_s = 0, now + REFUSED_LOG_S
 
     def renew_challenge(self) -> None:
         """Publish a new challenge when the present one is old."""
