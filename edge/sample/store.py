@@ -20,8 +20,8 @@ from edge.storage.database import Database
 State = Literal["scanning", "review", "incomplete", "final", "discarded"]
 """Of a sample; where there is none that is scanned the device is idle."""
 
-HIGHEST_NUMBER = (1 << 63) - 1
-"""That a cell can have: SQLite knows no higher one."""
+HIGHEST_NUMBER = (1 << 40) - 1
+"""That a cell can have: with it checksums stay within the whole numbers of SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
