@@ -136,12 +136,12 @@ def test_what_a_second_sample_took_is_of_that_sample_alone(start_mosquitto: Star
             do(tmp_path, command="start", sample=f"K-{number}")
             wait_for(partial(_has_results, dashboard, number), 60)
     first, second = dashboard.of("result")
-    assert 0.3 < first["duration_s"] < 1.5
-    assert 0.3 < second["duration_s"] < 1.5
+    for result in (first, second):
+        assert result["duration_s"] == pytest.approx((result["ended_ms"] - result["started_ms"]) / 1000, abs=0.1)
     assert second["started_ms"] - first["ended_ms"] > 1900
     rates = [one["fps"] for one in dashboard.of("telemetry") if one["sample"] == "K-2"]
     assert rates
-    assert np.median(rates) == pytest.approx(25, rel=0.35)
+    assert np.median(rates) > 0.4 * 10 / second["duration_s"], "and not over the pause before"
     kinds = [
         (message["schema"].split("/")[1], message["sample"])
         for message in sorted((*dashboard.of("progress"), *dashboard.of("result")), key=lambda one: one["seq"])
