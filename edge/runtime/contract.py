@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge.config.model import ModelConfig
 from edge.errors import ModelError
-from edge.system.digest import sha256_file
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS
 
 Role: TypeAlias = Literal["detector", "classifier"]
@@ -55,6 +55,19 @@ THRESHOLDS = {"detector": ("score",), "classifier": ("sickle", "abstain", "secon
 """What a contract of each role must set."""
 
 
+NOVELTY_MAX = 1000.0
+"""No threshold of novelty, a distance of about 1 for known cells, is above this."""
+
+NAME_MAX, SIDE_MAX = 128, 1024
+"""Longest name of a model, and largest crop in pixels."""
+
+STRIDE = 4
+"""Pixels of a field for one place of the detector's maps."""
+
+EXTERNAL = b"\x0a\x08location\x12"
+"""How a weight that lies in another file begins in ONNX's encoding: the key `location` of its `external_data`."""
+
+
 class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
@@ -69,22 +82,31 @@ class Contract(BaseModel):
     graph_sha256: digest of the graph without its metadata.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     role: Role
-    name: str
-    version: str
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
+    version: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
     classes: tuple[str, ...]
     um_per_px: Annotated[float, Field(gt=0)]
-    size: Annotated[int, Field(gt=0)]
+    size: Annotated[int, Field(gt=0, le=SIDE_MAX)]
     thresholds: dict[str, float]
     temperature: Annotated[float, Field(gt=0)] = 1.0
     log_odds: tuple[Annotated[float, Field(gt=0)], float] = (1.0, 0.0)
-    limit_of_blank: float | None = None
+    limit_of_blank: Annotated[float, Field(ge=0, le=1)] | None = None
     training_data: tuple[str, ...] = ()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     graph_sha256: str
+
+    @model_validator(mode="after")
+    def _thresholds_can_be_reached(self) -> Contract:
+        for name, value in self.thresholds.items():
+            if not 0 < value <= (NOVELTY_MAX if name in NOVELTY_THRESHOLDS else 1):
+                raise ValueError(f"threshold {name} is {value:g}; expected a probability above 0, at most 1")
+        if self.role == "detector" and self.size != STRIDE:
+            raise ValueError(f"size of a detector is {self.size}; expected its stride, {STRIDE}")
+        return self
 
     @property
     def tells_novelty(self) -> bool:
@@ -123,12 +145,23 @@ def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]
             if config.path is None
             else f"{role} model {path} not found. Set models.{role}.path to an ONNX file"
         )
-    found = sha256_file(path)
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
     if pinned is None:
         raise ModelError(f"{role} model {path} has sha256 {found}, and no digest is pinned for it. {remedy}")
     if found != pinned:
         raise ModelError(f"{role} model {path} has sha256 {found}; expected {pinned}. {remedy}")
+    self_contained(path, data)
     return path, found
+
+
+def self_contained(path: Path, data: bytes) -> None:
+    """Raise ModelError for a file whose weights lie in another: its digest would not pin them."""
+    if EXTERNAL in data:
+        raise ModelError(
+            f"{path} keeps weights in another file, which its digest does not pin. Pack them in: onnx.save(onnx.load("
+            "path), path), or export it again with sicklescope-export"
+        )
 
 
 def read_contract(metadata: Mapping[str, str], role: str | None, path: Path) -> Contract:

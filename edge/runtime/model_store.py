@@ -18,7 +18,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from edge.config.model import ModelConfig, ModelsConfig, Sha256
 from edge.errors import InputError, ModelError
-from edge.runtime.contract import ROLES, Contract, Role, verified
+from edge.runtime.contract import ROLES, Contract, Role, self_contained, verified
+from edge.runtime.gate_report import GateReport, passed_report
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.digest import sha256_file
 
@@ -29,22 +30,6 @@ HISTORY = "history.json"
 
 DIGEST_MIN = 6
 """A model may be named by so many first digits of its digest."""
-
-
-class GateReport(BaseModel):
-    """What is read of a gate's report, a JSON object; the figures beside these keys are kept as they are.
-
-    `sicklescope-calibrate int8` writes such a report; a laboratory's own evaluation may too.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
-
-    passed: bool
-    """Whether the model may be used."""
-    model_sha256: Sha256
-    """Digest of the very file that the figures are of."""
-    created: AwareDatetime
-    """ISO 8601, with its offset from UTC."""
 
 
 class _Record(BaseModel):
@@ -130,8 +115,9 @@ class ModelStore:
         """
         data = _read(file)
         sha256 = hashlib.sha256(data).hexdigest()
+        self_contained(file, data)
+        passed = passed_report(report, _read(report), sha256)
         contract = _loaded(file, sha256)
-        passed = _passed(report, sha256)
         if contract.name == SHIPPED:
             raise ModelError(f"{file} calls itself {SHIPPED!r}, which is the shipped model. Export it by another name")
         entry = Installed(
@@ -227,33 +213,15 @@ def located(role: Role, models: ModelsConfig, state_dir: Path, form: str) -> tup
 
 
 def _loaded(path: Path, sha256: str) -> Contract:
-    """Load a model as the device would and return its contract; raises ModelError."""
+    """Try a model as the device would run it and return its contract; raises ModelError."""
     from edge.runtime.base import Source  # heavy, and of no use to whoever only asks what is chosen
     from edge.runtime.onnx import OnnxNetwork
+    from edge.runtime.trial import tried
 
+    tried(path)
     network = OnnxNetwork(Source(None, path, sha256, ModelsConfig(threads=1)))
     network.close()
     return network.contract
-
-
-def _passed(path: Path, sha256: str) -> GateReport:
-    """Return a gate's report after checking that it lets this very model in."""
-    try:
-        report = GateReport.model_validate_json(_read(path))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(
-            f"{path} is no gate report: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}. Expected a "
-            "JSON object with passed, model_sha256 and created, as sicklescope-calibrate writes"
-        ) from error
-    if report.model_sha256 != sha256:
-        raise ModelError(
-            f"{path} is a report of another file: sha256 {report.model_sha256}; the model has {sha256}. Give the "
-            "report that was made with this model"
-        )
-    if not report.passed:
-        raise ModelError(f"{path} says that the model did not pass its gate: it is not installed. Its figures say why")
-    return report
 
 
 def _read(path: Path) -> bytes:

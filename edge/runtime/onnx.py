@@ -58,7 +58,15 @@ class SessionNetwork:
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
         """Run the network on uint8 (N, H, W, 3)."""
-        return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
+        try:
+            answers = self._session.run(None, {self._input: batch})
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            role, why = self.contract.role, " ".join(str(error).split())
+            raise ModelError(
+                f"the {role} {self.contract.name} {self.contract.version} failed in {RUNTIME} on a batch {batch.shape}"
+                f": {why}. Go back: `sicklescope model rollback {role}`"
+            ) from error
+        return dict(zip(self._outputs, answers, strict=True))
 
     def close(self) -> None:
         """Give the session's memory back."""
@@ -72,6 +80,10 @@ class OnnxNetwork(SessionNetwork):
         path, role = source.path, source.role
         session = cpu_session(path, f"{role or 'the'} model {path}", source.models.threads)
         super().__init__(session, device_contract(metadata_of(session), role, path), source.sha256)
+        given = session.get_inputs()
+        if len(given) != 1 or given[0].type != "tensor(uint8)" or len(given[0].shape) != 4:
+            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in given)
+            raise ModelError(f"{path} takes {found}; expected uint8 (N, height, width, 3). Export it again")
         if missing := set(self.contract.outputs) - set(self._outputs):
             raise ModelError(
                 f"{path} answers {', '.join(self._outputs)}; a {self.contract.role} of its contract answers "

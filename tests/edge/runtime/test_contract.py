@@ -176,7 +176,7 @@ def test_a_contract_that_this_version_cannot_keep_is_refused(
 
 
 def test_a_network_that_answers_something_else_is_refused(rewritten: Callable[..., Path]) -> None:
-    path = rewritten("classifier", role="detector", classes=KINDS, thresholds={"score": 0.5})
+    path = rewritten("classifier", role="detector", classes=KINDS, size=4, thresholds={"score": 0.5})
     with pytest.raises(
         ModelError, match=r"answers prob, novelty; a detector of its contract answers peaks, sides as well"
     ):

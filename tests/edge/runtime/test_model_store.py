@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner, Result
@@ -24,6 +25,14 @@ from edge.runtime.model_store import ModelStore
 from edge.runtime.registry import open_network
 
 CREATED = "2026-11-20T12:00:00+00:00"
+
+MEASURED = {"found": 90, "boxes": 100, "false_calls": 3, "negative_cells": 4000, "f1": 0.94}
+
+FIGURES: dict[str, Any] = {
+    "limits_points": {"recall": 0.5, "f1": 0.5, "false_calls": 0.05, "changed": 1.0},
+    "gate": {"fp32": MEASURED, "int8": MEASURED, "cells_that_change_class": {"cells": 20, "of": 5000}},
+}
+"""What a gate's report must hold beside its verdict."""
 
 
 def digest(path: Path) -> str:
@@ -50,7 +59,8 @@ def own(tmp_path: Path) -> Callable[..., Path]:
             onnx.helper.set_model_props(model, {METADATA_KEY: contract or changed.model_dump_json()})
         path = tmp_path / f"{name}.onnx"
         onnx.save(model, str(path))
-        figures = {"passed": True, "model_sha256": digest(path), "created": CREATED, "sickle_recall": 0.91, **report}
+        figures = {"passed": True, "model_sha256": digest(path), "created": CREATED, "sickle_recall": 0.91,
+                   **FIGURES, **report}  # fmt: skip
         path.with_suffix(".json").write_text(json.dumps(figures))
         return path
 
@@ -161,11 +171,11 @@ def test_what_must_not_come_in_does_not(tmp_path: Path, own: Callable[..., Path]
     (tmp_path / "text.json").write_text("passed: yes")
     (tmp_path / "half.json").write_text(json.dumps({"passed": True, "model_sha256": digest(good)}))
     (tmp_path / "maybe.json").write_text(
-        json.dumps({"passed": "perhaps", "model_sha256": digest(good), "created": CREATED})
+        json.dumps({"passed": "perhaps", "model_sha256": digest(good), "created": CREATED, **FIGURES})
     )
     cut_report = tmp_path / "cut.json"
     cut_report.write_text(
-        json.dumps({"passed": True, "model_sha256": digest(tmp_path / "cut.onnx"), "created": CREATED})
+        json.dumps({"passed": True, "model_sha256": digest(tmp_path / "cut.onnx"), "created": CREATED, **FIGURES})
     )
     refused(install(failed), "did not pass its gate", 5)
     refused(install(good, failed.with_suffix(".json")), "is a report of another file", 5)
@@ -264,3 +274,149 @@ def test_two_programs_at_once_lose_no_choice(tmp_path: Path, own: Callable[..., 
         program.join(90)
         assert program.exitcode == 0
     assert len(ModelStore(tmp_path / "state").history("classifier").choices) == 20
+
+
+def worse(**changed: object) -> dict[str, Any]:
+    return {**FIGURES, "gate": {**FIGURES["gate"], "int8": {**MEASURED, **changed}}}
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"gate": None}, "gate: Input should be"),
+        ({"limits_points": {"recall": 0.5}}, "limits_points.f1: Field required"),
+        (worse(found=50), "over its limit of recall"),
+        (worse(f1=0.5), "over its limit of f1"),
+        (worse(false_calls=40), "over its limit of false_calls"),
+        (worse(found=101), "more sickle cells found than boxed"),
+        (worse(boxes=90, found=81), "measured on different labels"),
+        (worse(f1=None), "measured on different labels"),
+        ({"gate": {**FIGURES["gate"], "cells_that_change_class": {"cells": 900, "of": 5000}}}, "limit of changed"),
+        ({"gate": {**FIGURES["gate"], "cells_that_change_class": {"cells": 0, "of": 0}}}, "of: Input should be"),
+    ],
+)
+def test_a_report_whose_figures_do_not_bear_it_out_lets_nothing_in(
+    own: Callable[..., Path], figures: dict[str, Any], words: str
+) -> None:
+    """Kind: a check that believes the word and not the figures (0.6.0 took a hand-written `{"passed": true}`)."""
+    refused(install(own("lab-a", **figures)), words, 3)
+
+
+def test_a_report_of_the_future_lets_nothing_in(own: Callable[..., Path]) -> None:
+    refused(install(own("lab-a", created="2126-01-01T00:00:00+00:00")), "which is to come", 5)
+
+
+def contract_of(role: str) -> Contract:
+    model = onnx.load(str(SHIPPED_DIR / f"{role}.onnx"))
+    return Contract.model_validate_json(next(one.value for one in model.metadata_props if one.key == METADATA_KEY))
+
+
+@pytest.mark.parametrize(
+    ("role", "changed"),
+    [
+        ("classifier", {"thresholds": {"sickle": -1}}),
+        ("classifier", {"thresholds": {"abstain": 2}}),
+        ("classifier", {"thresholds": {"sickle": float("nan")}}),
+        ("classifier", {"thresholds": {"novelty_cell": 1e9}}),
+        ("detector", {"thresholds": {"score_wbc": 0}}),
+        ("detector", {"size": 8}),
+        ("classifier", {"size": 100_000}),
+        ("classifier", {"limit_of_blank": 1.5}),
+        ("classifier", {"temperature": float("inf")}),
+        ("classifier", {"log_odds": [1.0, float("nan")]}),
+        ("classifier", {"name": "x" * 4000}),
+    ],
+)
+def test_a_contract_with_values_that_mean_nothing_is_refused(
+    own: Callable[..., Path], role: str, changed: dict[str, Any]
+) -> None:
+    """Kind: a model file with numbers by which no cell, or every cell, is called sickle."""
+    contract = json.loads(contract_of(role).model_dump_json())
+    thresholds = {**contract["thresholds"], **changed.get("thresholds", {})}
+    text = json.dumps({**contract, "name": "lab-a", **changed, "thresholds": thresholds})
+    refused(install(own("lab-a", role, contract=text)), "carries a contract that cannot be read", 5)
+
+
+def graph(role: str, change: Callable[[Any], None]) -> Any:
+    """Return a shipped model whose graph was changed."""
+    model = onnx.load(str(SHIPPED_DIR / f"{role}.onnx"))
+    change(model.graph)
+    return model
+
+
+def floats_in(graph: Any) -> None:
+    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def behind(output: str, operator: str, **attributes: object) -> Callable[[Any], None]:
+    """Put an operator behind an output."""
+
+    def change(graph: Any) -> None:
+        maker = next(node for node in graph.node if output in node.output)
+        maker.output[list(maker.output).index(output)] = "inner"
+        graph.node.append(onnx.helper.make_node(operator, ["inner"], [output], **attributes))
+
+    return change
+
+
+BROKEN: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "takes floats": ("classifier", floats_in),
+    "transposed": ("classifier", behind("prob", "Transpose", perm=[1, 0])),
+    "logarithms": ("classifier", behind("prob", "Log")),
+    "no numbers": ("detector", behind("sides", "Acos")),
+    "negative": ("detector", behind("peaks", "Neg")),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_model_that_answers_something_else_is_refused_before_it_comes_in(
+    own: Callable[..., Path], tmp_path: Path, how: str
+) -> None:
+    """Kind: a file that loads and whose contract is right, and whose first field ends the service."""
+    role, change = BROKEN[how]
+    path = own("lab-a", role)
+    onnx.save(graph(role, change), str(path))
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(
+        model, {METADATA_KEY: contract_of(role).model_copy(update={"name": "lab-a"}).model_dump_json()}
+    )
+    onnx.save(model, str(path))
+    path.with_suffix(".json").write_text(
+        json.dumps({"passed": True, "model_sha256": digest(path), "created": CREATED, **FIGURES})
+    )
+    result = install(path)
+    assert result.exit_code == 5, result.output
+    assert "lab-a" in result.stderr
+    assert not list((tmp_path / "state").rglob("*.onnx"))
+
+
+def test_weights_in_another_file_are_refused_wherever_a_model_is_named(
+    own: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Kind: a digest that pins a part of what is run: the weights beside it could be changed."""
+    path = own("lab-a")
+    onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True, location="w.bin", size_threshold=0)
+    path.with_suffix(".json").write_text(
+        json.dumps({"passed": True, "model_sha256": digest(path), "created": CREATED, **FIGURES})
+    )
+    refused(install(path), "keeps weights in another file", 5)
+    given = ModelsConfig(threads=1, classifier=ModelConfig(path=path, sha256=digest(path)))
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        used(tmp_path, config=given)
+
+
+def test_a_model_that_fails_on_a_field_is_a_refused_model(own: Callable[..., Path], tmp_path: Path) -> None:
+    """Kind: a failure of a part that ends the whole: ONNX Runtime's own error ended the service in 0.6.0."""
+    path = own("lab-a")
+    model = onnx.load(str(path))
+    maker = next(node for node in model.graph.node if "prob" in node.output)
+    maker.output[list(maker.output).index("prob")] = "inner"
+    shape = onnx.numpy_helper.from_array(np.array([2, 6]), "two")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["inner", "two"], ["prob"]))
+    onnx.save(model, str(path))
+    given = ModelsConfig(threads=1, classifier=ModelConfig(path=path, sha256=digest(path)))
+    network = open_network("classifier", given, tmp_path / "state")
+    with pytest.raises(ModelError, match=r"the classifier lab-a 1 failed in onnxruntime.*model rollback classifier"):
+        network(np.zeros((3, 64, 64, 3), np.uint8))
+    network.close()
