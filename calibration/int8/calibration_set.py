@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from calibration.int8.prepared_fields import Look, looked_at
-from edge.camera.image_files import IMAGE_SUFFIXES, find_inputs
+from edge.camera.image_files import IMAGE_SUFFIXES
+from edge.camera.input_files import find_inputs
 from edge.errors import InputError
 from edge.system.digest import sha256_file
 from edge.system.progress_bars import ReportProgress

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from edge.camera.decode.video import Video
-from edge.camera.image_files import find_inputs, is_video, read_image
+from edge.camera.image_files import is_video, read_image
+from edge.camera.input_files import find_inputs
 from edge.camera.registry import open_camera
 from edge.config.model import Config
 from edge.errors import InputError

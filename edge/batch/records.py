@@ -5,6 +5,8 @@ These models are the source; `edge.cli.schemas` writes the JSON Schemas from the
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from edge.batch.reasons import LEFT_OUT, REASONS
+from edge.camera.input_files import LeftOut, Leftover, natural_order
 from edge.screening.tally import field_score
 from edge.screening.verdict import FLAGS
-from edge.types import ABSTAINED, CLASSES, RED_CELLS, Exclusion, FieldReading, Reason, ScaleSource
+from edge.system.spreadsheet import inert_text
+from edge.types import ABSTAINED, CLASSES, RED_CELLS, Exclusion, FieldReading, Reason, Rejection, ScaleSource
 
 COUNTED = (*CLASSES, *(reason.value for reason in Exclusion))
 """Names of the counts of a field: its classes, then why a cell is in none of them."""
@@ -67,6 +72,20 @@ class RejectedRecord(Record):
     """What was measured."""
     limit: float
     """What it missed."""
+    cause: str
+    """Why, in words."""
+
+
+class LeftOutRecord(Record):
+    """A file that was found and not read."""
+
+    file: str
+    """Path as given or found."""
+    reason: Leftover
+    cause: str
+    """Why, in words."""
+    instead: str | None
+    """The file that was read in its place; null where there is none."""
 
 
 class CellRecord(Record):
@@ -185,6 +204,10 @@ class Summary(Record):
     """Parts of the slides that were read with no known overlap between them; 0 where each image is a sample."""
     rejected: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Reason))]
     """Fields by the reason why they were not read."""
+    left_out: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Leftover))]
+    """Files that were found and not read, by reason; they are not among `inputs`."""
+    left_out_files: list[LeftOutRecord]
+    """Each of them."""
     by_class: Annotated[dict[str, Count], Keyed(CLASSES)]
     excluded: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Exclusion))]
     """Cells that were seen and are in no class, by reason."""
@@ -202,8 +225,32 @@ class Summary(Record):
     """What was asked, and the sections of the configuration that were in force."""
 
 
-def field_record(reading: FieldReading) -> FieldRecord:
-    """Return the line of fields.jsonl for a reading."""
+def left_out_records(left_out: Iterable[LeftOut]) -> list[LeftOutRecord]:
+    """Return what is told of files that are not read, in the order of their names."""
+    return [
+        LeftOutRecord(
+            file=printable(str(one.path)),
+            reason=one.reason,
+            cause=LEFT_OUT[one.reason],
+            instead=None if one.instead is None else printable(str(one.instead)),
+        )
+        for one in sorted(left_out, key=lambda one: natural_order(one.path))
+    ]
+
+
+def printable(name: str) -> str:
+    """Return a file name as text: one that is no UTF-8 could not be written into JSON."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def field_record(reading: FieldReading, cause: str | None = None) -> FieldRecord:
+    """Return the line of fields.jsonl for a reading.
+
+    Args:
+        reading: what was read.
+        cause: why it was rejected, where more is known than its reason says.
+    """
+    rejected = reading.rejected
     counts = reading.counts()
     rbc = sum(counts[name] for name in RED_CELLS)
     sickle = reading.prob[:, CLASSES.index("sickle")]
@@ -213,13 +260,17 @@ def field_record(reading: FieldReading) -> FieldRecord:
         height=reading.height,
         um_per_px=round(reading.scale.um_per_px, MICROMETRE_DIGITS) if reading.scale else None,
         scale_source=reading.scale.source if reading.scale else None,
-        rejected=RejectedRecord(**asdict(reading.rejected)) if reading.rejected else None,
+        rejected=_rejected_record(rejected, cause) if rejected else None,
         cells=_cell_records(reading),
         counts=counts,
         rbc=rbc,
         sickle_fraction=counts["sickle"] / rbc if rbc else None,
         field_score=round(field_score(sickle, rbc), PROBABILITY_DIGITS),
     )
+
+
+def _rejected_record(rejected: Rejection, cause: str | None) -> RejectedRecord:
+    return RejectedRecord(**asdict(rejected), cause=cause or REASONS[rejected.reason.value])
 
 
 def _cell_records(reading: FieldReading) -> list[CellRecord]:
@@ -243,7 +294,8 @@ CSV_COLUMNS = ("image", "cell", "x0", "y0", "x1", "y1", "score", "class", *(f"p_
 
 def csv_rows(record: FieldRecord) -> list[list[str | int | float]]:
     """Return a field's rows of cells.csv; `class` is empty when the classifier abstained."""
+    image = inert_text(record.image)
     return [
-        [record.image, index, *cell.box, cell.score, cell.class_ or "", *(cell.prob[name] for name in CLASSES)]
+        [image, index, *cell.box, cell.score, cell.class_ or "", *(cell.prob[name] for name in CLASSES)]
         for index, cell in enumerate(record.cells)
     ]

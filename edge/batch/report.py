@@ -10,29 +10,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from edge.batch.annotate import COLOURS, GalleryCell
+from edge.batch.reasons import LEFT_OUT, REASONS
 from edge.batch.records import FieldRecord, Summary
 from edge.screening.verdict import FLAGS, RESEARCH_USE
 
 REJECTED_SHOWN = 200
 """Rejected fields listed one by one; the count by reason holds them all."""
-
-REASONS = {
-    "unreadable": "the file is no image that can be read",
-    "too_small": "fewer pixels than a field needs",
-    "too_large": "more megapixels than the limit",
-    "under_exposed": "too dark",
-    "over_exposed": "too bright",
-    "out_of_focus": "out of focus",
-    "motion": "moved while it was taken",
-    "scale_unknown": "the size of a pixel could not be estimated from the cells",
-    "empty": "too few cells",
-    "crowded": "cells too close together",
-    "stacked": "cells lie on each other: rouleaux, clumps, or too thick a part of the smear",
-    "magnification": "its red cells are too large or too small for the size of a pixel that is set: another objective?",
-    "unfamiliar": "its cells are unlike those that the model was trained on (stain, specimen or magnification)",
-    "not_placed": "it could not be told where on the slide it lies, so its cells might have been counted twice",
-}
-"""Each reason of rejection in words."""
 
 
 def render(summary: Summary, gallery: Sequence[GalleryCell], rejected: Sequence[FieldRecord]) -> str:
@@ -53,6 +36,8 @@ def render(summary: Summary, gallery: Sequence[GalleryCell], rejected: Sequence[
         rejected=rejected[:REJECTED_SHOWN],
         rejected_total=sum(summary.rejected.values()),
         reasons=REASONS,
+        left_out=summary.left_out_files[:REJECTED_SHOWN],
+        left_out_reasons={reason.value: words for reason, words in LEFT_OUT.items()},
         research_use=RESEARCH_USE,
     )
 

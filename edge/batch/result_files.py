@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ _FILES = (FIELDS, CELLS, REPORT, SUMMARY)
 _DRAWN = re.compile(r"\d{5,}_.*\.jpg")
 
 
-class Book:
+class ResultFiles:
     """Counts the readings of a scan and writes them to the folder of unfinished files. A context manager.
 
     Each method raises StorageError, naming `out_dir`, when the disk will not take what is written.
@@ -45,7 +45,7 @@ class Book:
         self._rejected: list[FieldRecord] = []
         self._open = ExitStack()
 
-    def __enter__(self) -> Book:
+    def __enter__(self) -> ResultFiles:
         with storage_errors(self._out_dir):
             self._lines = self._create(FIELDS)
             cells = self._create(CELLS)
@@ -65,9 +65,15 @@ class Book:
         # newline="": lines end as they are written, on every system, and csv asks for it.
         return self._open.enter_context((self._unfinished / name).open("w", encoding="utf-8", newline=""))
 
-    def add(self, reading: FieldReading, pixels: Pixels | None) -> None:
-        """Count and write one reading; pixels are the given image's, None where there is none."""
-        record = field_record(reading)
+    def add(self, reading: FieldReading, pixels: Pixels | None, cause: str | None = None) -> None:
+        """Count and write one reading.
+
+        Args:
+            reading: what was read of a field.
+            pixels: the given image, uint8 RGB; None where there is none.
+            cause: why it could not be read, in words; None where its reason says it.
+        """
+        record = field_record(reading, cause)
         self.accumulator.add(reading)
         self.fields += 1
         with storage_errors(self._out_dir):
@@ -155,6 +161,11 @@ def drawn_by_a_scan(paths: Iterable[Path]) -> set[Path]:
     }
 
 
+def is_a_result(path: Path) -> bool:
+    """Return whether a file is one of the results of a scan, which is no input that was left out."""
+    return path.name in _FILES and _is_of_a_scan(path.parent)
+
+
 def _is_of_a_scan(folder: Path) -> bool:
     """Whether the folder's summary.json is one that a scan wrote."""
     try:
@@ -163,3 +174,12 @@ def _is_of_a_scan(folder: Path) -> bool:
         return False
     # Not the whole model: a scan of another version wrote a scan's files too.
     return isinstance(found, dict) and {"sicklescope", "research_use", "verdict"} <= set(found)
+
+
+def rejected_fields(out_dir: Path) -> Iterator[tuple[str, str, str]]:
+    """Give name, reason and cause of each rejected field of a scan."""
+    with (out_dir / FIELDS).open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            if record["rejected"] is not None:
+                yield record["image"], record["rejected"]["reason"], record["rejected"]["cause"]

@@ -8,7 +8,6 @@ images.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -23,14 +22,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from edge.batch.records import ModelRecord, Summary, VerdictRecord
-from edge.batch.result_files import Book, drawn_by_a_scan, refuse_others_files
+from edge.batch.inputs import find_files, without_copies
+from edge.batch.records import ModelRecord, Summary, VerdictRecord, left_out_records, printable
+from edge.batch.result_files import ResultFiles, refuse_others_files
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.field import DecodedField
 from edge.camera.decode.reader import read_pictures
 from edge.camera.decode.video import Video
 from edge.camera.frames import frame_of
-from edge.camera.image_files import find_inputs, is_video
+from edge.camera.image_files import is_video
+from edge.camera.input_files import Leftover
 from edge.config.model import Config, OpticsConfig
 from edge.errors import CameraError, ConfigError, InputError
 from edge.pipeline import Pipeline
@@ -54,6 +55,7 @@ def scan(
     keep_border: bool = False,
     no_quality_gate: bool = False,
     one_sample: bool = False,
+    keep_duplicates: bool = False,
     um_per_px: float | Literal["auto"] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -71,12 +73,15 @@ def scan(
     if cells and one_sample:
         raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
     config = _effective(config, keep_border, no_quality_gate, um_per_px)
-    inputs = _inputs(paths)
+    found = find_files(paths)
     refuse_others_files(out_dir)
+    if not keep_duplicates:
+        found = without_copies(found, config.quality.megapixels_max, by_picture=not (cells or one_sample))
+    inputs, left_out = found.files, left_out_records(found.left_out)
     begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
     with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
-        with Book(unfinished, out_dir, annotate, _accumulator(pipeline)) as book:
-            done = _read_all(pipeline, inputs, cells, one_sample, book, stop, progress)
+        with ResultFiles(unfinished, out_dir, annotate, _accumulator(pipeline)) as files:
+            done = _read_all(pipeline, inputs, cells, one_sample, files, stop, progress)
         summary = Summary(
             schema_version=1,
             sicklescope=version("sicklescope"),
@@ -86,16 +91,18 @@ def scan(
             seconds=round(time.monotonic() - begun_s, 3),
             inputs=len(inputs),
             inputs_done=done,
-            **_counted(book.accumulator),
-            scale=book.scale(),
+            left_out={reason.value: sum(one.reason is reason for one in left_out) for reason in Leftover},
+            left_out_files=left_out,
+            **_counted(files.accumulator),
+            scale=files.scale(),
             models={"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)},
             settings={
                 "reading": "one cell an image" if cells else "fields of one sample" if one_sample else "fields",
                 **{name: getattr(config, name).model_dump(mode="json") for name in ("optics", "quality", "screening")},
             },
         )
-        book.publish(summary)
-    if done and not book.readable:
+        files.publish(summary)
+    if done and not files.readable:
         raise InputError(
             f"none of the {done} files could be read; {out_dir / 'fields.jsonl'} says why for each. "
             "Give images that open in other programs"
@@ -123,24 +130,12 @@ def _effective(
     return config.model_copy(update=changes)
 
 
-def _inputs(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the files to read, leaving out what earlier scans drew: it would be read as new fields."""
-    found = find_inputs(paths)
-    drawn = drawn_by_a_scan(found)
-    inputs = [path for path in found if path not in drawn]
-    if not inputs:
-        raise InputError(
-            f"there are only pictures that an earlier scan drew, such as {found[0]}. Give the images it read"
-        )
-    return inputs
-
-
 def _read_all(
     pipeline: Pipeline,
     inputs: list[Path],
     cells: bool,
     one_sample: bool,
-    book: Book,
+    files: ResultFiles,
     stop: threading.Event,
     progress: Progress | None,
 ) -> int:
@@ -149,9 +144,9 @@ def _read_all(
     for done, path in enumerate(inputs):
         if not one_sample:
             pipeline.new_sample(each_cell_once=is_video(path))
-        with closing(_readings(pipeline, path, cells, book)) as readings:
-            for reading, pixels in readings:
-                book.add(reading, pixels)
+        with closing(_readings(pipeline, path, cells, files)) as readings:
+            for reading, pixels, cause in readings:
+                files.add(reading, pixels, cause)
                 if progress is not None:
                     progress(done, len(inputs), reading.name)
                 if stop.is_set() and is_video(path):
@@ -164,18 +159,27 @@ def _read_all(
 
 
 def _readings(
-    pipeline: Pipeline, path: Path, cells: bool, book: Book
-) -> Generator[tuple[FieldReading, Pixels | None], None, None]:
-    """Give the readings of one file, with their pixels; a file that cannot be read, or breaks, gives a rejected one."""
+    pipeline: Pipeline, path: Path, cells: bool, files: ResultFiles
+) -> Generator[tuple[FieldReading, Pixels | None, str | None], None, None]:
+    """Give the readings of one file, each with its pixels and, where it could not be read, the cause in words."""
     try:
         for found in _frames(path, pipeline.config.quality.megapixels_max):
-            frame = frame_of(replace(found, name=_printable(found.name)), book.fields)
-            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), found.pixels
+            frame = frame_of(replace(found, name=printable(found.name)), files.fields)
+            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), found.pixels, None
     except RejectedInputError as error:
-        yield unread(_printable(error.name), book.fields, error.rejection), None
-    except CameraError:
+        yield unread(printable(error.name), files.fields, error.rejection), None, _cause(error, error.name)
+    except CameraError as error:
         # The video broke: what it gave so far has been read, and the rest is one field that could not be.
-        yield unread(_printable(str(path)), book.fields, Rejection(Reason.UNREADABLE, 0.0, 1.0)), None
+        yield (
+            unread(printable(str(path)), files.fields, Rejection(Reason.UNREADABLE, 0.0, 1.0)),
+            None,
+            _cause(error, str(path)),
+        )
+
+
+def _cause(error: Exception, name: str) -> str:
+    """Return what an error says of a file, without its name, which stands beside it."""
+    return printable(str(error).removeprefix(f"{name} ").removeprefix("cannot be read: "))
 
 
 def _frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
@@ -186,11 +190,6 @@ def _frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
     with closing(Video(path, megapixels_max)) as video:
         while (found := video.read()) is not None:
             yield found
-
-
-def _printable(name: str) -> str:
-    """Return a file name as text: one that is no UTF-8 could not be written into JSON."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 @contextmanager

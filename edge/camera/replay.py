@@ -11,7 +11,8 @@ from edge.camera.decode.field import DecodedField
 from edge.camera.decode.reader import read_pictures
 from edge.camera.decode.video import Video
 from edge.camera.frames import Pace, frame_of
-from edge.camera.image_files import find_inputs, is_video
+from edge.camera.image_files import is_video
+from edge.camera.input_files import find_inputs
 from edge.config.model import CameraConfig, QualityConfig
 from edge.errors import CameraError
 from edge.types import Frame

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.cli.backup import backup, restore
 from edge.cli.control import app as control_app
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
+from edge.cli.scan import scan
 from edge.config.loader import load, rendered
-from edge.errors import BrokerError, ConfigError
-from edge.system.console import INTERRUPTED, ConfigPath, answering, err, out
+from edge.errors import BrokerError
+from edge.system.console import ConfigPath, answering, err, out
 
 app = typer.Typer(
     help="Finds, classifies and counts sickle-like red cells in blood smears. Research use only; not a diagnosis.",
@@ -130,72 +130,7 @@ def config(
         typer.echo(f"the configuration can be used ({loaded.path or 'no file'})")
 
 
-@app.command()
-def scan(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Images, folders or videos.")],
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
-    annotate: Annotated[bool, typer.Option("--annotate", help="Draw each image with its cells outlined.")] = False,
-    um_per_px: Annotated[
-        str | None, typer.Option("--um-per-px", metavar="VALUE|auto", help="Size of a pixel on the slide, µm.")
-    ] = None,
-    cells: Annotated[bool, typer.Option("--cells", help="Each image is a crop of one cell.")] = False,
-    keep_border: Annotated[bool, typer.Option("--keep-border", help="Count cells cut by the border too.")] = False,
-    no_quality_gate: Annotated[bool, typer.Option("--no-quality-gate", help="Read rejected fields too.")] = False,
-    one_sample: Annotated[
-        bool, typer.Option("--one-sample", help="All images are of one slide: count each cell once.")
-    ] = False,
-    config: ConfigPath = None,
-) -> None:
-    """Read images, folders or a video; write fields.jsonl, cells.csv, summary.json and report.html."""
-    with answering():
-        loaded = load(config)
-        scale = _scale(um_per_px)
-        from edge.batch.scan import scan as scan_files
-        from edge.screening.verdict import RESEARCH_USE
-
-        with _progress() as progress:
-            task = progress.add_task("", total=None)
-            summary = scan_files(
-                paths,
-                out_dir,
-                loaded.config,
-                cells=cells,
-                annotate=annotate,
-                keep_border=keep_border,
-                no_quality_gate=no_quality_gate,
-                one_sample=one_sample,
-                um_per_px=scale,
-                progress=lambda done, total, name: progress.update(
-                    task, completed=done, total=total, description=Path(name).name
-                ),
-            )
-        rejected = sum(summary.rejected.values())
-        typer.echo(f"{summary.fields_read} fields read, {rejected} rejected. {summary.verdict.text}")
-        typer.echo(f"{RESEARCH_USE}\nReport: {out_dir / 'report.html'}")
-        if not summary.complete:
-            err.print(f"stopped after {summary.inputs_done} of {summary.inputs} files; what was read is written")
-            raise typer.Exit(INTERRUPTED)
-
-
-def _scale(text: str | None) -> float | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return None if text is None else "auto"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(f"--um-per-px is {text!r}; expected auto, or micrometres per pixel such as 0.25") from error
-
-
-def _progress() -> Progress:
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+app.command()(scan)
 
 
 @app.command()

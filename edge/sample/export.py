@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.sample.cell_rows import StoredCell
 from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.spreadsheet import inert_text
 from edge.types import CLASSES
 
 COLUMNS = (
@@ -48,11 +49,6 @@ def export(folder: Path, sample: dict[str, Any], cells: Sequence[StoredCell], cr
 def _row(cell: StoredCell, pictured: bool) -> list[object]:
     return [
         cell.number, cell.island, cell.x_um, cell.y_um, cell.field, cell.score, cell.class_name, *cell.prob,
-        _text(cell.reviewed), _text(cell.reviewed_by), _text(cell.reviewed_reason),
+        inert_text(cell.reviewed), inert_text(cell.reviewed_by), inert_text(cell.reviewed_reason),
         f"pictures/{cell.number}.jpg" if pictured else "",
     ]  # fmt: skip
-
-
-def _text(text: str | None) -> str:
-    """Return what a person wrote so that no table program takes it for a formula (CWE-1236)."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from edge.batch.annotate import COLOURS, Gallery, annotated, jpeg
-from edge.batch.report import REASONS, REJECTED_SHOWN
+from edge.batch.reasons import LEFT_OUT, REASONS
+from edge.batch.report import REJECTED_SHOWN
 from edge.batch.scan import scan
+from edge.camera.input_files import Leftover
 from edge.config.model import Config
 from edge.screening.verdict import RESEARCH_USE
 from edge.types import ABSTAINED, CLASSES, FieldReading, Pixels, Reason, Rejection, unread
@@ -52,7 +54,7 @@ def decoded(data: bytes) -> Pixels:
 @pytest.fixture
 def page(tmp_path: Path) -> str:
     cv2.imwrite(str(tmp_path / "field.png"), smear())
-    cv2.imwrite(str(tmp_path / "dark.png"), (smear() * 0.05).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "dark.png"), (smear(1) * 0.05).astype(np.uint8))
     (tmp_path / "torn <i>&.jpg").write_bytes(b"no picture")
     scan([tmp_path], tmp_path / "out", Config(), um_per_px=0.25)
     return (tmp_path / "out" / "report.html").read_text("utf-8")
@@ -85,15 +87,16 @@ def test_page_says_what_must_be_said(page: str) -> None:
 
 def test_every_reason_has_its_words() -> None:
     assert set(REASONS) == {reason.value for reason in Reason}
+    assert set(LEFT_OUT) == set(Leftover)
 
 
 def test_long_lists_of_rejected_fields_are_cut_and_say_so(tmp_path: Path) -> None:
     for i in range(REJECTED_SHOWN + 3):
-        (tmp_path / f"{i}.png").write_bytes(b"x")
+        (tmp_path / f"{i}.png").write_bytes(b"x%d" % i)
     cv2.imwrite(str(tmp_path / "good.png"), smear())
     scan([tmp_path], tmp_path / "out", Config())
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert page.count("<td>unreadable</td>") == REJECTED_SHOWN
+    assert page.count("<td>unreadable: ") == REJECTED_SHOWN
     assert "and 3 more: see fields.jsonl" in page
 
 

@@ -251,7 +251,7 @@ def test_frames_of_a_video_are_fields_of_one_sample(tmp_path: Path) -> None:
 
 
 def test_each_image_has_a_scale_of_its_own(images: Path, tmp_path: Path) -> None:
-    cv2.imwrite(str(images / "large.png"), cv2.resize(smear(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
+    cv2.imwrite(str(images / "large.png"), cv2.resize(smear(9), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
     summary = scan([images], tmp_path / "out", Config(), no_quality_gate=True)
     assert [line["scale_source"] for line in lines(tmp_path / "out")] == ["estimated"] * 4
     assert summary.scale is not None
@@ -270,9 +270,8 @@ def test_a_video_that_breaks_gives_its_frames_and_one_rejected_field(tmp_path: P
 
 
 def test_crops_are_one_cell_each(tmp_path: Path) -> None:
-    crop = smear()[10:50, 10:50]
     for i in range(3):
-        cv2.imwrite(str(tmp_path / f"cell{i}.png"), crop)
+        cv2.imwrite(str(tmp_path / f"cell{i}.png"), smear(i)[10:50, 10:50])
     summary = scan([tmp_path], tmp_path / "out", Config(), cells=True, um_per_px=0.25)
     for line in lines(tmp_path / "out"):
         assert [cell["box"] for cell in line["cells"]] == [[0, 0, 40, 40]]
@@ -311,7 +310,7 @@ def test_any_file_name_is_written_as_text(tmp_path: Path) -> None:
     data = cv2.imencode(".png", smear())[1].tobytes()
     for name in (b"caf\xe9.png", b'<b>a, "b"\n.png'):
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(data)
-    summary = scan([tmp_path], tmp_path / "out", Config(), annotate=True)
+    summary = scan([tmp_path], tmp_path / "out", Config(), annotate=True, keep_duplicates=True)
     assert summary.inputs == 2
     assert {Path(line["image"]).name for line in lines(tmp_path / "out")} == {"caf\ufffd.png", '<b>a, "b"\n.png'}
     assert len(list((tmp_path / "out" / "annotated").iterdir())) == 2
@@ -321,7 +320,7 @@ def test_any_file_name_is_written_as_text(tmp_path: Path) -> None:
 def test_images_of_one_sample_count_each_cell_once(tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.convertScaleAbs(smear(), alpha=1 - 0.05 * number))
-    apart = scan([tmp_path], tmp_path / "apart", Config(), no_quality_gate=True)
+    apart = scan([tmp_path], tmp_path / "apart", Config(), no_quality_gate=True, keep_duplicates=True)
     together = scan(
         [tmp_path / f"{n}.png" for n in range(3)], tmp_path / "one", Config(), no_quality_gate=True, one_sample=True
     )

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edge.camera.base import RejectedInputError
-from edge.camera.image_files import find_inputs, read_image
+from edge.camera.image_files import read_image
 from edge.camera.image_header import image_size
+from edge.camera.input_files import find_inputs
 from edge.errors import InputError
 from edge.types import Reason
 

@@ -1,0 +1,73 @@
+"""Which of the files that a scan is given it reads, and why the others are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+
+from edge.batch.duplicates import same_bytes, same_picture
+from edge.batch.result_files import drawn_by_a_scan, is_a_result
+from edge.camera.image_files import is_video
+from edge.camera.input_files import InputFiles, LeftOut, Leftover, search
+from edge.errors import InputError
+
+LIVE_PHOTO_SECONDS = 5.0
+"""Longest film that a phone keeps beside a still picture; a film of the same name that is longer is read."""
+
+
+def find_files(paths: Iterable[Path | str]) -> InputFiles:
+    """Return the files that the paths name without what earlier scans drew, which would be read as new fields.
+
+    Raises:
+        InputError: A path is not there, or nothing is left to read.
+    """
+    found = search(paths)
+    drawn = drawn_by_a_scan([*found.files, *(one.path for one in found.left_out)])
+    files = [path for path in found.files if path not in drawn]
+    if not files:
+        raise InputError(
+            f"there are only pictures that an earlier scan drew, such as {found.files[0]}. Give the images it read"
+        )
+    left_out = [one for one in found.left_out if one.path not in drawn and not is_a_result(one.path)]
+    return InputFiles(files, [*left_out, *(LeftOut(path, Leftover.DRAWN_BY_A_SCAN) for path in sorted(drawn))])
+
+
+def without_copies(found: InputFiles, megapixels_max: float, *, by_picture: bool) -> InputFiles:
+    """Return the files of one sample without copies of others among them, so that no cell counts twice.
+
+    Args:
+        found: the files of the sample.
+        megapixels_max: pictures above it are not compared.
+        by_picture: compare what pictures show too, not their bytes alone.
+    """
+    files, left_out = found.files, list(found.left_out)
+    for copies in (_live_photos, same_bytes, lambda rest: same_picture(rest, megapixels_max) if by_picture else []):
+        more = copies(files)
+        gone = {one.path for one in more}
+        files = [path for path in files if path not in gone]
+        left_out += more
+    return InputFiles(files, left_out)
+
+
+def _live_photos(files: list[Path]) -> list[LeftOut]:
+    """Return the short films that a phone keeps beside still pictures of the same name."""
+    stills = {path.with_suffix("").as_posix().lower(): path for path in files if not is_video(path)}
+    return [
+        LeftOut(path, Leftover.LIVE_PHOTO, still)
+        for path in files
+        if is_video(path)
+        and (still := stills.get(path.with_suffix("").as_posix().lower()))
+        and _seconds(path) <= LIVE_PHOTO_SECONDS
+    ]
+
+
+def _seconds(path: Path) -> float:
+    """Return how long a video says it lasts; 0 when it cannot be opened."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate if rate > 0 else 0.0
+    finally:
+        capture.release()

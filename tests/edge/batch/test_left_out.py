@@ -1,0 +1,164 @@
+"""What a scan leaves out: leftovers and copies. No cell counts twice, and each file that is not read is named."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge.batch.scan import scan
+from edge.camera.input_files import Leftover, search
+from edge.cli.main import app
+from edge.config.model import Config
+from edge.system.spreadsheet import inert_text
+from tests.edge.batch.test_scan import lines, smear, video
+
+FIELDS = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make a folder of three different fields."""
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    for i in range(FIELDS):
+        cv2.imwrite(str(folder / f"IMG_{i}.png"), smear(i))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".thumbnails/17.png", "system_folder"), (".Trash-1000/files/IMG.png", "system_folder"),
+        ("@eaDir/IMG.png/SYNOFILE_THUMB_M.png", "system_folder"), ("#recycle/IMG.png", "system_folder"),
+        ("$RECYCLE.BIN/S-1/IMG.png", "system_folder"), ("__MACOSX/IMG.png", "system_folder"),
+        ("@Recycle/IMG.png", "system_folder"), ("LOST.DIR/IMG.png", "system_folder"),
+        ("System Volume Information/IMG.png", "system_folder"), ("Thumbs/IMG.png", "system_folder"),
+        ("TRASH/IMG.png", "system_folder"), (".trashed-1700-IMG.png", "hidden"), ("._IMG.png", "hidden"),
+        (".stversions/IMG.png", "hidden"), ("IMG.png.crdownload", "partial_download"),
+        ("IMG.png.part", "partial_download"),
+        ("IMG.zip", "archive"), ("IMG.CR2", "unsupported_picture"), ("notes.txt", "no_picture"),
+    ],
+)  # fmt: skip
+def test_leftovers_of_devices_and_programs_are_left_out_and_named(tmp_path: Path, name: str, reason: str) -> None:
+    """Leftovers in folders: deleted pictures, previews, bookkeeping, unfinished downloads."""
+    (tmp_path / "IMG_1.png").touch()
+    leftover = tmp_path / name
+    leftover.parent.mkdir(parents=True, exist_ok=True)
+    leftover.touch()
+    found = search([tmp_path])
+    assert found.files == [tmp_path / "IMG_1.png"]
+    assert [(one.path, one.reason) for one in found.left_out] == [(leftover, Leftover(reason))]
+    # The folder or file itself, given by name, is meant.
+    assert search([leftover]).files == [leftover]
+
+
+def test_links_are_read_once_and_named(folder: Path) -> None:
+    """Copies in folders: the same file under another name."""
+    (folder / "link.png").symlink_to(folder / "IMG_0.png")
+    (folder / "broken.png").symlink_to(folder / "gone.png")
+    (folder / "sub").symlink_to(folder.parent)
+    found = search([folder])
+    assert len(found.files) == FIELDS
+    assert {one.path.name: one.reason.value for one in found.left_out} == {
+        "link.png": "link", "broken.png": "not_accessible", "sub": "link"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "edit", ["bytes", "hard link", "jpeg", "half", "webp", "turned", "mirrored", "grey", "brighter"]
+)
+def test_a_copy_of_a_picture_is_left_out_and_counts_nothing(folder: Path, tmp_path: Path, edit: str) -> None:
+    """Copies in folders: byte-identical, re-encoded, resized, turned and edited pictures."""
+    for i in range(FIELDS):
+        source, copy = folder / f"IMG_{i}.png", folder / f"A{i} (1).png"
+        pixels = cv2.imread(str(source))
+        if edit == "bytes":
+            shutil.copy(source, copy)
+        elif edit == "hard link":
+            os.link(source, copy)
+        else:
+            changed = {
+                "half": lambda p: cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+                "turned": lambda p: np.rot90(p).copy(),
+                "mirrored": lambda p: p[:, ::-1].copy(),
+                "grey": lambda p: cv2.cvtColor(p, cv2.COLOR_BGR2GRAY),
+                "brighter": lambda p: cv2.convertScaleAbs(p, alpha=0.9, beta=10),
+            }.get(edit, lambda p: p)(pixels)
+            suffix = {"jpeg": ".jpg", "webp": ".webp"}.get(edit, ".png")
+            cv2.imwrite(str(copy.with_suffix(suffix)), changed)
+    plain = scan([folder / f"IMG_{i}.png" for i in range(FIELDS)], tmp_path / "a", Config(), no_quality_gate=True)
+    copied = scan([folder], tmp_path / "b", Config(), no_quality_gate=True)
+    assert (copied.inputs, copied.left_out["duplicate"]) == (FIELDS, FIELDS)
+    assert copied.by_class == plain.by_class or edit not in ("bytes", "hard link", "half")
+    assert copied.cells_seen < 1.2 * plain.cells_seen
+    assert all(one.instead for one in copied.left_out_files)
+    both = scan([folder], tmp_path / "c", Config(), no_quality_gate=True, keep_duplicates=True)
+    assert both.inputs == 2 * FIELDS
+
+
+def test_what_is_left_out_does_not_hang_on_the_order_of_the_files(folder: Path, tmp_path: Path) -> None:
+    """Copies in folders: the largest is read wherever it stands."""
+    small = cv2.resize(smear(0), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "A.png"), small)
+    cv2.imwrite(str(folder / "Z.jpg"), smear(0))
+    given = sorted(folder.iterdir())
+    forwards = scan(given, tmp_path / "a", Config(), no_quality_gate=True)
+    backwards = scan(given[::-1], tmp_path / "b", Config(), no_quality_gate=True)
+    assert forwards.by_class == backwards.by_class
+    assert forwards.left_out_files == backwards.left_out_files
+    assert {Path(one.file).name for one in forwards.left_out_files} == {"A.png", "Z.jpg"}
+
+
+def test_a_shifted_second_shot_is_no_copy(tmp_path: Path) -> None:
+    for i, shift in enumerate((0, 12)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.roll(smear(), shift, axis=1))
+    assert scan([tmp_path], tmp_path / "out", Config(), no_quality_gate=True).inputs == 2
+
+
+def test_the_film_of_a_live_photo_is_left_out(folder: Path, tmp_path: Path) -> None:
+    """Copies in folders: a phone keeps a short film beside a still picture."""
+    video(folder / "clip.avi", 3).rename(folder / "img_0.mov")
+    video(folder / "clip.avi", 3)
+    summary = scan([folder], tmp_path / "out", Config(), no_quality_gate=True)
+    assert [(Path(one.file).name, one.reason.value) for one in summary.left_out_files] == [("img_0.mov", "live_photo")]
+
+
+def test_each_input_has_its_cause_in_words_in_every_place(folder: Path, tmp_path: Path) -> None:
+    """Reasons: a file that is not counted is named with its cause in terminal, report, lines and summary."""
+    (folder / "empty.jpg").touch()
+    (folder / "gif.jpg").write_bytes(b"GIF89a" + bytes(400))
+    (folder / "IMG_0.png.part").touch()
+    shutil.copy(folder / "IMG_1.png", folder / "copy.png")
+    out = tmp_path / "out"
+    answer = CliRunner().invoke(app, ["scan", str(folder), "--out", str(out), "--no-quality-gate"])
+    causes = {Path(line["image"]).name: line["rejected"]["cause"] for line in lines(out) if line["rejected"]}
+    assert causes["empty.jpg"] == "it is empty (0 bytes)"
+    assert "not a JPEG" in causes["gif.jpg"]
+    summary = json.loads((out / "summary.json").read_text())
+    assert {Path(one["file"]).name for one in summary["left_out_files"]} == {"copy.png", "IMG_0.png.part"} or (
+        {Path(one["file"]).name for one in summary["left_out_files"]} == {"IMG_1.png", "IMG_0.png.part"}
+    )
+    page = (out / "report.html").read_text("utf-8")
+    for words in ("it is empty", "not a JPEG", "a download or copy that has not ended", "a copy of a picture"):
+        assert words in " ".join(answer.stderr.split()), answer.stderr
+        assert words in page
+
+
+@pytest.mark.parametrize("name", ["=cmd.png", "+1.png", "-1.png", "@SUM.png", "\tx.png", "\uff1dx.png", " =x.png"])
+def test_no_name_is_a_formula_in_cells_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Formulas in CSV files: names of pictures that a table program would run (CWE-1236)."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite(str(tmp_path / "x.png"), smear())
+    Path("x.png").rename(name)
+    scan([name], tmp_path / "out", Config(), no_quality_gate=True)
+    with (tmp_path / "out" / "cells.csv").open(newline="") as file:
+        assert {row["image"] for row in csv.DictReader(file)} == {f"'{name}"}
+    assert inert_text("slides/=x.png") == "slides/=x.png"
