@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
 from edge.config.loader import load, rendered
-from edge.errors import BrokerError
+from edge.errors import BrokerError, ConfigError
 from edge.system.console import ConfigPath, answering, err, out
 
 app = typer.Typer(

@@ -86,12 +86,12 @@ def test_a_copy_of_a_picture_is_left_out_and_counts_nothing(folder: Path, tmp_pa
             os.link(source, copy)
         else:
             changed = {
-                "half": lambda p: cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
-                "turned": lambda p: np.rot90(p).copy(),
-                "mirrored": lambda p: p[:, ::-1].copy(),
-                "grey": lambda p: cv2.cvtColor(p, cv2.COLOR_BGR2GRAY),
-                "brighter": lambda p: cv2.convertScaleAbs(p, alpha=0.9, beta=10),
-            }.get(edit, lambda p: p)(pixels)
+                "half": cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+                "turned": np.rot90(pixels).copy(),
+                "mirrored": pixels[:, ::-1].copy(),
+                "grey": cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY),
+                "brighter": cv2.convertScaleAbs(pixels, alpha=0.9, beta=10),
+            }.get(edit, pixels)
             suffix = {"jpeg": ".jpg", "webp": ".webp"}.get(edit, ".png")
             cv2.imwrite(str(copy.with_suffix(suffix)), changed)
     plain = scan([folder / f"IMG_{i}.png" for i in range(FIELDS)], tmp_path / "a", Config(), no_quality_gate=True)
@@ -141,13 +141,13 @@ def test_each_input_has_its_cause_in_words_in_every_place(folder: Path, tmp_path
     answer = CliRunner().invoke(app, ["scan", str(folder), "--out", str(out), "--no-quality-gate"])
     causes = {Path(line["image"]).name: line["rejected"]["cause"] for line in lines(out) if line["rejected"]}
     assert causes["empty.jpg"] == "it is empty (0 bytes)"
-    assert "not a JPEG" in causes["gif.jpg"]
+    assert "it is a GIF" in causes["gif.jpg"]
     summary = json.loads((out / "summary.json").read_text())
     assert {Path(one["file"]).name for one in summary["left_out_files"]} == {"copy.png", "IMG_0.png.part"} or (
         {Path(one["file"]).name for one in summary["left_out_files"]} == {"IMG_1.png", "IMG_0.png.part"}
     )
     page = (out / "report.html").read_text("utf-8")
-    for words in ("it is empty", "not a JPEG", "a download or copy that has not ended", "a copy of a picture"):
+    for words in ("it is empty", "it is a GIF", "a download or copy that has not ended", "a copy of a picture"):
         assert words in " ".join(answer.stderr.split()), answer.stderr
         assert words in page
 
