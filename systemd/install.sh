@@ -20,7 +20,7 @@ wrote, a folder wheels/ with SHA256SUMS (needs none).
 END
 }
 
-action=install hardware="" root="" dry_run="" keep_anyway="" made=""
+action=install hardware="" root="" dry_run="" keep_anyway="" made="" scratch="" stopped=""
 while [ $# -gt 0 ]; do
     case "$1" in
         install | rollback | uninstall) action=$1 ;;
@@ -53,6 +53,28 @@ control() {
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl "$@"; fi
 }
 
+# However this ends: nothing is left behind, and a service that was stopped here runs again.
+leave() {
+    if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
+    if [ -n "$stopped" ] && [ -L "$home/current" ]; then control restart --no-block sicklescope.service; fi
+}
+trap leave EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+stop() {
+    stopped=yes
+    control stop sicklescope.service
+}
+
+# Runs a command as the service's user, who owns what it writes.
+as_user() {
+    if [ -z "$root" ]; then runuser -u sicklescope -- "$@"; else
+        SICKLESCOPE_DEVICE__STATE_DIR=$root/var/lib/sicklescope "$@"
+    fi
+}
+
 find_hardware() {
     local before=$home/current/systemd/10-hardware.conf
     if [ -n "$hardware" ]; then :
@@ -82,7 +104,6 @@ find_wheel() {
     else
         bundle=""
         scratch=$(mktemp -d)
-        trap 'rm -rf "$scratch"' EXIT
         say "building the program from $(dirname "$here")"
         # The same source gives the same file, whenever it is built.
         SOURCE_DATE_EPOCH=315532800 "$PYTHON" -m pip --disable-pip-version-check --quiet wheel --no-deps \
@@ -98,21 +119,33 @@ make_user() {
     run systemd-sysusers ${root:+--root="$root"} sicklescope.conf
 }
 
-owner() { if [ -z "$root" ]; then echo "$1"; else id -un; fi; }
+# give OWNER FILE: gives a file or folder to the service's user, or with an owner of root to its group alone. Below a
+# root the numbers are those of its own /etc/passwd. Only root can.
+give() {
+    local user group
+    user=$(awk -F: '$1 == "sicklescope" {print $3}' "$root/etc/passwd" 2>/dev/null || true)
+    group=$(awk -F: '$1 == "sicklescope" {print $4}' "$root/etc/passwd" 2>/dev/null || true)
+    if [ "$1" = root ]; then user=0; fi
+    if [ "$(id -u)" -ne 0 ]; then say "not root, so not given to the service's user: $2"
+    else run chown -R "${user:-sicklescope}:${group:-sicklescope}" "$2"
+    fi
+}
 
 make_configuration() {
     run install -d -m 755 "$etc"
     run install -d -m 700 "$etc/credentials"
     if [ ! -e "$etc/sicklescope.toml" ]; then
-        run install -m 640 -o "$(owner root)" "$here/sicklescope.toml" "$etc/sicklescope.toml"
-        if [ -z "$root" ]; then run chgrp sicklescope "$etc/sicklescope.toml"; fi
+        run install -m 640 "$here/sicklescope.toml" "$etc/sicklescope.toml"
+        give root "$etc/sicklescope.toml"
     fi
     grep -o '^LoadCredential=[^:]*' "$here/sicklescope.service" | cut -d= -f2 | while read -r secret; do
         if [ ! -e "$etc/credentials/$secret" ]; then
             run install -m 600 /dev/null "$etc/credentials/$secret"
         fi
     done
-    run install -d -m 750 -o "$(owner sicklescope)" "$root/var/lib/sicklescope"
+    run install -d -m 750 "$root/var/lib/sicklescope"
+    # A command that root gave before may have left files of root's there.
+    give sicklescope "$root/var/lib/sicklescope"
 }
 
 # An environment that is whole has a file .whole; one that was cut short is made anew.
@@ -148,9 +181,7 @@ make_environment() {
 # Runs `doctor` of the new version as the service's user. The service has stopped, for a camera has one user at a time.
 doctor() {
     if [ -n "$dry_run" ]; then echo "would run: $new/bin/sicklescope doctor"; return; fi
-    local as=()
-    if [ -z "$root" ]; then as=(runuser -u sicklescope --); fi
-    COLUMNS=120 "${as[@]}" "$new/bin/sicklescope" doctor --config "$etc/sicklescope.toml"
+    COLUMNS=120 as_user "$new/bin/sicklescope" doctor --config "$etc/sicklescope.toml"
 }
 
 # Makes a version the one that runs, in one step that a power cut leaves done or undone.
@@ -169,7 +200,31 @@ switch_to() {
     control daemon-reload
 }
 
+# Makes a version current and the one that was current previous. A kill at any line leaves a note, by which the next
+# run of this script finishes what was begun: `previous` is never the version that runs.
+change_version() {
+    local from
+    from=$(readlink "$home/current" || true)
+    if [ -n "$from" ] && [ "$from" != "$1" ]; then run sh -c "echo '$from $1' > '$home/changing'"; fi
+    switch_to "$1"
+    if [ -n "$from" ] && [ "$from" != "$1" ]; then run ln -sfn "$from" "$home/previous"; fi
+    run rm -f "$home/changing"
+}
+
+finish_change() {
+    local from to
+    if [ -n "$dry_run" ] || [ ! -s "$home/changing" ]; then return; fi
+    read -r from to < "$home/changing"
+    if [ "$(readlink "$home/current")" = "$to" ]; then
+        say "finishing the change to ${to#versions/}, which was cut short"
+        switch_to "$to"
+        run ln -sfn "$from" "$home/previous"
+    fi
+    run rm -f "$home/changing"
+}
+
 start() {
+    stopped=""
     control enable --quiet sicklescope.service
     # Not waited for: in safe mode it stays `activating`, and says why in `systemctl status`.
     control restart --no-block sicklescope.service
@@ -193,7 +248,7 @@ install_version() {
     make_user
     make_configuration
     make_environment
-    control stop sicklescope.service
+    stop
     say "what doctor of $version finds"
     if ! doctor && [ -z "$keep_anyway" ]; then
         if [ -n "$old" ] && [ "$old" != "versions/$version" ]; then
@@ -204,19 +259,29 @@ Mend it and run this again, or add --even-if-doctor-fails"
         fi
         say "something is missing, see above; the service starts all the same, and says so to the broker"
     fi
-    if [ -n "$old" ] && [ "$old" != "versions/$version" ]; then run ln -sfn "$old" "$home/previous"; fi
-    switch_to "versions/$version"
+    change_version "versions/$version"
     start
     if [ -z "$dry_run" ]; then remove_old; fi
     say "sicklescope $version is installed. Configuration: $etc/sicklescope.toml; log: journalctl -u sicklescope"
+}
+
+# An older version cannot read what a newer one made of the database: the copy from before the upgrade is put back.
+restore_database() {
+    local older=$home/$1/bin/sicklescope newer=$home/$2/bin/sicklescope results
+    results=$root/var/lib/sicklescope/results-since-upgrade-$(date +%Y%m%dT%H%M%S).jsonl
+    if [ -n "$dry_run" ] || [ ! -e "$root/var/lib/sicklescope/sicklescope.sqlite3" ]; then return; fi
+    if as_user "$older" sample list --limit 1 --config "$etc/sicklescope.toml" > /dev/null 2>&1; then return; fi
+    as_user "$newer" restore --before-upgrade "$results" --config "$etc/sicklescope.toml" \
+        || die "the database cannot be brought back, see above; ${2#versions/} goes on"
 }
 
 rollback() {
     local previous current
     previous=$(readlink "$home/previous") || die "there is no version before to go back to"
     current=$(readlink "$home/current")
-    switch_to "$previous"
-    run ln -sfn "$current" "$home/previous"
+    stop
+    restore_database "$previous" "$current"
+    change_version "$previous"
     start
     say "went back to ${previous#versions/}"
 }
@@ -230,6 +295,7 @@ uninstall() {
 }
 
 if [ -z "$root$dry_run" ] && [ "$(id -u)" -ne 0 ]; then die "needs root: sudo $0 $action"; fi
+finish_change
 case $action in
     install) install_version ;;
     rollback) rollback ;;
