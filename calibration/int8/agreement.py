@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from edge.runtime.contract import Contract
@@ -16,6 +15,9 @@ from edge.runtime.onnx import SessionNetwork, cpu_session
 from edge.screening.calls import SICKLE, called
 from edge.types import Floats, Pixels
 from edge.vision.detect import decoded
+
+if TYPE_CHECKING:
+    import onnx
 
 LOST = 0.5
 """Change of score that a box counts for when it is not found again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from calibration.int8.calibration_batches import FIELDS_MIN
 from calibration.int8.gate import Limits
+from edge.errors import RuntimeUnavailableError
 from edge.system.console import answering, err, out
 from edge.system.progress_bars import progress_bars
 
@@ -43,6 +45,10 @@ def int8(
     if bool(images) == bool(captures):
         raise typer.BadParameter("give either --images or --captures")
     with answering("sicklescope-calibrate"):
+        if find_spec("onnx") is None:
+            raise RuntimeUnavailableError(
+                "INT8 needs the package onnx, which is not installed: pip install 'sicklescope[calibration]'"
+            )
         from calibration.int8.procedure import Int8Options, int8_model
 
         options = Int8Options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from edge.errors import LockedError, StorageError
 from edge.storage import checksums
 from edge.storage.migrations import MIGRATIONS
 from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.owner import refuse_other_user
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,15 @@ def kept_copies(path: Path) -> list[Path]:
     return sorted(copies, key=lambda copy: int(copy.name.rpartition("v")[2]))
 
 
+def _make_private(path: Path) -> None:
+    """Let only the user, and the group where it may already, read the file and its logs."""
+    if not path.exists():
+        path.touch(0o600)
+    found = path.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o027:
+        path.chmod(found.st_mode & 0o750)
+
+
 class Database:
     """One SQLite file; what a `transaction` wrote survives a power cut at any instruction.
 
@@ -77,8 +88,10 @@ class Database:
         self.path = path.expanduser()
         self._lock = RLock()
         self._depth = 0
+        refuse_other_user(self.path.parent)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(self.path)
         except OSError as error:
             raise StorageError(
                 f"the folder of {self.path} cannot be made: {error}. Set device.state_dir to one that can be written"

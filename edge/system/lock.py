@@ -9,11 +9,13 @@ from pathlib import Path
 
 from edge.errors import BusyError
 from edge.system.atomic_files import storage_errors
+from edge.system.owner import refuse_other_user
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the folder until the program leaves or dies; raises BusyError when another holds it."""
+    refuse_other_user(folder)
     path = folder / "service.lock"
     with storage_errors(path):
         folder.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,11 @@ def test_the_device_needs_none_of_the_optional_packages() -> None:
     imported([module for module in MODULES if module not in ADAPTERS], OPTIONAL)
 
 
+def test_the_calibration_command_needs_nothing_that_an_ordinary_install_lacks() -> None:
+    """Kind: a command that is installed without what it imports. 0.6.0's could not begin without onnx."""
+    imported(["calibration.cli", "calibration.optics.cli"], ("onnx", "onnxscript", "torch", "keras", "sklearn"))
+
+
 def test_the_blocker_blocks() -> None:
     with pytest.raises(AssertionError, match="cv2 is not installed here"):
         imported(["edge.camera.opencv"], ("cv2",))

@@ -176,7 +176,7 @@ def killed_at(number: int, folder: Path, *arguments: object) -> bool:
         f'[ "$count" -ne {number} ] || kill -KILL $$ ;; esac; }}; trap note DEBUG; . {script} "$@"'
     )
     environ = {**os.environ, "PYTHON": str(quick_python(folder.parent))}
-    line = ["bash", "-c", program, script, *map(str, arguments)]
+    line = ["bash", "-c", program, str(script), *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, env=environ).returncode == -9
 
 
