@@ -85,6 +85,7 @@ class Installed:
         assert done.returncode == 0, done.stdout + done.stderr
         self.settings = self.root / "etc/sicklescope/sicklescope.toml"
         self.state = self.root / "var/lib/sicklescope"
+        os.chown(self.state, os.geteuid(), os.getegid())  # who runs the tests is the service's user here
 
     def change(self, **lines: str) -> None:
         """Edit lines of the configuration by their keys."""
