@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.api.client import NotRunningError, ask
@@ -139,7 +140,11 @@ def test_a_sample_goes_on_after_power_cuts_with_each_cell_once(
         (spans[cell.island][0] * STEP_PX + WIDTH / 2 + cell.x_um / 0.25, HEIGHT / 2 + cell.y_um / 0.25)
         for cell in cells
     ]
-    assert sorted((round(x), round(y)) for x, y in found) == sorted(shown(spans)), "all that were kept, each once"
+    apart = np.abs(np.array(found)[:, None] - np.array(sorted(shown(spans)))[None]).max(2)
+    assert apart.shape[0] == apart.shape[1]
+    near = apart < 2  # pixels; the slide's cells lie much farther from each other
+    assert (near.sum(0) == 1).all(), "all that were kept, each once"
+    assert (near.sum(1) == 1).all(), "nothing else"
     result = max(dashboard.of("result"), key=lambda one: one["revision"])
     assert (result["sample_id"], result["revision"]) == (sample.id, revisions)
     assert (result["interruptions"], result["islands"], "interrupted" in result["flags"]) == (cuts, cuts + 1, True)

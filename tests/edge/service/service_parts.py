@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -118,13 +119,23 @@ def waiting(folder: Path, **rules: Any) -> Config:
     return config.model_copy(update={"screening": screening})
 
 
+def listens(folder: Path) -> bool:
+    """Return whether a service takes connections: its socket is there a moment before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(str(folder / "sicklescope.sock"))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def running(config: Config) -> Iterator[Service]:
     service = Service(config)
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
-        wait_for(lambda: (config.device.state_dir / "sicklescope.sock").exists() or not thread.is_alive(), 60)
+        wait_for(lambda: listens(config.device.state_dir) or not thread.is_alive(), 60)
         yield service
     finally:
         service.stop()
