@@ -63,7 +63,10 @@ def krd(count: int) -> list[Path]:
 
 
 def scanned(python: Path, pictures: list[Path], out: Path) -> list[dict[str, Any]]:
-    """Scan with one version, in a folder of its own so that no other is imported; returns the lines of fields.jsonl."""
+    """Scan with one version, in a folder of its own so that no other is imported.
+
+    Returns the lines of fields.jsonl.
+    """
     out.mkdir(parents=True)
     command = [str(python), "-m", "edge", "scan", *(str(p.absolute()) for p in pictures), "--out", str(out / "scan")]
     subprocess.run(command, cwd=out, check=True, capture_output=True)  # noqa: S603 - named by who runs this

@@ -60,7 +60,10 @@ class BoundedConnection(H11Protocol):
 
 
 class Paced:
-    """Lets requests through at a bounded rate, so that busy clients do not take the processor from reading."""
+    """Lets requests through at a bounded rate.
+
+    So busy clients do not take the processor from reading.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -33,7 +33,10 @@ _MARGIN = 0.35
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """Encode RGB uint8 (H, W, 3) as JPEG; raises StorageError for a picture that the format cannot hold."""
+    """Encode RGB uint8 (H, W, 3) as JPEG.
+
+    Raises StorageError for a picture that the format cannot hold.
+    """
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
@@ -42,7 +45,9 @@ def jpeg(pixels: Pixels) -> bytes:
 
 
 def annotated(pixels: Pixels, reading: FieldReading) -> Pixels:
-    """Return a copy of the field, uint8 RGB, with each cell outlined in the colour of its class and a legend below.
+    """Return a copy of the field, uint8 RGB, with each cell outlined.
+
+    In the colour of its class, with a legend below.
 
     Sickle cells have a thicker line with a black edge, so that they are found at a glance. Under a rejected field
     stands its reason. A field longer than 4,096 pixels is drawn smaller.
@@ -87,7 +92,10 @@ def _legend(reading: FieldReading, width: int) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class GalleryCell:
-    """A cell to be shown: its sickle probability, the class it was given, where it is, and its picture as JPEG."""
+    """A cell to be shown.
+
+    Its sickle probability, the class it was given, where it is, and its picture as JPEG.
+    """
 
     p_sickle: float
     name: str
@@ -97,7 +105,10 @@ class GalleryCell:
 
 
 class Gallery:
-    """Keeps the pictures of the `size` most sickle-like cells that it was offered, and of no others."""
+    """Keeps the pictures of the `size` most sickle-like cells.
+
+    Of no others that it was offered.
+    """
 
     def __init__(self, size: int = 48) -> None:
         self._size = size

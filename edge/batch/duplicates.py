@@ -38,7 +38,10 @@ Fingerprint = NDArray[np.int8]
 
 
 def same_bytes(files: Iterable[Path]) -> list[LeftOut]:
-    """Return the files whose bytes are those of another that is read; which of them is read hangs on names alone."""
+    """Return the files whose bytes are those of another that is read.
+
+    Which of them is read hangs on names alone.
+    """
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in files:
         try:
@@ -61,7 +64,9 @@ def same_bytes(files: Iterable[Path]) -> list[LeftOut]:
 
 
 def same_picture(files: Sequence[Path], megapixels_max: float) -> list[LeftOut]:
-    """Return the pictures that show what a larger one does: copies that a program re-encoded, resized or turned.
+    """Return the pictures that show what a larger one does.
+
+    Copies that a program re-encoded, resized or turned.
 
     The order of the files does not matter. Videos are not compared.
     """

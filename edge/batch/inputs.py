@@ -18,7 +18,9 @@ LIVE_PHOTO_SECONDS = 5.0
 
 
 def find_files(paths: Iterable[Path | str]) -> InputFiles:
-    """Return the files that the paths name without what earlier scans drew, which would be read as new fields.
+    """Return the files that the paths name, without what earlier scans drew.
+
+    It would be read as new fields.
 
     Raises:
         InputError: A path is not there, or nothing is left to read.
@@ -35,7 +37,9 @@ def find_files(paths: Iterable[Path | str]) -> InputFiles:
 
 
 def without_copies(found: InputFiles, megapixels_max: float, *, by_picture: bool) -> InputFiles:
-    """Return the files of one sample without copies of others among them, so that no cell counts twice.
+    """Return the files of one sample without copies of others among them.
+
+    So that no cell counts twice.
 
     Args:
         found: the files of the sample.

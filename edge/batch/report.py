@@ -19,7 +19,10 @@ REJECTED_SHOWN = 200
 
 
 def render(summary: Summary, gallery: Sequence[GalleryCell], rejected: Sequence[FieldRecord]) -> str:
-    """Return the page. rejected: lines of rejected fields, of which the caller need keep no more than are shown."""
+    """Return the page.
+
+    rejected: lines of rejected fields, of which the caller need keep no more than are shown.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f} %"
     environment.filters["number"] = lambda value: f"{value:.4g}"

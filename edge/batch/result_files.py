@@ -30,7 +30,9 @@ _DRAWN = re.compile(r"\d{5,}_.*\.jpg")
 
 
 class ResultFiles:
-    """Counts the readings of a scan and writes them to the folder of unfinished files. A context manager.
+    """Counts the readings of a scan and writes them to the folder of unfinished files.
+
+    A context manager.
 
     Each method raises StorageError, naming `out_dir`, when the disk will not take what is written.
     """
@@ -111,7 +113,10 @@ class ResultFiles:
         )
 
     def publish(self, summary: Summary) -> None:
-        """Write the summary and the report, and put every file in its place; call it after leaving the context."""
+        """Write the summary and the report, and put every file in its place.
+
+        Call it after leaving the context.
+        """
         with storage_errors(self._out_dir):
             (self._unfinished / SUMMARY).write_text(summary.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
             page = render(summary, self._gallery.cells(), self._rejected)
@@ -148,7 +153,10 @@ def refuse_others_files(out_dir: Path) -> None:
 
 
 def drawn_by_a_scan(paths: Iterable[Path]) -> set[Path]:
-    """Return those of the paths that are pictures drawn by a scan, or left by one that was killed."""
+    """Return those of the paths that are pictures drawn by a scan.
+
+    Also those left by one that was killed.
+    """
     by_folder: dict[Path, list[Path]] = {}
     for path in paths:
         by_folder.setdefault(path.parent, []).append(path)
@@ -162,7 +170,10 @@ def drawn_by_a_scan(paths: Iterable[Path]) -> set[Path]:
 
 
 def is_a_result(path: Path) -> bool:
-    """Return whether a file is one of the results of a scan, which is no input that was left out."""
+    """Return whether a file is one of the results of a scan.
+
+    Such a file is no input that was left out.
+    """
     return path.name in _FILES and _is_of_a_scan(path.parent)
 
 

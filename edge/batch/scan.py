@@ -59,10 +59,14 @@ def scan(
     um_per_px: float | Literal["auto"] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Read everything that `paths` name and write the results below `out_dir`; return what summary.json holds.
+    """Read everything that `paths` name and write the results below `out_dir`.
 
-    cells: each image is a crop of one cell. annotate: draw each field. one_sample: all images are of one slide and come
-    from one microscope: they may overlap, and each cell counts once, as in a video; not with `cells`. The others, where
+    Return what summary.json holds.
+
+    cells: each image is a crop of one cell. annotate: draw each field. one_sample: all images are of one slide and
+    come
+    from one microscope: they may overlap, and each cell counts once, as in a video; not with `cells`. The others,
+    where
     given, stand above the configuration. An image that cannot be read is a rejected field, and the scan goes on.
 
     The first Ctrl-C ends the scan after the field at hand: its results are whole and say `complete: false`. A second

@@ -90,7 +90,9 @@ _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 
 def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the images and videos that the paths name, each once: files as given, folders (recursive) and globs.
+    """Return the images and videos that the paths name, each once.
+
+    Files as given, folders (recursive) and globs.
 
     A folder's or glob's files come in natural order (field2 before field10).
 

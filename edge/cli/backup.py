@@ -37,7 +37,10 @@ def restore(
     ] = None,
     config: ConfigPath = None,
 ) -> None:  # fmt: skip
-    """Put a backup in the place of the database, while no service runs; the database before is kept."""
+    """Put a backup in the place of the database, while no service runs.
+
+    The database before is kept.
+    """
     with answering():
         loaded = load(config)
         from edge.storage import backup as copies

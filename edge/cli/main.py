@@ -57,7 +57,10 @@ def run(
         bool, typer.Option("--keep-trying", help="After a fault tell the broker and try again: for a device alone.")
     ] = False,
 ) -> None:
-    """Wait for samples and read them from the camera, or read one; publish its counts. Ctrl-C ends; twice: at once."""
+    """Wait for samples and read them from the camera, or read one; publish its counts.
+
+    Ctrl-C ends; twice: at once.
+    """
     with answering():
         if keep_trying:
             from edge.cli.live_view import stopped_by_signals
@@ -91,7 +94,7 @@ def demo(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the broker; else a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which slide is rendered.")] = 0,
 ) -> None:
-    """Run the service on a rendered slide, with the shipped models and an MQTT broker inside this program."""
+    """Run the service on a rendered slide, with the shipped models and its own broker."""
     with answering():
         from edge.cli.demo import run_demo
 

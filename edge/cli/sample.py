@@ -52,7 +52,10 @@ def discard(sample: SampleName, reason: Why = "", by: Who = None, config: Config
 
 @app.command()
 def reopen(sample: SampleName, reason: Why = "", by: Who = None, config: ConfigPath = None) -> None:
-    """Go a step back: final to review, review or incomplete to scanning, discarded to incomplete."""
+    """Go a step back.
+
+    Final to review, review or incomplete to scanning, discarded to incomplete.
+    """
     _do(config, by, command="reopen", sample=sample, reason=reason)
 
 
@@ -81,7 +84,10 @@ def erase(
     by: Who = None,
     config: ConfigPath = None,
 ) -> None:
-    """Erase all that is kept of a sample; only that it was erased, when, by whom and why remains."""
+    """Erase all that is kept of a sample.
+
+    Only that it was erased, when, by whom and why remains.
+    """
     if not yes:
         typer.confirm(f"Erase all that is kept of sample {sample}? It cannot be undone", abort=True)
     _do(config, by, command="erase", sample=sample, reason=reason)
@@ -101,7 +107,7 @@ def list_(
 
 @app.command()
 def show(sample: SampleName, config: ConfigPath = None) -> None:
-    """Show a sample's newest result, what was done with it, and its cells that are to be looked at."""
+    """Show a sample's newest result, its history, and the cells to be looked at."""
     with answering():
         found, cells = _stored(
             load(config),

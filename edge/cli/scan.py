@@ -45,7 +45,10 @@ def scan(
     ] = False,
     config: ConfigPath = None,
 ) -> None:
-    """Read images, folders or a video; write fields.jsonl, cells.csv, summary.json and report.html."""
+    """Read images, folders or a video.
+
+    Write fields.jsonl, cells.csv, summary.json and report.html.
+    """
     with answering():
         loaded = load(config)
         scale = _scale(um_per_px)

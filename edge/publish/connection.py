@@ -150,7 +150,9 @@ class Link:
                 transport.shutdown(socket.SHUT_RDWR)
 
     def close(self, last_words: tuple[str, str] | None) -> None:
-        """Publish topic and payload, retained, if there is a connection; then disconnect, so that no will is sent.
+        """Publish topic and payload, retained, if there is a connection.
+
+        Then disconnect, so that no will is sent.
 
         The link cannot be used afterwards.
         """

@@ -154,7 +154,10 @@ class Publisher:
         self._wake.set()
 
     def withdraw_progress(self) -> None:
-        """Send no running counts that were handed over and have not left: the sample's result comes next."""
+        """Send no running counts that were handed over and have not left.
+
+        The sample's result comes next.
+        """
         self._pending.take_progress()
 
     def event(self, event: Event) -> None:

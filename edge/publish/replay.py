@@ -93,7 +93,10 @@ class Replay:
             self._unheard_said = self._unheard_said and model is not Result
 
     def ended_connection(self, models: dict[str, type[Message]], reason: str) -> None:
-        """Note the rows, by identifier, that were unanswered as the connection ended; set aside one that ended two."""
+        """Note the rows, by identifier, that were unanswered as the connection ended.
+
+        Set aside one that ended two.
+        """
         aside = self._suspects.ended(list(models))
         if aside is not None:
             self._refuse(aside, models[aside], f"the connection ended twice while it alone was on its way. {reason}")

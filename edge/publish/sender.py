@@ -60,7 +60,10 @@ class Sent:
 
 
 class Sender:
-    """Sends from one thread. Only `on_up` and `on_answer`, which note what happened, are called by the connection's."""
+    """Sends from one thread.
+
+    Only `on_up` and `on_answer`, which note what happened, are called by the connection's.
+    """
 
     def __init__(
         self, link: Link, pending: Pending, replay: Replay, compose: Composer, birth: Callable[[], Birth | None] | None
@@ -81,7 +84,10 @@ class Sender:
         self._answers.append((key, code, reason))
 
     def tick(self) -> float:
-        """Take in what was answered, send or store what waits; return the seconds until the next look unasked."""
+        """Take in what was answered, send or store what waits.
+
+        Return the seconds until the next look unasked.
+        """
         pause_s = POLL_S
         self._hear()
         self._take_back()

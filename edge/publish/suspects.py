@@ -23,7 +23,10 @@ class Suspects:
         return bool(self._endings)
 
     def ended(self, row_ids: list[str]) -> str | None:
-        """Note the messages on their way as a connection ended; return the one that is to be set aside."""
+        """Note the messages on their way as a connection ended.
+
+        Return the one that is to be set aside.
+        """
         if len(row_ids) != 1:
             for row_id in row_ids:
                 self._endings.setdefault(row_id, 0)

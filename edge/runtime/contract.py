@@ -120,7 +120,9 @@ class Contract(BaseModel):
 
 
 def verified(role: str, config: ModelConfig, form: str = "") -> tuple[Path, str]:
-    """Return the path of the configured model and its sha256, after checking that it is the pinned file.
+    """Return the path of the configured model and its sha256.
+
+    After checking that it is the pinned file.
 
     The shipped model is pinned in this module; any other needs its digest in the configuration. form: which of the
     shipped files, `fp16`, `int8` or `int8.cpu`, or none for fp32; a configured file is what it is.

@@ -19,7 +19,10 @@ Points = Annotated[float, Field(ge=0, le=100)]
 
 
 class GateReport(BaseModel):
-    """What a device keeps of a gate's report, a JSON object; the figures beside these keys are kept as they are."""
+    """What a device keeps of a gate's report, a JSON object.
+
+    The figures beside these keys are kept as they are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 

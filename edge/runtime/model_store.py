@@ -52,7 +52,10 @@ class Installed(_Record):
 
 
 class Choice(_Record):
-    """One decision: `use` puts a model, named by its digest or `shipped`, on the others; `rollback` takes it away."""
+    """One decision: `use` puts a model, named by its digest or `shipped`, on the others.
+
+    `rollback` takes it away.
+    """
 
     at: AwareDatetime
     action: Literal["use", "rollback"]
@@ -69,7 +72,10 @@ class History(_Record):
 
     @property
     def stack(self) -> list[str]:
-        """The models that a rollback would go through, the one in use last; the first is the shipped one."""
+        """The models that a rollback would go through, the one in use last.
+
+        The first is the shipped one.
+        """
         stack: list[str] = [SHIPPED]
         for choice in self.choices:
             if choice.action == "use":
@@ -103,14 +109,20 @@ class ModelStore:
         return self._folder / role / f"{sha256}.onnx"
 
     def chosen(self, role: Role) -> ModelConfig | None:
-        """Return the chosen model's file and digest, or None for the shipped one; raises ModelError if it is gone."""
+        """Return the chosen model's file and digest, or None for the shipped one.
+
+        Raises ModelError if it is gone.
+        """
         sha256 = self.history(role).stack[-1]
         return None if sha256 == SHIPPED else ModelConfig(path=self._there(role, sha256), sha256=sha256)
 
     def install(self, file: Path, report: Path) -> tuple[Contract, str]:
-        """Copy a model in after checking its contract, its graph and the report; return its contract and digest.
+        """Copy a model in after checking its contract, its graph and the report.
 
-        It is not in use until chosen. Raises ModelError when the model breaks its contract, or the report did not pass
+        Return its contract and digest.
+
+        It is not in use until chosen. Raises ModelError when the model breaks its contract, or the report did not
+        pass
         or is of another file; InputError when one of the two cannot be read; StorageError when there is no room.
         """
         data = _read(file)
@@ -134,7 +146,9 @@ class ModelStore:
         return contract, sha256
 
     def use(self, name: str, role: Role | None = None) -> tuple[Role, str]:
-        """Choose by name, `name version`, the first digits of a digest, or `shipped`; return role and digest or that.
+        """Choose by name, `name version`, the first digits of a digest, or `shipped`.
+
+        Return role and digest or that.
 
         Raises InputError when there is no such model or several, ModelError when its file is gone.
         """
@@ -145,7 +159,10 @@ class ModelStore:
         return role, model
 
     def rollback(self, role: Role) -> str:
-        """Go back to the model in use before, and return its digest or `shipped`; raises InputError at the end."""
+        """Go back to the model in use before, and return its digest or `shipped`.
+
+        Raises InputError at the end.
+        """
         stack = self.history(role).stack
         if len(stack) == 1:
             raise InputError(f"there is no {role} to go back to: the shipped one is in use")
@@ -202,7 +219,9 @@ class ModelStore:
 
 
 def located(role: Role, models: ModelsConfig, state_dir: Path, form: str) -> tuple[Path, str]:
-    """Return path and sha256 of the model to run: the configured one, else the chosen one, else the shipped one.
+    """Return path and sha256 of the model to run.
+
+    The configured one, else the chosen one, else the shipped one.
 
     form: which of the shipped files. Raises ModelError when the file is not what was pinned.
     """

@@ -28,7 +28,10 @@ Both compute the same graph, but not in the same order: rounding to half, or to 
 
 
 def golden_pictures(contract: Contract) -> Pixels:
-    """Draw uint8 (N, H, W, 3) that look like a smear: round cells, crescents, a dark nucleus; always the same."""
+    """Draw uint8 (N, H, W, 3) that look like a smear: round cells, crescents, a dark nucleus.
+
+    Always the same.
+    """
     side = contract.size if contract.role == "classifier" else 160
     noise = np.random.default_rng(7).normal(0, 3, (6 if contract.role == "classifier" else 1, side, side, 3))
     pictures = np.empty(noise.shape, np.uint8)

@@ -89,14 +89,20 @@ def open_network(
 
 
 def digests(config: ModelsConfig, state_dir: Path = STATE_DIR) -> tuple[str, str]:
-    """Return the digests of the files of detector and classifier that would be loaded; raises as open_network does."""
+    """Return the digests of the files of detector and classifier that would be loaded.
+
+    Raises as open_network does.
+    """
     runtime = chosen(config)
     found = [located(role, config, state_dir, shipped_form(role, runtime, config.precision))[1] for role in ROLES]
     return found[0], found[1]
 
 
 def chosen(config: ModelsConfig) -> str:
-    """Return the runtime that will run; raises RuntimeUnavailableError where the configuration contradicts itself."""
+    """Return the runtime that will run.
+
+    Raises RuntimeUnavailableError where the configuration contradicts itself.
+    """
     name = config.runtime
     if name == "auto":
         name = "tensorrt" if RUNTIMES["tensorrt"].is_available else "onnxruntime"
@@ -109,7 +115,10 @@ def chosen(config: ModelsConfig) -> str:
 
 
 def shipped_form(role: Role, runtime: str, precision: str) -> str:
-    """Return which of the shipped files a runtime takes for a configured precision; see contract.verified."""
+    """Return which of the shipped files a runtime takes for a configured precision.
+
+    See contract.verified.
+    """
     if runtime == "onnxruntime":
         return {"auto": CPU_FORM[role], "int8": "int8.cpu"}.get(precision, "")
     return {"auto": GPU_FORM[role], "fp32": ""}.get(precision, precision)

@@ -41,7 +41,9 @@ def row_damage(sample: StoredSample) -> str:
 
 
 def check_cells(store: Store, sample: StoredSample) -> None:
-    """Check the cells and reviews of a sample; a review that is lost, or whose cell is, shows by their number.
+    """Check the cells and reviews of a sample.
+
+    A review that is lost, or whose cell is, shows by their number.
 
     Raises:
         DamagedSampleError: Some are not what was written.

@@ -118,7 +118,10 @@ class Lifecycle:
         return ""
 
     def damages(self) -> list[str]:
-        """Return in words which rows of samples are not what was written; cells are checked when they are used."""
+        """Return in words which rows of samples are not what was written.
+
+        Cells are checked when they are used.
+        """
         return [text for sample in self.store.newest(limit=-1) if (text := row_damage(sample))]
 
     def start(self, record: SampleRecord, setup: str, by: str) -> StoredSample:
@@ -265,7 +268,10 @@ class Lifecycle:
         self._database.forget()
 
     def erase_rows(self, sample: StoredSample, by: str, reason: str) -> None:
-        """Erase a sample as `erase` does, but for the log of the database: `forget` of that has to follow."""
+        """Erase a sample as `erase` does, but for the log of the database.
+
+        `forget` of that has to follow.
+        """
         _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         moment = self._clock()
         with self._changing(sample) as connection:

@@ -25,9 +25,12 @@ SWEEP_S = 0.5
 
 
 def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> bool:
-    """Remove what is kept longer than it may be; return whether something is left for the next sweep.
+    """Remove what is kept longer than it may be.
 
-    Ages count only where the clock is synchronised now and was then: a clock that leaps must not erase a clinic's work.
+    Return whether something is left for the next sweep.
+
+    Ages count only where the clock is synchronised now and was then: a clock that leaps must not erase a clinic's
+    work.
     """
     left = False
     if moment.clock_synchronised:

@@ -42,7 +42,10 @@ class ScanMarker:
             log.error("%s cannot be removed: %s", self._path, error)
 
     def allows(self, token: str) -> bool:
-        """Return whether the session may go on; one that version 0.6 began has no token and no marker."""
+        """Return whether the session may go on.
+
+        One that version 0.6 began has no token and no marker.
+        """
         try:
             return not token or self._path.read_text("ascii") == token
         except (OSError, ValueError):

@@ -251,7 +251,10 @@ class Store:
             return self._counted(saved, *self._rows(sample.id)[:2])
 
     def lost_rows(self, sample_id: str) -> str:
-        """Return in words how many rows of a sample are not the number that was written; empty when all are."""
+        """Return in words how many rows of a sample are not the number that was written.
+
+        Empty when all are.
+        """
         cells, reviews, cells_written, reviews_written = self._rows(sample_id)
         if (cells, reviews) == (cells_written, reviews_written):
             return ""
@@ -365,7 +368,10 @@ class Store:
         return [result_id for (result_id,) in found]
 
     def results(self, sample_id: str) -> list[str | None]:
-        """Return the payloads of a sample's results, revision 1 first; None: it is not what was written."""
+        """Return the payloads of a sample's results, revision 1 first.
+
+        None: it is not what was written.
+        """
         found = self.database.read(
             f"SELECT payload, crc32 IS NULL OR crc32 = {RESULT} FROM results WHERE sample_id = ? "  # noqa: S608
             "ORDER BY revision",

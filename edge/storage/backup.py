@@ -21,7 +21,10 @@ LOGS = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restored database holds. devices: `site/device` of its results; kept: where the one before lies."""
+    """What a restored database holds.
+
+    devices: `site/device` of its results; kept: where the one before lies.
+    """
 
     samples: int
     pending: int
@@ -30,7 +33,9 @@ class Restored:
 
 
 def restore(path: Path, backup: Path) -> Restored:
-    """Put a backup in the place of the database at `path`, which is kept beside it under another name.
+    """Put a backup in the place of the database at `path`.
+
+    The database is kept beside it under another name.
 
     No service may run. Raises StorageError when the backup is damaged or another program's, BusyError for a service.
     """
@@ -52,7 +57,9 @@ def restore(path: Path, backup: Path) -> Restored:
 
 
 def undo_upgrade(path: Path, export: Path) -> tuple[Path, int]:
-    """Put back the copy from before the newest upgrade, and write the results made since to `export`.
+    """Put back the copy from before the newest upgrade.
+
+    Results made since are written to `export`.
 
     Args:
         path: The database, as this version has it; it is kept beside the copy.
@@ -64,7 +71,6 @@ def undo_upgrade(path: Path, export: Path) -> tuple[Path, int]:
     Raises:
         StorageError: There is no copy, or one of the files cannot be read or written.
         BusyError: A service runs.
-
     """
     copies = kept_copies(path)
     if not copies:

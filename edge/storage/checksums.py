@@ -31,7 +31,10 @@ REVIEW = f"(crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms AS 
 
 
 def install(connection: sqlite3.Connection) -> None:
-    """Let SQL use `crc32`, and let text that is none be read: who compares checksums sees that it is damaged."""
+    """Let SQL use `crc32`, and let text that is none be read.
+
+    Who compares checksums sees that it is damaged.
+    """
     connection.create_function("crc32", 1, _crc32, deterministic=True)
     connection.text_factory = _text
 

@@ -234,7 +234,10 @@ class Database:
             self._connection.execute("DETACH DATABASE attached")
 
     def forget(self) -> None:
-        """Let nothing that was deleted remain in the files: empty the log; the pages were overwritten already."""
+        """Let nothing that was deleted remain in the files: empty the log.
+
+        The pages were overwritten already.
+        """
         with self._explained():
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         with storage_errors(self.path):

@@ -24,7 +24,10 @@ UNHEARD_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An event or telemetry to be stored: kind and topic as in `edge.publish.messages`, payload as it is sent."""
+    """An event or telemetry to be stored.
+
+    Kind and topic as in `edge.publish.messages`, payload as it is sent.
+    """
 
     kind: str
     topic: str
@@ -65,7 +68,9 @@ class OutboxCounts:
 
 
 class Outbox:
-    """Results by UUID, and behind them events and telemetry that found no connection; each oldest first.
+    """Results by UUID, and behind them events and telemetry that found no connection.
+
+    Each oldest first.
 
     When `put` returns, the result is on the disk, whatever happens next. Within a `transaction` of the database a
     `put` is part of it. Any thread may call it, and other programs may have the same database open. Every method
@@ -76,11 +81,17 @@ class Outbox:
         self._database = database
 
     def put(self, result_id: UUID | str, topic: str, payload: str) -> None:
-        """Store a result as pending; on return it is on the disk. One that is there already stays as it is."""
+        """Store a result as pending; on return it is on the disk.
+
+        One that is there already stays as it is.
+        """
         self._insert(str(result_id), RESULT, topic, payload)
 
     def store(self, news: Sequence[News]) -> int:
-        """Store events and telemetry as pending, all or none; returns how many older ones had to go for them."""
+        """Store events and telemetry as pending, all or none.
+
+        Returns how many older ones had to go for them.
+        """
         with self._database.transaction():
             for one in news:
                 self._insert(str(uuid4()), one.kind, one.topic, one.payload)
@@ -101,7 +112,10 @@ class Outbox:
         )  # fmt: skip
 
     def pending(self, limit: int = -1) -> list[Row]:
-        """Return what waits for the broker: results, then the rest, each oldest first; `limit` rows unless negative."""
+        """Return what waits for the broker: results, then the rest, each oldest first.
+
+        `limit` rows unless negative.
+        """
         return self._rows("pending", False, limit)
 
     def refused(self) -> list[Row]:
@@ -129,7 +143,10 @@ class Outbox:
         self._database.write("DELETE FROM outbox WHERE id = ?", str(result_id))
 
     def forget_sample(self, code: str) -> None:
-        """Forget the events and telemetry that name a sample; results are told apart by their identifier."""
+        """Forget the events and telemetry that name a sample.
+
+        Results are told apart by their identifier.
+        """
         self._database.write(
             "DELETE FROM outbox WHERE kind <> 'result' AND instr(payload, ?)", f'"sample":{json.dumps(code)}'
         )

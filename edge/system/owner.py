@@ -10,7 +10,10 @@ from edge.errors import StorageError
 
 
 def refuse_other_user(folder: Path) -> None:
-    """Raise StorageError where the folder is another user's, and root would leave files there or nobody may write."""
+    """Raise StorageError where the folder is another user's.
+
+    Root would leave files there, or nobody may write.
+    """
     if not folder.is_dir():
         return
     owner, user = folder.stat().st_uid, os.geteuid()

@@ -7,5 +7,8 @@ FORMULA_STARTS = "=+-@\t\r\n|%\uff1d\uff0b\uff0d\uff20"
 
 
 def inert_text(text: str | None) -> str:
-    """Return text with an apostrophe before it where a table program would take it for a formula."""
+    """Return text that a table program does not take for a formula.
+
+    An apostrophe before it where it would.
+    """
     return f"'{text}" if text and text.lstrip(" ")[:1] in tuple(FORMULA_STARTS) else text or ""

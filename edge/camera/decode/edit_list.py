@@ -11,7 +11,10 @@ _FOLDERS = frozenset({b"moov", b"trak", b"edts", b"mdia"})
 
 
 def presented_s(path: Path) -> float | None:
-    """Return the shown seconds of the first film track that has an edit list; None without one, or on any oddity."""
+    """Return the shown seconds of the first film track that has an edit list.
+
+    None without one, or on any oddity.
+    """
     try:
         with path.open("rb") as file:
             file.seek(4)

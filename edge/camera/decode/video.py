@@ -30,7 +30,10 @@ CAUSES = {
 
 
 class Video:
-    """The frames of one video file, one after the other; opening raises RejectedInputError when it is none."""
+    """The frames of one video file, one after the other.
+
+    Opening raises RejectedInputError when it is none.
+    """
 
     def __init__(self, path: Path, megapixels_max: float) -> None:
         self._path, self._megapixels_max = path, megapixels_max

@@ -18,7 +18,10 @@ Bytes = NDArray[np.uint8]
 
 @cache
 def cuda_driver() -> Any:
-    """Import and start pycuda's driver; raises RuntimeUnavailableError without pycuda, driver or GPU."""
+    """Import and start pycuda's driver.
+
+    Raises RuntimeUnavailableError without pycuda, driver or GPU.
+    """
     try:
         driver = import_module("pycuda.driver")
     except ImportError as error:
@@ -41,7 +44,10 @@ def cuda_driver() -> Any:
 
 @contextmanager
 def cuda_errors(driver: Any, doing: str) -> Iterator[None]:
-    """Turn an error of CUDA into an EngineError that says what was being done, what CUDA said, and what to do."""
+    """Turn an error of CUDA into an EngineError.
+
+    It says what was being done, what CUDA said, and what to do.
+    """
     try:
         yield
     except driver.MemoryError as error:
@@ -82,7 +88,10 @@ class Gpu:
 
     @contextmanager
     def current(self, doing: str) -> Iterator[None]:
-        """Make the context current in the calling thread, and what was current before so again on leaving."""
+        """Make the context current in the calling thread.
+
+        On leaving, what was current before is so again.
+        """
         with cuda_errors(self.driver, doing):
             self._context.push()
             try:
@@ -103,9 +112,12 @@ class Gpu:
 
 
 class Buffer:
-    """Bytes that CPU and GPU both reach: mapped memory on an integrated GPU, else a pinned half and one on the GPU.
+    """Bytes that CPU and GPU both reach.
 
-    Belongs to its maker, who frees it; `host` must not be used afterwards. The context must be current for every call.
+    Mapped memory on an integrated GPU, else a pinned half and one on the GPU.
+
+    Belongs to its maker, who frees it; `host` must not be used afterwards. The context must be current for every
+    call.
     """
 
     def __init__(self, gpu: Gpu, size: int) -> None:
@@ -131,7 +143,10 @@ class Buffer:
             self._driver.memcpy_htod_async(self.address, self.host[:size], stream)
 
     def from_gpu(self, size: int, stream: Any) -> None:
-        """Begin to copy the first bytes from the GPU; they are there when the stream has been waited for."""
+        """Begin to copy the first bytes from the GPU.
+
+        They are there when the stream has been waited for.
+        """
         if self._device is not None:
             self._driver.memcpy_dtoh_async(self.host[:size], self.address, stream)
 

@@ -31,7 +31,10 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Smallest, usual and largest shape (N, H, W, 3) of what an engine takes; it is fastest at the usual one."""
+    """Smallest, usual and largest shape (N, H, W, 3) of what an engine takes.
+
+    It is fastest at the usual one.
+    """
 
     low: Shape
     usual: Shape
@@ -47,7 +50,10 @@ PROFILES = {
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A serialised engine, what its types were found to be, and the builder's timing cache for the next time."""
+    """A serialised engine with its types.
+
+    And the builder's timing cache for the next time.
+    """
 
     engine: bytes
     precision: Precision
@@ -77,7 +83,9 @@ def tensorrt_module() -> Any:
 
 @cache
 def logger_of(trt: Any) -> Any:
-    """Return the one logger of this process: TensorRT keeps the first it is given, whatever comes later.
+    """Return the one logger of this process.
+
+    TensorRT keeps the first it is given, whatever comes later.
 
     Its `messages` hold the latest (severity, text), warnings and worse.
     """
@@ -111,7 +119,9 @@ def build(
     progress: Callable[[str], None] = lambda _: None,
     targets: tuple[str, ...] = (),
 ) -> Built:
-    """Build an engine for the GPU at hand, or with TensorRT-RTX for `targets` such as SM86, which needs no GPU.
+    """Build an engine for the GPU at hand, or with TensorRT-RTX for `targets`.
+
+    Targets such as SM86 need no GPU.
 
     name: of the file, for messages. precision: what the engine must be; `auto` takes the types of the file. progress:
     called with words, often. Raises ModelError when the file cannot be read by this release or is of another
@@ -145,7 +155,10 @@ def _texts(logger: Any) -> tuple[str, ...]:
 
 
 def types_of(trt: Any, network: Any) -> Precision:
-    """Return what a parsed network computes in: int8 when it holds Q/DQ layers, fp16 when half-precision tensors."""
+    """Return what a parsed network computes in.
+
+    Int8 when it holds Q/DQ layers, fp16 when half-precision tensors.
+    """
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     if any(layer.type in (trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE) for layer in layers):
         return "int8"

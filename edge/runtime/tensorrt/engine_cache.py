@@ -66,7 +66,9 @@ class EngineStore:
 
     @contextmanager
     def locked(self, role: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Let one process at a time look for and build engines of a role; `waiting` is called before a wait.
+        """Let one process at a time look for and build engines of a role.
+
+        `waiting` is called before a wait.
 
         The lock is the kernel's: a process that dies, or a power cut, leaves nothing to clear away.
         """
@@ -82,7 +84,10 @@ class EngineStore:
             yield
 
     def load(self, key: EngineKey) -> tuple[bytes, str] | None:
-        """Return the engine and its precision, or None when there is none, or not a whole one: it is to be built."""
+        """Return the engine and its precision, or None when there is none, or not a whole one.
+
+        It is to be built.
+        """
         try:
             sidecar = Sidecar.model_validate_json(self._sidecar(key).read_bytes())
             engine = self.path(key).read_bytes()
@@ -92,7 +97,10 @@ class EngineStore:
         return (engine, sidecar.precision) if whole else None
 
     def save(self, key: EngineKey, engine: bytes, precision: str, build_s: float, golden: dict[str, float]) -> None:
-        """Write an engine that was found good, then its sidecar, and drop the oldest; raises StorageError."""
+        """Write an engine that was found good, then its sidecar, and drop the oldest.
+
+        Raises StorageError.
+        """
         about = Sidecar(
             key=key, engine_sha256=_digest(engine), precision=precision, build_s=round(build_s, 2), golden=golden
         )
@@ -105,7 +113,10 @@ class EngineStore:
         return self.folder / f"{key.name}.engine"
 
     def timing_cache(self, key: EngineKey) -> bytes:
-        """Return what the builder measured on this GPU with this release; empty when nothing is known."""
+        """Return what the builder measured on this GPU with this release.
+
+        Empty when nothing is known.
+        """
         path = self._timing(key)
         return path.read_bytes() if path.is_file() else b""
 

@@ -146,7 +146,10 @@ def _golden(runner: Runner, reference: OnnxNetwork, precision: str, what: str) -
 
 
 class Runner:
-    """A loaded engine with the buffers of its lanes. One thread at a time calls it; any thread may."""
+    """A loaded engine with the buffers of its lanes. One thread at a time calls it.
+
+    Any thread may.
+    """
 
     def __init__(self, trt: Any, gpu: Gpu, engine: bytes, profile: Profile, outputs: tuple[str, ...]) -> None:
         """Load a serialised engine; raises EngineError when it fits not this release or GPU, or memory is short."""
@@ -225,7 +228,7 @@ class _Lane:
         self.begin, self._shapes = begin, shapes
 
     def collect(self, results: Outputs, total: int) -> None:
-        """Wait for what was started, if anything was, and copy it to its place among `total` answers."""
+        """Wait for what was started, and copy it to its place among `total` answers."""
         shapes, self._shapes = self._shapes, {}
         if not shapes:
             return
