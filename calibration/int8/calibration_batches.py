@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from calibration.int8.calibration_set import Candidates
-from calibration.int8.prepared_fields import FieldReader, Look
+from calibration.int8.prepared_fields import FieldReader, PictureStatistics
 from edge.camera.base import RejectedInputError
 from edge.errors import InputError
 from edge.system.progress_bars import ReportProgress
@@ -42,7 +42,7 @@ class Material:
 
     ranges: list[Pixels] = field(default_factory=list)
     agreement: list[Pixels] = field(default_factory=list)
-    chosen: list[Look] = field(default_factory=list)
+    chosen: list[PictureStatistics] = field(default_factory=list)
     use: dict[str, str] = field(default_factory=dict)
     cells: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def too_few(material: Material, role: str) -> str | None:
     )
 
 
-def _pictures(look: Look, reader: FieldReader, role: str, side: int) -> list[Pixels] | str:
+def _pictures(look: PictureStatistics, reader: FieldReader, role: str, side: int) -> list[Pixels] | str:
     try:
         prepared = reader.prepared(look.path)
     except RejectedInputError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.int8.prepared_fields import Look, looked_at
+from calibration.int8.prepared_fields import PictureStatistics, picture_statistics
 from edge.camera.image_files import IMAGE_SUFFIXES
 from edge.camera.input_files import find_inputs
 from edge.errors import InputError
@@ -26,7 +26,7 @@ class Candidates:
     left_out: how many were not, by reason.
     """
 
-    looks: tuple[Look, ...]
+    looks: tuple[PictureStatistics, ...]
     left_out: dict[str, int]
 
 
@@ -45,7 +45,7 @@ def evaluation_list(path: Path) -> frozenset[str]:
 def candidates(
     folders: Sequence[Path], by_folder: bool, evaluated: frozenset[str], progress: ReportProgress
 ) -> Candidates:
-    """Look at all pictures below some folders and put them in order.
+    """PictureStatistics at all pictures below some folders and put them in order.
 
     Raises InputError where there is none of use.
 
@@ -54,14 +54,14 @@ def candidates(
     """
     paths = [path for path in find_inputs(folders) if path.suffix.lower() in IMAGE_SUFFIXES]
     left_out: Counter[str] = Counter()
-    looks: dict[str, Look] = {}
+    looks: dict[str, PictureStatistics] = {}
     for i, path in enumerate(paths):
         progress("pictures looked at", i + 1, len(paths))
         if (sha256 := sha256_file(path)) in evaluated:
             left_out["on_the_evaluation_list"] += 1
         elif sha256 in looks:
             left_out["the_same_picture_again"] += 1
-        elif isinstance(found := looked_at(path, _slide(path, by_folder)), str):
+        elif isinstance(found := picture_statistics(path, _slide(path, by_folder)), str):
             left_out[found] += 1
         else:
             looks[sha256] = found
@@ -78,7 +78,7 @@ def _slide(path: Path, by_folder: bool) -> str:
     return below if by_folder else f"{below}/{stem or path.stem}"
 
 
-def spread(looks: Sequence[Look]) -> list[Look]:
+def spread(looks: Sequence[PictureStatistics]) -> list[PictureStatistics]:
     """Order looks so that any first part of them is spread out.
 
     In rounds, each slide gives the picture whose colour and focus lie farthest from all taken so far (Gonzalez 1985).
@@ -91,7 +91,7 @@ def spread(looks: Sequence[Look]) -> list[Look]:
     waiting: dict[str, list[int]] = {}
     for i, look in enumerate(looks):
         waiting.setdefault(look.slide, []).append(i)
-    order: list[Look] = []
+    order: list[PictureStatistics] = []
     while waiting:
         for slide in list(waiting):
             taken = max(waiting[slide], key=lambda i: away[i])
@@ -105,7 +105,7 @@ def spread(looks: Sequence[Look]) -> list[Look]:
     return order
 
 
-def manifest(chosen: Sequence[Look], use: dict[str, str], cells: dict[str, int], found: Candidates) -> str:
+def manifest(chosen: Sequence[PictureStatistics], use: dict[str, str], cells: dict[str, int], found: Candidates) -> str:
     """Return JSON of what was chosen.
 
     use: by digest, `ranges` or `agreement`; cells: taken from each, by digest.

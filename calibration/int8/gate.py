@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from calibration.int8.agreement import paired
-from calibration.int8.paired_predictions import Both, Seen
+from calibration.int8.paired_predictions import Both, CellPredictions
 from edge.runtime.contract import Contract
 from edge.screening.calls import SICKLE
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, Floats, Labels, Mask
@@ -139,7 +139,7 @@ def _reasons(fp32: Measured, int8: Measured, changed: float, limits: Limits) -> 
     )
 
 
-def measured(rows: Sequence[Both], at: Thresholds, of: Callable[[Both], Seen]) -> Measured:
+def measured(rows: Sequence[Both], at: Thresholds, of: Callable[[Both], CellPredictions]) -> Measured:
     """Count what one network found."""
     found = boxes = hits = seen_red = labelled = 0
     false = {"negative": [0, 0], "mimics": [0, 0]}
@@ -167,7 +167,7 @@ def red(labels: Labels) -> Mask:
     return np.isin(labels, [*RED, ABSTAINED])
 
 
-def matched_boxes(seen: Seen, calls: Mask, boxes: Floats) -> int:
+def matched_boxes(seen: CellPredictions, calls: Mask, boxes: Floats) -> int:
     """Return how many boxes (M, 4) hold the centre of a call.
 
     One call credits the one whose middle is nearest.
@@ -223,10 +223,10 @@ def rechosen(rows: Sequence[Both], contract: Contract, at: Thresholds) -> Thresh
     return Thresholds(at.score, nearest(after, int((before >= at.sickle).sum()), at.sickle), at.abstain)
 
 
-_SIDES: tuple[Callable[[Both], Seen], ...] = (lambda row: row.fp32, lambda row: row.int8)
+_SIDES: tuple[Callable[[Both], CellPredictions], ...] = (lambda row: row.fp32, lambda row: row.int8)
 
 
-def _whole_prob(seen: Seen) -> Floats:
+def _whole_prob(seen: CellPredictions) -> Floats:
     return np.asarray(seen.prob[~seen.border, SICKLE])
 
 

@@ -27,7 +27,7 @@ SCORE_FLOOR = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CellPredictions:
     """The cells of one picture: boxes, scores, probabilities and which are cut.
 
     Boxes (N, 4) in pixels of the file, scores (N,), probabilities (N, 6), cut (N,).
@@ -38,10 +38,10 @@ class Seen:
     prob: Floats
     border: Mask
 
-    def above(self, score: float) -> Seen:
+    def above(self, score: float) -> CellPredictions:
         """Return the cells of at least this score."""
         kept = self.score >= score
-        return Seen(self.boxes[kept], self.score[kept], self.prob[kept], self.border[kept])
+        return CellPredictions(self.boxes[kept], self.score[kept], self.prob[kept], self.border[kept])
 
     def labels(self, sickle: float, abstain: float) -> Labels:
         """Return the labels at a sickle threshold, as the device gives them."""
@@ -53,8 +53,8 @@ class Both:
     """A picture of the gate as seen with the fp32 network and with the INT8 one in its place."""
 
     picture: GatePicture
-    fp32: Seen
-    int8: Seen
+    fp32: CellPredictions
+    int8: CellPredictions
 
 
 class LowThresholdDetector:
@@ -83,7 +83,7 @@ class _Side:
         self._find = CellDetector(LowThresholdDetector(detector))
         self._classify = CellClassifier(classifier)
 
-    def seen(self, prepared: Prepared) -> Seen | Rejection:
+    def seen(self, prepared: Prepared) -> CellPredictions | Rejection:
         """Return the cells from the lower score on, or why the device would refuse the field."""
         field, examined = prepared.outcome, self.reader.examined(prepared)
         if isinstance(field, Rejection):
@@ -93,7 +93,9 @@ class _Side:
         cells = self._find(field)
         prob, _ = self._classify(field, cells)
         origin = np.array([*field.origin, *field.origin], np.float32)
-        return Seen((cells.boxes * np.float32(field.zoom) + origin).astype(np.float32), cells.score, prob, cells.border)
+        return CellPredictions(
+            (cells.boxes * np.float32(field.zoom) + origin).astype(np.float32), cells.score, prob, cells.border
+        )
 
 
 def read_both(
@@ -148,5 +150,5 @@ def read_both(
 
 _NONE = np.zeros(0, np.float32)
 
-_NOTHING = Seen(_NONE.reshape(0, 4), _NONE, _NONE.reshape(0, len(CLASSES)), np.zeros(0, bool))
+_NOTHING = CellPredictions(_NONE.reshape(0, 4), _NONE, _NONE.reshape(0, len(CLASSES)), np.zeros(0, bool))
 """What is seen in a field that is refused."""

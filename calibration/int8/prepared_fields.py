@@ -22,7 +22,7 @@ LIMITS = Config().quality
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PictureStatistics:
     """What is seen of a picture before any network: enough to choose by.
 
     colour: mean red, green and blue of the slide, 0–255. focus: fine edges against coarse, as the device measures it.
@@ -35,7 +35,7 @@ class Look:
     focus: float
 
 
-def looked_at(path: Path, slide: str) -> Look | str:
+def picture_statistics(path: Path, slide: str) -> PictureStatistics | str:
     """Measure a file's colour and focus; returns why it is no use instead, where it is none."""
     try:
         pixels = read_image(path, LIMITS.megapixels_max)
@@ -50,7 +50,7 @@ def looked_at(path: Path, slide: str) -> Look | str:
     seen = thin.reshape(-1, 3) if visible is None else thin[visible[::step, ::step]]
     red, green, blue = seen.mean(0).tolist()
     _, focus, _ = quality.edges(Field(slide_pixels, visible, (0.0, 0.0), 1.0))
-    return Look(path, sha256_file(path), slide, (red, green, blue), focus)
+    return PictureStatistics(path, sha256_file(path), slide, (red, green, blue), focus)
 
 
 class FieldReader:

@@ -158,5 +158,5 @@ def _end(
     write_picture(rows, picture)
     written = finish(calibration, path, part)
     typer.echo(f"{path}: {written.in_words()}")
-    typer.echo(f"Look at {picture} before you trust it.")
+    typer.echo(f"PictureStatistics at {picture} before you trust it.")
     typer.echo(f'In the configuration: [optics] calibration = "{path}", objective = "{written.objective}"')

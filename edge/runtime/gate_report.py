@@ -115,7 +115,7 @@ def passed_report(path: Path, data: bytes, sha256: str) -> GateReport:
         sha256: digest of the model's file.
 
     Raises:
-        InputError: it is no report, or its figures do not bear out its verdict.
+        InputError: it is no report, or its figures contradict its verdict.
         ModelError: it is of another file, of the future, or says that the model did not pass.
     """
     try:

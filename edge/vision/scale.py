@@ -1,4 +1,4 @@
-"""Micrometres per pixel: found from the red cells, whose usual diameter is known, or set and borne out by them."""
+"""Micrometres per pixel: estimated from the red cells, whose usual diameter is known; and scale verification."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SAMPLE_OFF_MAX = 1.25
 """The same between the fields of one sample and the scale that its own cells gave: they are of one person."""
 
 CHECK_TRIES, CHECK_EVERY = 10, 50
-"""Fields at the beginning of a sample in which its scale is sought to be borne out, and after how many it is again."""
+"""Fields at the beginning of a sample on which its scale is verified, and after how many it is verified again."""
 
 
 def canonical_shape(pixels: Pixels, um_per_px: float) -> tuple[int, int]:
@@ -154,7 +154,7 @@ class ScaleEstimator:
 
 
 class ScaleCheck:
-    """Whether the red cells of a sample bear out the scale that is set.
+    """Verifies a set scale by the size of the sample's red cells.
 
     Another objective makes all counts wrong.
     """

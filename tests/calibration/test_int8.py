@@ -22,8 +22,8 @@ from calibration.int8.calibration_set import candidates, evaluation_list, spread
 from calibration.int8.gate import Limits, Measured, Thresholds, judged, nearest, rechosen
 from calibration.int8.gate_list import GatePicture
 from calibration.int8.onnx_graph import load, with_contract
-from calibration.int8.paired_predictions import Both, Seen
-from calibration.int8.prepared_fields import FieldReader, Look
+from calibration.int8.paired_predictions import Both, CellPredictions
+from calibration.int8.prepared_fields import FieldReader, PictureStatistics
 from calibration.int8.procedure import GateError, Int8Options, int8_model
 from calibration.int8.quantise import layers_of, planned, signed, unsigned
 from calibration.int8.ranges import METHODS, found_ranges
@@ -278,8 +278,8 @@ def test_auto_keeps_the_worst_layers_until_the_gate_should_pass(
 # ---- which pictures
 
 
-def look(slide: str, colour: float, focus: float = 2.0) -> Look:
-    return Look(Path(f"{slide}{colour}.png"), f"{slide}{colour}", slide, (colour, colour, colour), focus)
+def look(slide: str, colour: float, focus: float = 2.0) -> PictureStatistics:
+    return PictureStatistics(Path(f"{slide}{colour}.png"), f"{slide}{colour}", slide, (colour, colour, colour), focus)
 
 
 def test_any_first_part_of_the_order_is_spread_out() -> None:
@@ -321,12 +321,12 @@ def test_pictures_of_the_evaluation_list_copies_and_spoiled_files_are_left_out(
 # ---- the gate
 
 
-def seen(prob_sickle: list[float]) -> Seen:
+def seen(prob_sickle: list[float]) -> CellPredictions:
     n = len(prob_sickle)
     boxes = np.array([[40 * i, 0, 40 * i + 30, 30] for i in range(n)], np.float32).reshape(-1, 4)
     prob = np.zeros((n, len(CLASSES)), np.float32)
     prob[:, 1], prob[:, 0] = prob_sickle, 1 - np.array(prob_sickle)
-    return Seen(boxes, np.full(n, 0.9, np.float32), prob, np.zeros(n, bool))
+    return CellPredictions(boxes, np.full(n, 0.9, np.float32), prob, np.zeros(n, bool))
 
 
 def row(kind: str, part: str, fp32: list[float], int8: list[float]) -> Both:
