@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -199,7 +199,12 @@ def _loaded(role: Role, config: Config) -> str:
 def _broker(config: Config) -> Finding:
     if not config.mqtt.enabled:
         return Finding("MQTT broker", "absent", "mqtt.enabled is false")
-    return _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+    finding = _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+    dotted = [name for name in (config.device.site, config.device.device) if "." in name]
+    if dotted:
+        warning = f"{' and '.join(dotted)} has a dot, which RabbitMQ turns into a level of the topic: docs/brokers.md"
+        finding = replace(finding, text=f"{finding.text}. {warning}")
+    return finding
 
 
 def _controls(config: Config) -> Finding:

@@ -69,6 +69,18 @@ def test_the_broker_is_reached_or_its_reason_shown(start_mosquitto: Start, tmp_p
     assert found(tmp_path)["MQTT broker"].state == "absent"
 
 
+def test_a_name_with_a_dot_is_named_for_the_broker_that_makes_a_level_of_it(
+    start_mosquitto: Start, tmp_path: Path
+) -> None:
+    """Kind: a broker that translates a topic, so that a dashboard gets nothing while the device is acknowledged."""
+    mqtt = MqttConfig(host=(broker := start_mosquitto()).host, port=broker.port)
+    device = DeviceConfig(state_dir=tmp_path / "state", site="mbarara", device="scope.1")
+    dotted = found(tmp_path, mqtt=mqtt, device=device)["MQTT broker"]
+    assert dotted.state == "ok"
+    assert "scope.1 has a dot, which RabbitMQ turns into a level" in dotted.text
+    assert "RabbitMQ" not in found(tmp_path, mqtt=mqtt)["MQTT broker"].text
+
+
 def test_a_tampered_model_is_missing_and_both_digests_are_shown(tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(b"other")
     models = ModelsConfig(detector=ModelConfig(path=tmp_path / "other.onnx", sha256="0" * 64))
