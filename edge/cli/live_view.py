@@ -24,6 +24,7 @@ PLAIN_INTERVAL_S = 2.0
 
 FATES = {
     "taken": "the broker has taken the result",
+    "unheard": "nobody subscribes to the result at the broker; it is kept, and sent again",
     "waiting": "the result waits in the outbox, and is sent by the next run: {reason}",
     "refused": "the broker refused the result, which is kept: set the broker's rights, then `sicklescope resend`",
     "unsent": "the result was not sent, for mqtt.enabled is false",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from edge.api.authentication import Authenticator
 from edge.api.mqtt import RemoteCommands
@@ -59,6 +59,10 @@ ENDED = "the camera's pictures ended before its target"
 FRAMES = "as many frames as were asked for were read"
 
 
+Fate: TypeAlias = Literal["taken", "unheard", "waiting", "refused", "unsent"]
+"""What became of a result: see Outcome."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a run, with its last sample.
@@ -69,8 +73,8 @@ class Outcome:
         verdict: what the counts allow to be said.
         frames: how many were read or rejected.
         dropped: frames that came while another was read.
-        fate: what became of the result: `taken` by the broker, `waiting` in the outbox for the next run, `refused` by
-            the broker, or `unsent` because MQTT is switched off.
+        fate: what became of the result: `taken` by the broker, `unheard` because nobody subscribes to it there,
+            `waiting` in the outbox for the next run, `refused` by the broker, or `unsent` because MQTT is switched off.
         link: the connection at the end.
         fault: the error that ended the run, to be raised when all is shown.
     """
@@ -80,7 +84,7 @@ class Outcome:
     verdict: Verdict
     frames: int
     dropped: int
-    fate: Literal["taken", "waiting", "refused", "unsent"]
+    fate: Fate
     link: PublisherState
     fault: EdgeError | None
 
@@ -302,11 +306,13 @@ def _fault_status(publisher: Publisher) -> Iterator[None]:
         raise
 
 
-def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Literal["taken", "waiting", "refused", "unsent"]:
+def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Fate:
     if not config.mqtt.enabled:
         return "unsent"
     if str(result.id) in {row.id for row in outbox.refused()}:
         return "refused"
+    if str(result.id) in {row.id for row in outbox.unheard()}:
+        return "unheard"
     return "waiting" if str(result.id) in {row.id for row in outbox.pending()} else "taken"
 
 

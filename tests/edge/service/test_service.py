@@ -305,3 +305,9 @@ def test_a_long_run_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         observer=lambda snapshot: sizes.append(resident_mb()) if snapshot.frames in (500, 3000) else None,
     ).run()
     assert np.diff(sizes)[0] < 5
+
+
+def test_a_result_that_nobody_subscribes_to_is_not_called_taken(start_mosquitto: Start, tmp_path: Path) -> None:
+    """Kind: an acknowledgement that says that nobody got it (MQTT 5, reason 16)."""
+    outcome = outcome_of(Service(configured(tmp_path, start_mosquitto().port), frames=2))
+    assert outcome.fate == "unheard"
