@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edge.api.client import ask
+from edge.api.unix_socket import short
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
 from edge.errors import CameraError
 from edge.sample.commands import parse
@@ -121,9 +122,11 @@ def waiting(folder: Path, **rules: Any) -> Config:
 
 def listens(folder: Path) -> bool:
     """Return whether a service takes connections: its socket is there a moment before."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+    if not (folder / "sicklescope.sock").exists():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short(folder) as path:
         try:
-            client.connect(str(folder / "sicklescope.sock"))
+            client.connect(path)
         except OSError:
             return False
     return True
