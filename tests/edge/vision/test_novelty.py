@@ -156,7 +156,7 @@ def test_a_sample_of_which_most_fields_are_refused_is_withheld_and_says_why(pipe
 def test_a_scan_records_what_was_refused(model: ModelConfig, tmp_path: Path) -> None:
     for name, pixels in (("usual", FIELD), ("strange", bluer(40)), ("stranger", bluer(50))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels[..., ::-1])
-    summary = scan([tmp_path], tmp_path / "out", configured(model))
+    summary = scan([tmp_path], tmp_path / "out", configured(model), keep_duplicates=True)  # one field in three colours
     assert (summary.rejected["unfamiliar"], summary.verdict.status) == (2, "withheld")
     assert "its cells are unlike those that the model was trained on" in (tmp_path / "out/report.html").read_text()
 
