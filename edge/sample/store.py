@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from edge.errors import SampleError
+from edge.errors import DamagedSampleError, SampleError
 from edge.sample.cell_records import CellChanges
 from edge.sample.cell_rows import StoredCell, cell_of, save_changes
 from edge.storage.checksums import NUMBER_WEIGHT, RESULT, checksum
@@ -98,7 +98,7 @@ _SAMPLE = (
     "reviews, crc32"
 )
 _NEWEST_REVIEWS = """
-SELECT sample_id, number, class, by, reason FROM reviews
+SELECT number, class, by, reason FROM reviews
 WHERE id IN (SELECT MAX(id) FROM reviews WHERE sample_id = ? GROUP BY number)
 """
 
@@ -347,13 +347,24 @@ class Store:
             return self._counted(sample, sample.cells, sample.reviews + len(classes))
 
     def reviewed(self, sample_id: str) -> Counter[tuple[str, str]]:
-        """Count a sample's reviewed cells by (automatic class or `abstained`, reviewed class)."""
+        """Count a sample's reviewed cells by (automatic class or `abstained`, reviewed class).
+
+        Raises:
+            DamagedSampleError: A review or its cell is lost, by a changed bit in what ties them.
+        """
         found = self.database.read(
             f"SELECT COALESCE(c.class, 'abstained'), n.class, COUNT(*) FROM ({_NEWEST_REVIEWS}) n "  # noqa: S608
-            "JOIN cells c ON c.sample_id = n.sample_id AND c.number = n.number GROUP BY 1, 2",
-            sample_id,
-        )
-        return Counter({(automatic, person): count for automatic, person, count in found})
+            "JOIN cells c ON c.sample_id = ? AND c.number = n.number GROUP BY 1, 2",
+            sample_id, sample_id,
+        )  # fmt: skip
+        counted = Counter({(automatic, person): count for automatic, person, count in found})
+        ((written,),) = self.database.read("SELECT COUNT(DISTINCT number) FROM reviews WHERE sample_id = ?", sample_id)
+        if counted.total() != written:
+            raise DamagedSampleError(
+                f"what is stored of the sample is damaged: of {written} reviewed cells {counted.total()} are there. "
+                "Export it, then discard or erase it, and look to the disk"
+            )
+        return counted
 
     def add_result(self, result_id: str, sample_id: str, revision: int, payload: str) -> None:
         """Store a revision of a sample's result."""
