@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edge.runtime.contract import NOVELTY_THRESHOLDS, Contract
+from edge.runtime.contract import NOVELTY_MAX, NOVELTY_THRESHOLDS, Contract
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, KINDS, Pixels
 from training.data.crops import CROP_PX
 from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
@@ -33,7 +33,8 @@ class TorchNetwork:
         else:
             role, classes, size = "classifier", CLASSES, CROP_PX
             thresholds = {"sickle": 0.5, "abstain": ABSTAIN, "second_look": SECOND_LOOK}
-            thresholds |= dict.fromkeys(NOVELTY_THRESHOLDS, float("inf"))  # asked for, and not judged by yet
+            # Asked for, and not judged by yet: the highest that a contract may set.
+            thresholds |= dict.fromkeys(NOVELTY_THRESHOLDS, NOVELTY_MAX)
             self._graph, self._outputs = ClassifierGraph(net, temperature).eval(), ("prob", "novelty")
         self.contract = Contract.model_validate(
             {
