@@ -21,7 +21,8 @@ from edge.errors import CommandError, EdgeError, SampleError, StorageError
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import LONGEST_BYTES, parse
 from edge.sample.lifecycle import Lifecycle
-from edge.sample.store import HIGHEST_NUMBER, StoredSample
+from edge.sample.sample_row import StoredSample
+from edge.sample.store import HIGHEST_NUMBER
 from edge.types import Frame
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.screening.verdict import FLAGS, RESEARCH_USE
+from edge.service.outcome import Outcome
 from edge.service.reporter import Snapshot
-from edge.service.service import Outcome
 from edge.types import CLASSES, Verdict
 
 PLAIN_INTERVAL_S = 2.0

@@ -11,7 +11,7 @@ from typing import Any
 from edge.config.model import ControlConfig
 from edge.errors import InputError, SampleError
 from edge.sample.codes import CONTROL
-from edge.sample.store import Moment
+from edge.sample.sample_row import Moment
 from edge.screening.sample_record import SampleRecord
 from edge.screening.westgard import Expected, failed, score, violated_rules
 from edge.storage.database import Database

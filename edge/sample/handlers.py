@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from edge.errors import SampleError
 from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
-from edge.sample.store import StoredSample
+from edge.sample.sample_row import StoredSample
 
 STOPPED = "it was stopped before its target"
 

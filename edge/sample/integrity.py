@@ -8,7 +8,8 @@ from edge.errors import DamagedSampleError
 from edge.publish.messages import Result
 from edge.publish.sample_fields import record_of
 from edge.sample.cell_rows import damaged_rows
-from edge.sample.store import Store, StoredSample
+from edge.sample.sample_row import StoredSample
+from edge.sample.store import Store
 from edge.screening.consistency import contradiction
 from edge.screening.sample_record import SampleRecord
 

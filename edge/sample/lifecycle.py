@@ -24,8 +24,9 @@ from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
 from edge.sample.integrity import check_cells, damaged, record_of_row, row_damage
+from edge.sample.sample_row import Moment, StoredSample
 from edge.sample.scan_marker import ScanMarker
-from edge.sample.store import Moment, Store, StoredSample
+from edge.sample.store import Store
 from edge.screening.review import reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
 from edge.storage.database import Database
@@ -273,26 +274,18 @@ class Lifecycle:
         `forget` of that has to follow.
         """
         _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
-        moment = self._clock()
-        with self._changing(sample) as connection:
-            connection.execute(
-                "INSERT INTO tombstones (sample_id, by, reason, erased_ms, clock_synchronised) VALUES (?, ?, ?, ?, ?)",
-                (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
-            )
+        with self._changing(sample):
             for result_id in self.store.result_ids(sample.id):
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
-            # One by one, for the keys of a damaged sample may not lead from one table to the next.
-            for table in ("reviews", "crops", "cells", "results", "history"):
-                connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
-            connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
+            self.store.erase(sample, by, reason, self._clock())
 
     @contextmanager
-    def _changing(self, sample: StoredSample) -> Iterator[sqlite3.Connection]:
-        """Give a transaction over all that belongs to a sample."""
+    def _changing(self, sample: StoredSample) -> Iterator[None]:
+        """Make one transaction over all that belongs to a sample."""
         try:
-            with self._database.transaction() as connection:
-                yield connection
+            with self._database.transaction():
+                yield
         except sqlite3.IntegrityError as error:
             raise damaged(sample, f"its rows do not belong together ({error})") from error
 

@@ -7,7 +7,7 @@ import time
 
 from edge.config.model import RetentionConfig
 from edge.sample.lifecycle import DEVICE, Lifecycle
-from edge.sample.store import Moment
+from edge.sample.sample_row import Moment
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from edge.runtime.base import Network
 from edge.sample.cell_records import CellChanges, CellRecorder
 from edge.sample.codes import CONTROL
 from edge.sample.lifecycle import DEVICE, Lifecycle, StoredResult
-from edge.sample.store import StoredSample
+from edge.sample.sample_row import StoredSample
 from edge.screening.accumulator import Accumulator
 from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
 from edge.screening.verdict import FLAGS, VerdictRules

@@ -7,96 +7,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from edge.errors import DamagedSampleError, SampleError
 from edge.sample.cell_records import CellChanges
 from edge.sample.cell_rows import StoredCell, cell_of, save_changes
+from edge.sample.sample_row import COLUMNS, Moment, State, StoredSample, resealed, sample_of
 from edge.storage.checksums import NUMBER_WEIGHT, RESULT, checksum
 from edge.storage.database import Database
-
-State = Literal["scanning", "review", "incomplete", "final", "discarded"]
-"""Of a sample; where there is none that is scanned the device is idle."""
 
 HIGHEST_NUMBER = (1 << 40) - 1
 """That a cell can have: with it checksums stay within the whole numbers of SQLite."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSample:
-    """A row.
-
-    Attributes:
-        id: identifier of the sample.
-        code: the clinic's own.
-        day: local date when it was started.
-        state: what it is in.
-        reason: why, in words, or empty.
-        interruptions: how often its scanning was broken off and went on.
-        boot_id: of the boot in which it was last written.
-        uptime_s: monotonic clock when it was last written.
-        changed_ms: wall time when it was last written, milliseconds since 1970 UTC.
-        setup: what it is read with, as JSON.
-        draft: its result so far, as JSON.
-        cells: number of rows of its cells: one that is lost shows.
-        reviews: likewise of its reviews.
-        crc32: checksum of the row, None where it has none.
-        session: token of its newest session, see `scan_marker`; empty when version 0.6 began that.
-    """
-
-    id: str
-    code: str
-    day: str
-    state: State
-    reason: str
-    interruptions: int
-    boot_id: str
-    uptime_s: float
-    changed_ms: int
-    setup: str
-    draft: str
-    session: str = ""
-    cells: int = 0
-    reviews: int = 0
-    crc32: int | None = None
-
-    @property
-    def checksum(self) -> int:
-        """The checksum that belongs to the row; state and clocks are not in it."""
-        return checksum(
-            self.id,
-            self.code,
-            self.day,
-            self.interruptions,
-            self.session,
-            self.cells,
-            self.reviews,
-            self.setup,
-            self.draft,
-        )
-
-    @property
-    def whole(self) -> bool:
-        """Whether the row is the one that was written."""
-        return self.crc32 in (None, self.checksum)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When something was done; made_ms: wall time, milliseconds since 1970 UTC."""
-
-    made_ms: int
-    clock_synchronised: bool
-    boot_id: str
-    uptime_s: float
-
-
-_SAMPLE = (
-    "id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, setup, draft, session, cells, "
-    "reviews, crc32"
-)
 _NEWEST_REVIEWS = """
 SELECT number, class, by, reason FROM reviews
 WHERE id IN (SELECT MAX(id) FROM reviews WHERE sample_id = ? GROUP BY number)
@@ -119,7 +43,7 @@ class Store:
         """
         try:
             self.database.write(
-                f"INSERT INTO samples ({_SAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT INTO samples ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 sample.id, sample.code, sample.day, sample.state, sample.reason, sample.interruptions,
                 sample.boot_id, sample.uptime_s, sample.changed_ms, sample.setup, sample.draft, sample.session,
                 sample.cells, sample.reviews, sample.checksum,
@@ -138,8 +62,8 @@ class Store:
 
     def scanned(self) -> StoredSample | None:
         """Return the sample that is being scanned."""
-        found = self.database.read(f"SELECT {_SAMPLE} FROM samples WHERE state = 'scanning'")  # noqa: S608
-        return _sample(found[0]) if found else None
+        found = self.database.read(f"SELECT {COLUMNS} FROM samples WHERE state = 'scanning'")  # noqa: S608
+        return sample_of(found[0]) if found else None
 
     def find(self, name: str) -> StoredSample:
         """Return a sample by its identifier, or the newest with that code.
@@ -148,19 +72,19 @@ class Store:
             SampleError: There is none.
         """
         found = self.database.read(
-            f"SELECT {_SAMPLE} FROM samples WHERE id = ? OR code = ? "  # noqa: S608
+            f"SELECT {COLUMNS} FROM samples WHERE id = ? OR code = ? "  # noqa: S608
             "ORDER BY id = ? DESC, state = 'discarded', rowid DESC LIMIT 1",
             name, name, name,
         )  # fmt: skip
         if not found:
             # Without the name that was asked for: it may be a person's, and errors are logged.
             raise SampleError("there is no such sample on this device. `sicklescope sample list` shows those kept")
-        return _sample(found[0])
+        return sample_of(found[0])
 
     def newest(self, limit: int = 50) -> list[StoredSample]:
         """Return the newest samples, the newest first."""
-        found = self.database.read(f"SELECT {_SAMPLE} FROM samples ORDER BY rowid DESC LIMIT ?", limit)  # noqa: S608
-        return [_sample(row) for row in found]
+        found = self.database.read(f"SELECT {COLUMNS} FROM samples ORDER BY rowid DESC LIMIT ?", limit)  # noqa: S608
+        return [sample_of(row) for row in found]
 
     def change(
         self,
@@ -186,7 +110,7 @@ class Store:
         Raises:
             SampleError: Another sample is being scanned, or this one is no longer there.
         """
-        changed = _resealed(
+        changed = resealed(
             sample,
             state=state,
             reason=reason,
@@ -214,6 +138,18 @@ class Store:
             )
         return changed
 
+    def erase(self, sample: StoredSample, by: str, reason: str, moment: Moment) -> None:
+        """Delete all rows of a sample, and leave a tombstone."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO tombstones (sample_id, by, reason, erased_ms, clock_synchronised) VALUES (?, ?, ?, ?, ?)",
+                (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
+            )
+            # One by one, for the keys of a damaged sample may not lead from one table to the next.
+            for table in ("reviews", "crops", "cells", "results", "history"):
+                connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
+            connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
+
     def history(self, sample_id: str) -> list[dict[str, Any]]:
         """Return what was done with a sample, the oldest first."""
         keys = ("state", "reason", "by", "made_ms", "clock_synchronised")
@@ -237,7 +173,7 @@ class Store:
         Raises:
             SampleError: It is no longer there.
         """
-        saved = _resealed(
+        saved = resealed(
             sample, draft=draft, boot_id=moment.boot_id, uptime_s=moment.uptime_s, changed_ms=moment.made_ms
         )
         with self.database.transaction() as connection:
@@ -271,7 +207,7 @@ class Store:
 
     def _counted(self, sample: StoredSample, cells: int, reviews: int) -> StoredSample:
         """Store how many rows a sample has, and return it as it is then; within a transaction."""
-        counted = _resealed(sample, cells=cells, reviews=reviews)
+        counted = resealed(sample, cells=cells, reviews=reviews)
         self.database.write(
             "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
             cells, reviews, counted.crc32, sample.id,
@@ -389,25 +325,6 @@ class Store:
             sample_id,
         )
         return [payload if whole else None for payload, whole in found]
-
-
-def _resealed(sample: StoredSample, **changes: Any) -> StoredSample:
-    """Return a row with changes, and the checksum that belongs to it; a damaged one stays one that is."""
-    changed = replace(sample, **changes)
-    return replace(changed, crc32=changed.checksum) if sample.whole else changed
-
-
-def _sample(row: Sequence[Any]) -> StoredSample:
-    """Return a row as it was read; values of a wrong type, which damage makes, become ones that harm nothing."""
-    sample_id, code, day, state, reason, interruptions, boot_id, uptime_s, changed_ms, *rest = row
-    setup, draft, session, cells, reviews, crc = rest
-    return StoredSample(
-        sample_id, code, day, state if state in get_args(State) else "incomplete", reason,
-        interruptions if isinstance(interruptions, int) else -1, boot_id,
-        uptime_s if isinstance(uptime_s, float) else float("-inf"),
-        changed_ms if isinstance(changed_ms, int) else 0, setup, draft, session,
-        cells if isinstance(cells, int) else -1, reviews if isinstance(reviews, int) else -1, crc,
-    )  # fmt: skip
 
 
 def _require_row(changed: sqlite3.Cursor, sample: StoredSample) -> None:

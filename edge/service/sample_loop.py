@@ -17,8 +17,8 @@ from edge.sample.commands import Answer, Command
 from edge.sample.handlers import perform
 from edge.sample.lifecycle import DEVICE, StoredResult, now
 from edge.sample.retention import sweep
+from edge.sample.sample_row import StoredSample
 from edge.sample.session import Session, SessionFactory
-from edge.sample.store import StoredSample
 from edge.service.reporter import Reporter
 from edge.system.backoff import Backoff
 from edge.types import FieldReading, Frame, unread

@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import partial
 
 from edge.api.authentication import Authenticator
 from edge.api.mqtt import RemoteCommands
+from edge.camera.base import Camera
 from edge.camera.capture_thread import Mailbox, Notice, capturing
 from edge.camera.registry import open_camera
 from edge.config.model import Config
@@ -22,21 +22,21 @@ from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.publish.messages import ROOT, Birth
-from edge.publish.publisher import Publisher, PublisherState, Resent
+from edge.publish.publisher import Publisher, Resent
 from edge.publish.publisher import resend as send_again
 from edge.sample.codes import new_sample_code, sample_code
 from edge.sample.command_queue import CommandQueue
 from edge.sample.handlers import STOPPED
-from edge.sample.lifecycle import Lifecycle, StoredResult
+from edge.sample.lifecycle import Lifecycle
 from edge.sample.session import SessionFactory
 from edge.service.build_status import build_status
+from edge.service.outcome import Outcome, fate_of
 from edge.service.reporter import Reporter, Snapshot
 from edge.service.sample_loop import SampleLoop
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.system.lock import exclusive
 from edge.system.systemd import Heartbeat
-from edge.types import Counts, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -57,36 +57,6 @@ UNLOCK_S = 30.0
 
 ENDED = "the camera's pictures ended before its target"
 FRAMES = "as many frames as were asked for were read"
-
-
-Fate: TypeAlias = Literal["taken", "unheard", "waiting", "refused", "unsent"]
-"""What became of a result: see Outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of a run, with its last sample.
-
-    Attributes:
-        sample: its code.
-        counts: what was counted.
-        verdict: what the counts allow to be said.
-        frames: how many were read or rejected.
-        dropped: frames that came while another was read.
-        fate: what became of the result: `taken` by the broker, `unheard` because nobody subscribes to it there,
-            `waiting` in the outbox for the next run, `refused` by the broker, or `unsent` because MQTT is switched off.
-        link: the connection at the end.
-        fault: the error that ended the run, to be raised when all is shown.
-    """
-
-    sample: str
-    counts: Counts
-    verdict: Verdict
-    frames: int
-    dropped: int
-    fate: Fate
-    link: PublisherState
-    fault: EdgeError | None
 
 
 class Service:
@@ -132,39 +102,44 @@ class Service:
             stack.enter_context(exclusive(config.device.state_dir))
             database = stack.enter_context(Database(database_path(config)))
             outbox = Outbox(database)
-            self._heartbeat.starting("loading the networks")
-            with build_status(config, composer, outbox, self._heartbeat.starting) as step:
-                pipeline = stack.enter_context(Pipeline(config, progress=step))
+            pipeline = stack.enter_context(self._pipeline(composer, outbox))
             camera = open_camera(config.camera, config.quality.megapixels_max)
             mailbox = stack.enter_context(
                 capturing(camera, reconnect_s=config.camera.reconnect_s, join_s=config.camera.read_timeout_s)
             )
             lifecycle = Lifecycle(config, database, composer)
             sessions = SessionFactory(config, lifecycle, pipeline.detector, pipeline.classifier, camera.name)
-            um_per_px = pipeline.known_um_per_px
-            publisher = stack.enter_context(
-                self._publisher(
-                    composer,
-                    outbox,
-                    lambda challenge: composer.birth(sessions.networks, camera.name, um_per_px, challenge),
-                )
-            )
+            birth = partial(composer.birth, sessions.networks, camera.name, pipeline.known_um_per_px)
+            publisher = stack.enter_context(self._publisher(composer, outbox, birth))
             stack.enter_context(_fault_status(publisher))
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.commands.close)
             loop = SampleLoop(pipeline, sessions, composer, publisher, reporter, waits_for_disk=self.sample is None)
             stack.enter_context(self._served(loop, lifecycle))
-            what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
-            self._heartbeat.ready(f"{what} from {camera.name}")
-            if config.mqtt.enabled:
-                self._heartbeat.register("sender", SENDER_S)
-            if camera.live:
-                self._heartbeat.register("capture", config.camera.read_timeout_s + CAPTURE_S)
+            self._ready(camera)
             fault = self._read(loop, mailbox, camera.live)
             mailbox.end()
             self._heartbeat.unregister("capture")
             # Within, so that the result is on the disk before anyone waits for a slow camera's last read.
             return self._finish(loop, outbox, mailbox, fault)
+
+    @contextmanager
+    def _pipeline(self, composer: Composer, outbox: Outbox) -> Iterator[Pipeline]:
+        """Load the networks, and tell systemd and the broker how far that is where it takes long."""
+        self._heartbeat.starting("loading the networks")
+        with build_status(self.config, composer, outbox, self._heartbeat.starting) as step:
+            pipeline = Pipeline(self.config, progress=step)
+        with pipeline:
+            yield pipeline
+
+    def _ready(self, camera: Camera) -> None:
+        """Tell systemd that samples can be read, and which threads it is to hear of."""
+        what = f"reading sample {self.sample}" if self.sample else "reading samples that are started"
+        self._heartbeat.ready(f"{what} from {camera.name}")
+        if self.config.mqtt.enabled:
+            self._heartbeat.register("sender", SENDER_S)
+        if camera.live:
+            self._heartbeat.register("capture", self.config.camera.read_timeout_s + CAPTURE_S)
 
     def _publisher(self, composer: Composer, outbox: Outbox, birth: Callable[[str | None], Birth]) -> Publisher:
         """Return a publisher, not connected yet, with commands over MQTT where they are configured.
@@ -285,7 +260,7 @@ class Service:
             verdict=session.verdict(),
             frames=session.frames,
             dropped=mailbox.dropped,
-            fate=_fate(self.config, outbox, result),
+            fate=fate_of(result, self.config, outbox),
             link=loop.publisher.state(),
             fault=fault,
         )
@@ -304,16 +279,6 @@ def _fault_status(publisher: Publisher) -> Iterator[None]:
     except Exception as error:
         publisher.status("fault", f"a fault of the program, {type(error).__name__}: {error}")
         raise
-
-
-def _fate(config: Config, outbox: Outbox, result: StoredResult) -> Fate:
-    if not config.mqtt.enabled:
-        return "unsent"
-    if str(result.id) in {row.id for row in outbox.refused()}:
-        return "refused"
-    if str(result.id) in {row.id for row in outbox.unheard()}:
-        return "unheard"
-    return "waiting" if str(result.id) in {row.id for row in outbox.pending()} else "taken"
 
 
 def resend(config: Config) -> Resent:

@@ -10,7 +10,8 @@ import pytest
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, ScreeningConfig, StopConfig
-from edge.service.service import Outcome, Service
+from edge.service.outcome import Outcome
+from edge.service.service import Service
 from edge.types import RED_CELLS
 from tests.edge.service.service_parts import outcome_of
 

@@ -17,7 +17,7 @@ from edge.errors import DamagedSampleError, EdgeError
 from edge.sample.cell_records import CellChanges, LocatedCell
 from edge.sample.export import export
 from edge.sample.lifecycle import Lifecycle
-from edge.sample.store import StoredSample
+from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
 from edge.types import CLASSES

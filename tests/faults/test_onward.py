@@ -17,7 +17,8 @@ import pytest
 from edge.api.client import NotRunningError, ask
 from edge.sample.cell_rows import StoredCell
 from edge.sample.commands import Command, Reopen, Start, Stop
-from edge.sample.store import Store, StoredSample
+from edge.sample.sample_row import StoredSample
+from edge.sample.store import Store
 from edge.storage.database import Database
 from edge.types import CLASSES
 from tests.faults.disk import Disk

@@ -18,7 +18,7 @@ from edge.cli.main import app
 from edge.config.model import CameraConfig, ControlConfig, ScreeningConfig
 from edge.errors import InputError, SampleError
 from edge.sample.controls import ControlReading, ControlSlides
-from edge.sample.store import Moment
+from edge.sample.sample_row import Moment
 from edge.screening.levey_jennings import READINGS_SHOWN, Point, levey_jennings
 from edge.screening.sample_record import SampleRecord
 from edge.screening.westgard import Expected, observed

@@ -27,7 +27,7 @@ from edge.sample.commands import Stop
 from edge.sample.handlers import NoScanner, perform
 from edge.sample.lifecycle import RESUME_S, Lifecycle
 from edge.sample.retention import sweep
-from edge.sample.store import Moment, StoredSample
+from edge.sample.sample_row import Moment, StoredSample
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox

@@ -22,7 +22,8 @@ from edge.api.unix_socket import short
 from edge.config.model import CameraConfig, Config, DeviceConfig, MqttConfig, OpticsConfig, ScreeningConfig, StopConfig
 from edge.errors import CameraError
 from edge.sample.commands import parse
-from edge.service.service import Outcome, Service
+from edge.service.outcome import Outcome
+from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.types import Frame

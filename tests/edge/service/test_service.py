@@ -19,8 +19,9 @@ from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.config.model import CameraConfig, Config
 from edge.errors import BrokerError, CameraError, InputError, SampleError, StorageError
+from edge.service.outcome import Outcome
 from edge.service.reporter import Snapshot
-from edge.service.service import Outcome, Service, resend
+from edge.service.service import Service, resend
 from edge.storage.database import database_path
 from edge.storage.outbox import Outbox
 from tests.edge.camera.camera_parts import Plugged, live
