@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,9 @@ from edge.camera.decode.picture import rgb_of
 from edge.camera.decode.tiff_scale import stated_um_per_px
 from edge.camera.image_header import HeaderError
 from edge.types import Floats, Pixels
+
+# What tifffile finds is said by the errors of this module, with the file's name.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 THUMB_PX, DETAIL_PX = 256, 8.0
 """Width at which pictures of one file are compared, and the size of what counts as their light and not as their detail.
@@ -96,15 +100,21 @@ def _pictures(file: Any) -> Iterator[_Picture]:
 
 def _channels(file: Any, pages: list[Any]) -> int:
     """Return how many pages in a row make one picture."""
-    if len(pages) == 1 or pages[0].samplesperpixel > 1:
+    if pages[0].samplesperpixel > 1:
         return 1
     series = file.series[0]
     axes = dict(zip(series.axes, series.shape, strict=True))
     inner = "".join(axis for axis in series.axes if axis not in "YXS")
-    if axes.get("C", 1) > 1 and len(series.pages) == len(pages):
+    channels = axes.get("C", 1)
+    # tifffile lists the planes of other files of the set as None or as pages of those files.
+    if channels > 1 and any(page is None or page.parent is not file for page in series.pages):
+        raise ValueError(f"its {channels} channels lie in several files; expected all of them in one")
+    if len(pages) == 1:
+        return 1
+    if channels > 1 and len(series.pages) == len(pages):
         if not inner.endswith("C"):
             raise ValueError(f"its channels are not beside each other (axes {series.axes})")
-        return int(axes["C"])
+        return int(channels)
     shapes = {page.shape for page in pages}
     names = [(page.tags.valueof(285) or page.description or "").strip().lower()[:1] for page in pages]
     return 3 if len(pages) == 3 and len(shapes) == 1 and names == ["r", "g", "b"] else 1

@@ -149,6 +149,31 @@ def test_channels_are_one_picture(tmp_path: Path, kind: str) -> None:
     assert (found.pixels == F).all()
 
 
+def test_channels_spread_over_files_are_refused_whether_the_others_are_there_or_not(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A red, a green and a blue file would be three grey fields of one place; tifffile gives black for the missing."""
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
+    planes = "".join(
+        f'<TiffData IFD="0" FirstC="{c}" PlaneCount="1">'
+        f'<UUID FileName="{c}.ome.tif">urn:uuid:0000-{c}</UUID></TiffData>'
+        for c in range(3)
+    )
+    for c in range(3):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:0000-{c}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+            f'SizeX="160" SizeY="120" SizeC="3" SizeZ="1" SizeT="1">{channels}{planes}</Pixels></Image></OME>'
+        )
+        written(tmp_path / f"{c}.ome.tif", F[..., c], description=xml.encode(), metadata=None)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with pytest.raises(RejectedInputError, match=r"0\.ome\.tif .* 3 channels lie in several files; expected all"):
+            read(tmp_path / "0.ome.tif")
+        (tmp_path / "1.ome.tif").unlink(missing_ok=True)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("options", "um_per_px"),
     [
