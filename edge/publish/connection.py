@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -111,7 +110,7 @@ class Link:
         self._renewed = ""
         self._up_s = 0.0
         self._brief = 0
-        self._unacknowledged: set[int] = set()
+        self._handed_over = self._answers = 0
         self._backoff, self._rival_backoff = Backoff(*_RECONNECT_S), Backoff(*_RECONNECT_RIVAL_S)
         self._rival = False
         self._answered = False
@@ -124,18 +123,18 @@ class Link:
         self._thread.start()
 
     def publish(self, topic: str, payload: str, qos: Literal[0, 1], retain: bool) -> Key | None:
-        """Hand a message over and return its key, or None when it was not taken."""
+        """Hand a message over and return its key, or None where there is no connection.
+
+        What has a key may have left; whether it arrived says only its answer.
+        """
         # Taken first: if the connection changes meanwhile, no answer fits the key, and the message is sent again.
         number = self.number
         client = self._client
         if self._closing.is_set() or client is None or not self.connected:
             return None
-        info = client.publish(topic, payload, qos, retain and self.limits.retain)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return None
-        if qos:
-            self._unacknowledged.add(info.mid)
-        return number, info.mid
+        self._handed_over += 1  # before, for the connection may end for this message before paho returns
+        # paho's return code is not heeded: it says "no connection" also of a message that left and ended it.
+        return number, client.publish(topic, payload, qos, retain and self.limits.retain).mid
 
     def renew(self, why: str) -> None:
         """End the connection and have it made again.
@@ -225,7 +224,7 @@ class Link:
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self._heed(properties)
         self._backoff.reset()
-        self._unacknowledged.clear()
+        self._handed_over = self._answers = 0
         self.reason = ""
         self._up_s = time.monotonic()
         self.number += 1
@@ -287,7 +286,7 @@ class Link:
         self.unexplained = not self._renewed and not taken_over
         # With a message unacknowledged it may have been that message.
         brief = not stated and not self._renewed and time.monotonic() - self._up_s < _BRIEF_S
-        self._brief = self._brief + 1 if brief and not self._unacknowledged else 0
+        self._brief = self._brief + 1 if brief and self._answers >= self._handed_over else 0
         self._rival = taken_over or self._brief > 1
         if self._rival:
             why += f". {'Another' if taken_over else 'Perhaps another'} client calls itself {self._client_id!r}: "
@@ -312,7 +311,7 @@ class Link:
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, code: ReasonCode, properties: Properties | None
     ) -> None:
-        self._unacknowledged.discard(mid)
+        self._answers += 1
         self._answer((self.number, mid), code.value, describe(code, properties))
 
 

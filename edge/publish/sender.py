@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -152,7 +152,8 @@ class Sender:
         elif rows and self._link.unexplained and now - max(sent.since_s for sent in rows) < _BRIEF_S:
             self._replay.ended_connection({sent.row_id: sent.model for sent in rows}, self._link.reason)
 
-    def _give_back(self, lost: Iterable[Sent]) -> None:
+    def _give_back(self, lost: Collection[Sent]) -> None:
+        self._pending.drop(sum(sent.model is Progress for sent in lost))
         messages = [sent.message for sent in lost if sent.message is not None]
         self._pending.give_back([one for one in messages if not isinstance(one, Reply)])
         for one in messages:

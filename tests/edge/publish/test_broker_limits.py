@@ -6,8 +6,7 @@ Kind of fault: one message, or one limit of the broker, stops all results; or a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -16,9 +15,8 @@ from edge.config.model import MqttConfig
 from edge.publish import replay, sender, suspects
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
-from edge.storage.database import Database
 from edge.storage.outbox import Outbox
-from tests.edge.publish.publish_parts import birth, composer, result
+from tests.edge.publish.publish_parts import birth, result
 from tests.edge.publish.scripted_broker import ScriptedBroker
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
@@ -27,17 +25,6 @@ StartMosquitto = Callable[..., Mosquitto]
 PACKETS_OF_4000 = b"\x27\x00\x00\x0f\xa0"
 NO_RETAIN = b"\x25\x00"
 QOS_0_ONLY = b"\x24\x00"
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Database(tmp_path / "sicklescope.sqlite3") as database:
-        yield Outbox(database)
-
-
-@pytest.fixture
-def compose() -> Composer:
-    return composer()
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +84,12 @@ def test_a_result_larger_than_the_broker_takes_is_set_aside_and_the_others_flow(
 
 @pytest.mark.parametrize("place", [0, 5, 11])
 def test_a_result_that_ends_the_connection_is_set_aside_and_the_others_flow(
-    compose: Composer, outbox: Outbox, place: int
+    compose: Composer, outbox: Outbox, caplog: pytest.LogCaptureFixture, place: int
 ) -> None:
-    """A broker may end the connection without saying its limit; in 0.6.0 all results then waited for ever."""
+    """A broker may end the connection without saying its limit; in 0.6.0 all results then waited for ever.
+
+    Tries: once among others, then twice alone; paho says "no connection" also of a message that left and ended it.
+    """
     ids = [str(result(compose).id) for _ in range(12)]
     bad = ids[place]
     with (
@@ -112,8 +102,13 @@ def test_a_result_that_ends_the_connection_is_set_aside_and_the_others_flow(
         wait_for(lambda: publishing.state().refused == 1)
         wait_for(lambda: publishing.state().pending == 0)
         wait_for(lambda: events(broker, "result_refused"))
-        assert {one["id"] for one in broker.of("result")} == set(ids)
         assert [row.id for row in outbox.refused()] == [bad]
+    tries = Counter(str(one["id"]) for one in broker.of("result"))
+    assert set(tries) == set(ids)
+    assert tries.pop(bad) <= 3
+    assert max(tries.values()) <= 2
+    assert broker.connections <= 4
+    assert "another client" not in caplog.text
 
 
 @pytest.mark.parametrize("code", [0x80, 0x83, 0x97])

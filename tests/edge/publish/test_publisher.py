@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,8 @@ from edge.publish.messages import Progress
 from edge.publish.pending import NEWS
 from edge.publish.publisher import Publisher, resend
 from edge.publish.sender import Sent
-from edge.storage.database import Database
 from edge.storage.outbox import KEPT, Outbox, OutboxCounts, Row
-from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, VERDICT, birth, composer, make_certificates, result
+from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, VERDICT, birth, make_certificates, result
 from tests.mosquitto import Listener, Mosquitto, free_port, wait_for
 
 StartMosquitto = Callable[..., Mosquitto]
@@ -42,17 +41,6 @@ AS_SCOPE = {"username": "scope", "password": "right"}
 
 def settings(broker: Mosquitto | EmbeddedBroker, **more: Any) -> MqttConfig:
     return MqttConfig.model_validate({"host": broker.host, "port": broker.port, **more})
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Database(tmp_path / "sicklescope.sqlite3") as database:
-        yield Outbox(database)
-
-
-@pytest.fixture
-def compose() -> Composer:
-    return composer()
 
 
 @pytest.fixture(autouse=True)
