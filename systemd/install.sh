@@ -12,7 +12,7 @@ systemd/install.sh [install | rollback | uninstall] [options]
   uninstall               take programs and unit away; configuration, results and the user stay
   --hardware KIND         cpu, raspberry-pi, jetson or nvidia; else as before, else found out
   --even-if-doctor-fails  keep the new version though its `doctor` finds something missing
-  --root DIR              install below DIR, start nothing (for images, and to look at what it does)
+  --root DIR              install below DIR; nothing of it is run (for images, and to look at what it does)
   --dry-run               only print what would be done
 
 Beside this script lies either a checkout of the repository (needs the network), or, unpacked from what `make bundle`
@@ -20,7 +20,7 @@ wrote, a folder wheels/ with SHA256SUMS (needs none).
 END
 }
 
-action=install hardware="" root="" dry_run="" keep_anyway="" made="" scratch="" stopped=""
+action=install hardware="" root="" dry_run="" keep_anyway="" made="" scratch=""
 while [ $# -gt 0 ]; do
     case "$1" in
         install | rollback | uninstall) action=$1 ;;
@@ -53,27 +53,41 @@ control() {
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then run systemctl "$@"; fi
 }
 
-# However this ends: nothing is left behind, and a service that was stopped here runs again.
-leave() {
-    if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
-    if [ -n "$stopped" ] && [ -L "$home/current" ]; then control restart --no-block sicklescope.service; fi
-}
+leave() { if [ -n "$scratch" ]; then rm -rf "$scratch"; fi; }
 trap leave EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# One at a time. Whatever a run that was killed left at work, such as `doctor`, holds the lock until it ends.
+lock() {
+    if [ -n "$dry_run" ]; then return; fi
+    mkdir -p "${root:-/opt}"
+    exec 9< "${root:-/opt}"
+    flock --timeout 60 9 || die "another install.sh is at work, or what it began. Wait for it, or end it"
+}
+
+# Stops the service. However this script ends then, also by SIGKILL, the service is started again.
 stop() {
-    stopped=yes
-    control stop sicklescope.service
+    # systemctl fails for a unit that it does not know: before the first installation there is nothing to stop.
+    if [ -z "$root" ] && [ -e "$units/sicklescope.service" ]; then
+        if [ -z "$dry_run" ]; then
+            setsid sh -c "tail --pid=$$ -s 0.2 -f /dev/null; systemctl start --no-block sicklescope.service" \
+                < /dev/null > /dev/null 2>&1 &
+        fi
+        control stop sicklescope.service
+    fi
+}
+
+# Puts a file in its place in one step, which a power cut leaves done or undone.
+put() {
+    run install -D -m "$1" "$2" "$3.new"
+    run sync "$3.new"
+    run mv -T "$3.new" "$3"
 }
 
 # Runs a command as the service's user, who owns what it writes.
-as_user() {
-    if [ -z "$root" ]; then runuser -u sicklescope -- "$@"; else
-        SICKLESCOPE_DEVICE__STATE_DIR=$root/var/lib/sicklescope "$@"
-    fi
-}
+as_user() { runuser -u sicklescope -- "$@"; }
 
 find_hardware() {
     local before=$home/current/systemd/10-hardware.conf
@@ -135,8 +149,10 @@ make_configuration() {
     run install -d -m 755 "$etc"
     run install -d -m 700 "$etc/credentials"
     if [ ! -e "$etc/sicklescope.toml" ]; then
-        run install -m 640 "$here/sicklescope.toml" "$etc/sicklescope.toml"
-        give root "$etc/sicklescope.toml"
+        # In its place only when the service can read it: what is there is never changed again.
+        run install -m 640 "$here/sicklescope.toml" "$etc/sicklescope.toml.new"
+        give root "$etc/sicklescope.toml.new"
+        run mv -T "$etc/sicklescope.toml.new" "$etc/sicklescope.toml"
     fi
     grep -o '^LoadCredential=[^:]*' "$here/sicklescope.service" | cut -d= -f2 | while read -r secret; do
         if [ ! -e "$etc/credentials/$secret" ]; then
@@ -174,6 +190,7 @@ make_environment() {
     run install -d "$new/systemd"
     run cp "$here/sicklescope.service" "$here/hardware/$hardware.conf" "$new/systemd/"
     run ln -sfn "$hardware.conf" "$new/systemd/10-hardware.conf"
+    run sync --file-system "$new"
     run touch "$new/.whole"
     made=yes
 }
@@ -181,6 +198,7 @@ make_environment() {
 # Runs `doctor` of the new version as the service's user. The service has stopped, for a camera has one user at a time.
 doctor() {
     if [ -n "$dry_run" ]; then echo "would run: $new/bin/sicklescope doctor"; return; fi
+    if [ -n "$root" ]; then say "not run below a root: this machine is not the device"; return; fi
     COLUMNS=120 as_user "$new/bin/sicklescope" doctor --config "$etc/sicklescope.toml"
 }
 
@@ -188,24 +206,28 @@ doctor() {
 switch_to() {
     run ln -sfn "$1" "$home/current.new"
     run mv -T "$home/current.new" "$home/current"
-    run install -D -m 644 "$home/$1/systemd/sicklescope.service" "$units/sicklescope.service"
-    run install -D -m 644 "$home/$1/systemd/10-hardware.conf" "$units/sicklescope.service.d/10-hardware.conf"
+    put 644 "$home/$1/systemd/sicklescope.service" "$units/sicklescope.service"
+    put 644 "$home/$1/systemd/10-hardware.conf" "$units/sicklescope.service.d/10-hardware.conf"
     if [ "$(readlink "$home/$1/systemd/10-hardware.conf" 2>/dev/null)" = nvidia.conf ]; then
         # What is not there when the unit starts is not allowed to it.
         run install -d "$root/etc/modules-load.d"
         run sh -c "echo nvidia-uvm > '$root/etc/modules-load.d/sicklescope.conf'"
     fi
     run install -d "$root/usr/local/bin"
-    run ln -sfn /opt/sicklescope/current/bin/sicklescope "$root/usr/local/bin/sicklescope"
+    run ln -sfn -t "$root/usr/local/bin" /opt/sicklescope/current/bin/sicklescope{,-calibrate}
     control daemon-reload
 }
 
 # Makes a version current and the one that was current previous. A kill at any line leaves a note, by which the next
-# run of this script finishes what was begun: `previous` is never the version that runs.
+# run of this script finishes what was begun; `previous` is never the version that runs.
 change_version() {
     local from
     from=$(readlink "$home/current" || true)
-    if [ -n "$from" ] && [ "$from" != "$1" ]; then run sh -c "echo '$from $1' > '$home/changing'"; fi
+    if [ -n "$from" ] && [ "$from" != "$1" ]; then
+        run sh -c "echo '$from $1' > '$home/changing'"
+        run sync "$home/changing"
+        if [ "$(readlink "$home/previous")" = "$1" ]; then run rm "$home/previous"; fi
+    fi
     switch_to "$1"
     if [ -n "$from" ] && [ "$from" != "$1" ]; then run ln -sfn "$from" "$home/previous"; fi
     run rm -f "$home/changing"
@@ -219,12 +241,13 @@ finish_change() {
         say "finishing the change to ${to#versions/}, which was cut short"
         switch_to "$to"
         run ln -sfn "$from" "$home/previous"
+    elif [ ! -L "$home/previous" ]; then
+        run ln -sfn "$to" "$home/previous"
     fi
     run rm -f "$home/changing"
 }
 
 start() {
-    stopped=""
     control enable --quiet sicklescope.service
     # Not waited for: in safe mode it stays `activating`, and says why in `systemctl status`.
     control restart --no-block sicklescope.service
@@ -267,10 +290,13 @@ Mend it and run this again, or add --even-if-doctor-fails"
 
 # An older version cannot read what a newer one made of the database: the copy from before the upgrade is put back.
 restore_database() {
-    local older=$home/$1/bin/sicklescope newer=$home/$2/bin/sicklescope results
-    results=$root/var/lib/sicklescope/results-since-upgrade-$(date +%Y%m%dT%H%M%S).jsonl
+    local older=$home/$1/bin/sicklescope newer=$home/$2/bin/sicklescope code=0 results
     if [ -n "$dry_run" ] || [ ! -e "$root/var/lib/sicklescope/sicklescope.sqlite3" ]; then return; fi
-    if as_user "$older" sample list --limit 1 --config "$etc/sicklescope.toml" > /dev/null 2>&1; then return; fi
+    if [ -n "$root" ]; then die "a database lies below $root, which only its device can bring back. Roll back there"; fi
+    as_user "$older" sample list --limit 1 --config "$etc/sicklescope.toml" > /dev/null 2>&1 || code=$?
+    # 7: it refuses the database. Another failure, such as of the configuration, is not the database's.
+    if [ "$code" -ne 7 ]; then return; fi
+    results=/var/lib/sicklescope/results-since-upgrade-$(date +%Y%m%dT%H%M%S).jsonl
     as_user "$newer" restore --before-upgrade "$results" --config "$etc/sicklescope.toml" \
         || die "the database cannot be brought back, see above; ${2#versions/} goes on"
 }
@@ -287,14 +313,15 @@ rollback() {
 }
 
 uninstall() {
-    control disable --now sicklescope.service
+    if [ -e "$units/sicklescope.service" ]; then control disable --now sicklescope.service; fi
     run rm -rf "$home" "$units/sicklescope.service" "$units/sicklescope.service.d/10-hardware.conf"
-    run rm -f "$root/usr/local/bin/sicklescope" "$root/etc/modules-load.d/sicklescope.conf"
+    run rm -f "$root"/usr/local/bin/sicklescope{,-calibrate} "$root/etc/modules-load.d/sicklescope.conf"
     control daemon-reload
     say "programs and unit are gone. Kept: $etc, $root/var/lib/sicklescope (results), the user sicklescope"
 }
 
 if [ -z "$root$dry_run" ] && [ "$(id -u)" -ne 0 ]; then die "needs root: sudo $0 $action"; fi
+lock
 finish_change
 case $action in
     install) install_version ;;
