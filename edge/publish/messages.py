@@ -158,7 +158,7 @@ class Counted(Message):
     area_mm2: Annotated[float, Field(ge=0)]
     """Area of slide that was read; what several frames show counts once."""
     fraction: float | None
-    """sickle / red_cells, 0 to 1; null without red cells."""
+    """sickle / red_cells, 0 to 1; null without red cells, and when insufficient after review or signing."""
     fraction_low: float | None
     """Lower end of the Wilson 95 % interval, of sampling only."""
     fraction_high: float | None
@@ -212,7 +212,10 @@ class Reviewed(Message):
     """What a person said of single cells: each cell once, by its newest review."""
 
     reviewed_cells: Count = 0
-    """Cells that a person looked at; 0 when nobody has, and the other keys are then null."""
+    """Cells that a person looked at; 0 when nobody has, and the other keys are then null unless `reviewed_missed` is
+    not 0."""
+    reviewed_missed: Count = 0
+    """Cells that the detector missed and a person marked; they are in the counts below, and not in `cells_seen`."""
     reviewed_normal: Count | None = None
     """Counts by class as the automatic ones, with the reviewed cells in the classes that the person gave them."""
     reviewed_sickle: Count | None = None
@@ -224,7 +227,7 @@ class Reviewed(Message):
     """Cells that neither the classifier nor a person named."""
     reviewed_red_cells: Count | None = None
     reviewed_fraction: float | None = None
-    """reviewed_sickle / reviewed_red_cells, 0 to 1."""
+    """reviewed_sickle / reviewed_red_cells, 0 to 1; null when insufficient or withheld."""
     reviewed_fraction_low: float | None = None
     """Lower end of the Wilson 95 % interval, of sampling only."""
     reviewed_fraction_high: float | None = None
@@ -271,7 +274,8 @@ class Result(Counted, Rejections, Networks, Reviewed):
     limit_of_blank: float | None
     """Fraction that the classifier calls sickle on smears without any (95th percentile); null when unknown."""
     above_blank: bool | None
-    """Whether `fraction_low` is above `limit_of_blank`; null when unknown or insufficient."""
+    """Whether `fraction_low` is above `limit_of_blank`; null when unknown, insufficient, or reviewed: the limit is that
+    of the automatic count."""
     um_per_px: Annotated[float, Field(gt=0)] | None
     """Size of a camera pixel on the slide, µm; null when no field was read."""
     scale_source: ScaleSource | None

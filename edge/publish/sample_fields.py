@@ -64,17 +64,17 @@ def record_fields(record: SampleRecord) -> dict[str, Any]:
 
 
 def review_fields(reviewed: ReviewedCounts | None) -> dict[str, Any]:
-    """Return the fields of `Reviewed`, and the text that tells them; none without a review."""
+    """Return the fields of `Reviewed`; none without a review."""
     if reviewed is None:
         return {}
     return {
         "reviewed_cells": reviewed.cells,
+        "reviewed_missed": reviewed.missed,
         **{f"reviewed_{name}": number for name, number in reviewed.counts.items()},
         "reviewed_red_cells": reviewed.red_cells,
         "reviewed_fraction": reviewed.fraction,
         "reviewed_fraction_low": reviewed.low,
         "reviewed_fraction_high": reviewed.high,
-        "text": reviewed.text,
     }
 
 

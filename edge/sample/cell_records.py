@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
+from edge.sample.field_pictures import FieldChooser, FieldPicture, field_picture
+from edge.sample.random_order import Draw
 from edge.types import ABSTAINED, CELLS_KEPT, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
 
 CROP_PX = 80
@@ -22,7 +25,10 @@ CROP_QUALITY = 85
 """Of JPEG: some 2 kB a cell."""
 
 _PICTURED = (None, "sickle")
-"""Classes of which a picture is stored; None: abstained."""
+"""Classes of which every cell has a picture; None: abstained."""
+
+NORMALS_PICTURED = 150
+"""Normal cells drawn at random that have one too: a hundred for review, and some for those named otherwise later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class CellChanges:
         renamed: number, class and probabilities of cells named otherwise that it did not show.
         crops: JPEG by number.
         gone: numbers of cells that count no longer.
+        needless: numbers of cells whose picture is needed no longer.
+        picture: of the field, where it is kept.
     """
 
     joined: tuple[tuple[int, int], ...]
@@ -67,15 +75,30 @@ class CellChanges:
     renamed: tuple[tuple[int, str | None, tuple[float, ...]], ...]
     crops: dict[int, bytes]
     gone: tuple[int, ...] = ()
+    needless: tuple[int, ...] = ()
+    picture: FieldPicture | None = None
 
 
 class CellRecorder:
     """Gathers what the readings of one session change in the cells of its sample."""
 
-    def __init__(self, first_number: int = 0, first_island: int = 0) -> None:
-        """Begin with numbers above those of an earlier session of the same sample."""
+    def __init__(
+        self, sample_id: str, first_number: int = 0, first_island: int = 0, drawn: Iterable[int] = ()
+    ) -> None:
+        """Begin with numbers above those of an earlier session of the same sample.
+
+        Args:
+            sample_id: identifier of the sample; random choices follow from it.
+            first_number: of the cells to come.
+            first_island: likewise.
+            drawn: normal cells that have a picture from an earlier session.
+        """
         self._first_number, self._first_island = first_number, first_island
         self._pictured = np.zeros(CELLS_KEPT, bool)
+        self._fields = FieldChooser(sample_id)
+        self._normals = Draw(sample_id, NORMALS_PICTURED)
+        for number in drawn:
+            self._normals.offer(number)
 
     def changes(self, reading: FieldReading, pixels: Pixels, field: int) -> CellChanges | None:
         """Return what a reading changes in the cells of its sample; None where it changes nothing.
@@ -96,25 +119,60 @@ class CellRecorder:
         rows = {number: row for row, number in enumerate(ids.tolist())}
         island = self._first_island + placement.island
         places, scores = _places(reading, placement, reading.scale), _rounded(reading.score, 4)
-        cells, renamed, crops = [], [], {}
+        cells: list[LocatedCell] = []
+        renamed, crops = [], {}
+        needless: list[int] = []
         for number, prob, label in zip(
             change.numbers.tolist(), _rounded(change.prob, 4), change.label.tolist(), strict=True
         ):
             name = None if label == ABSTAINED else CLASSES[label]
             stored = self._first_number + number
             row = rows.get(number)
+            if self._to_be_pictured(number, name, row is not None, needless):
+                crops[stored] = crop(pixels, reading.boxes[row])
             if row is None:
                 renamed.append((stored, name, tuple(prob)))
                 continue
             x_um, y_um = places[row]
             cells.append(LocatedCell(stored, island, x_um, y_um, field, scores[row], name, tuple(prob)))
-            wanted = name in _PICTURED
-            if wanted and not self._pictured[number % CELLS_KEPT]:
-                crops[stored] = crop(pixels, reading.boxes[row])
-            self._pictured[number % CELLS_KEPT] = wanted
+        for number in needless:
+            crops.pop(number, None)
+        dropped = [other for _, other in placement.joined]
+        for number in (*dropped, *change.gone.tolist()):
+            self._normals.remove(self._first_number + number)
         joined = tuple((self._first_number + one, self._first_number + other) for one, other in placement.joined)
         gone = tuple((self._first_number + change.gone).tolist())
-        return CellChanges(joined, tuple(cells), tuple(renamed), crops, gone)
+        picture = self._picture(reading, pixels, field, cells, placement.new_share)
+        return CellChanges(joined, tuple(cells), tuple(renamed), crops, gone, tuple(needless), picture)
+
+    def _to_be_pictured(self, number: int, name: str | None, shown: bool, needless: list[int]) -> bool:
+        """Return whether a cell's picture is to be taken; add to `needless` those that need theirs no longer."""
+        stored, at = self._first_number + number, number % CELLS_KEPT
+        had = bool(self._pictured[at])
+        wanted, evicted = name in _PICTURED, None
+        if name == "normal" and (shown or had):
+            wanted, evicted = self._normals.offer(stored)
+        else:
+            self._normals.remove(stored)
+        if had and not wanted:
+            needless.append(stored)
+        if evicted is not None:
+            needless.append(evicted)
+            if evicted >= self._first_number:
+                self._pictured[(evicted - self._first_number) % CELLS_KEPT] = False
+        self._pictured[at] = wanted and (shown or had)
+        return wanted and shown and not had
+
+    def _picture(
+        self, reading: FieldReading, pixels: Pixels, field: int, cells: list[LocatedCell], new_share: float
+    ) -> FieldPicture | None:
+        """Return the picture of the field, where it is to be kept."""
+        called = [cell.number for cell in cells if cell.class_name in _PICTURED]
+        if reading.ids is None or reading.scale is None or not self._fields.wanted(called, new_share, field):
+            return None
+        known = reading.ids >= 0
+        numbers = (self._first_number + reading.ids[known]).tolist()
+        return field_picture(pixels, field, reading.scale.um_per_px, numbers, reading.boxes[known])
 
 
 def _places(reading: FieldReading, placement: Placement, scale: Scale) -> Any:

@@ -75,10 +75,8 @@ def save_changes(connection: sqlite3.Connection, sample_id: str, changes: CellCh
         "class = ?1, prob = ?2 WHERE sample_id = ?3 AND number = ?4",
         [(name, json.dumps(prob), sample_id, number) for number, name, prob in changes.renamed],
     )
-    named = [*((cell.number, cell.class_name) for cell in changes.cells), *(one[:2] for one in changes.renamed)]
     connection.executemany(
-        "DELETE FROM crops WHERE sample_id = ? AND number = ?",
-        [(sample_id, number) for number, name in named if name not in (None, "sickle")],
+        "DELETE FROM crops WHERE sample_id = ? AND number = ?", [(sample_id, number) for number in changes.needless]
     )
     connection.executemany(
         "INSERT INTO crops (sample_id, number, jpeg) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",

@@ -138,7 +138,8 @@ class Session:
         self._lifecycle, self._networks = factory.lifecycle, factory.networks
         self._before, self._accumulator = before, accumulator
         self._clock = _FrameTimes(before)
-        self._recorder = CellRecorder(first_cell, before.counts.islands)
+        drawn = factory.lifecycle.store.pictured_normals(stored.id) if first_cell else []
+        self._recorder = CellRecorder(stored.id, first_cell, before.counts.islands, drawn)
         self._changes: list[CellChanges] = []
         self._stored_s = time.monotonic()
 

@@ -6,25 +6,22 @@ Within a `transaction` of the database every method is part of it. Every method 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from edge.errors import DamagedSampleError, SampleError
+from edge.errors import SampleError
 from edge.sample.cell_records import CellChanges
 from edge.sample.cell_rows import StoredCell, cell_of, save_changes
+from edge.sample.field_pictures import save_picture
+from edge.sample.review_rows import COUNTED
 from edge.sample.sample_row import COLUMNS, Moment, State, StoredSample, resealed, sample_of
-from edge.storage.checksums import NUMBER_WEIGHT, RESULT, checksum
+from edge.storage.checksums import RESULT, checksum
 from edge.storage.database import Database
 
 HIGHEST_NUMBER = (1 << 40) - 1
 """That a cell can have: with it checksums stay within the whole numbers of SQLite."""
 
 
-_NEWEST_REVIEWS = """
-SELECT number, class, by, reason FROM reviews
-WHERE id IN (SELECT MAX(id) FROM reviews WHERE sample_id = ? GROUP BY number)
-"""
 
 
 class Store:
@@ -161,7 +158,14 @@ class Store:
 
     # Cells.
 
-    def save(self, sample: StoredSample, draft: str, moment: Moment, changes: Iterable[CellChanges]) -> StoredSample:
+    def save(
+        self,
+        sample: StoredSample,
+        draft: str,
+        moment: Moment,
+        changes: Iterable[CellChanges],
+        pictures_bytes_per_day: int = 0,
+    ) -> StoredSample:
         """Store how far a sample is, and return it as it is then.
 
         Args:
@@ -169,6 +173,7 @@ class Store:
             draft: the sample's result so far, as JSON.
             moment: now.
             changes: what the newest fields changed in its cells, in their order.
+            pictures_bytes_per_day: so much of pictures of fields is written in a day.
 
         Raises:
             SampleError: It is no longer there.
@@ -184,7 +189,9 @@ class Store:
             _require_row(found, sample)
             for one in changes:
                 save_changes(connection, sample.id, one)
-            return self._counted(saved, *self._rows(sample.id)[:2])
+                if one.picture is not None:
+                    save_picture(connection, sample.id, one.picture, moment.made_ms, pictures_bytes_per_day)
+            return self.counted(saved, *self._rows(sample.id)[:2])
 
     def lost_rows(self, sample_id: str) -> str:
         """Return in words how many rows of a sample are not the number that was written.
@@ -200,13 +207,14 @@ class Store:
         """Return how many rows of cells and reviews there are, and how many were written, as of one moment."""
         found = self.database.read(
             "SELECT (SELECT COUNT(*) FROM cells WHERE sample_id = ?1), "
-            "(SELECT COUNT(*) FROM reviews WHERE sample_id = ?1), cells, reviews FROM samples WHERE id = ?1",
+            "(SELECT COUNT(*) FROM reviews WHERE sample_id = ?1) + (SELECT COUNT(*) FROM marks WHERE sample_id = ?1), "
+            "cells, reviews FROM samples WHERE id = ?1",
             sample_id,
         )
         return found[0] if found else (0, 0, 0, 0)
 
-    def _counted(self, sample: StoredSample, cells: int, reviews: int) -> StoredSample:
-        """Store how many rows a sample has, and return it as it is then; within a transaction."""
+    def counted(self, sample: StoredSample, cells: int, reviews: int) -> StoredSample:
+        """Store how many rows a sample has, and return it as it is then; within the transaction that wrote them."""
         counted = resealed(sample, cells=cells, reviews=reviews)
         self.database.write(
             "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
@@ -231,10 +239,10 @@ class Store:
             limit: return at most so many, unless negative.
         """
         found = self.database.read(
-            f"WITH newest AS ({_NEWEST_REVIEWS}) "  # noqa: S608
+            f"WITH {COUNTED} "  # noqa: S608
             "SELECT c.number, c.island, c.x_um, c.y_um, c.field, c.score, c.class, c.prob, n.class, n.by, n.reason, "
             "EXISTS (SELECT 1 FROM crops p WHERE p.sample_id = c.sample_id AND p.number = c.number) "
-            "FROM cells c LEFT JOIN newest n ON n.number = c.number "
+            "FROM cells c LEFT JOIN counted n ON n.number = c.number "
             "WHERE c.sample_id = ? AND (? IS NULL OR COALESCE(c.class, 'abstained') = ?) "
             "ORDER BY c.number LIMIT ? OFFSET ?",
             sample_id, sample_id, class_name, class_name, limit, offset,
@@ -246,61 +254,15 @@ class Store:
         found = self.database.read("SELECT jpeg FROM crops WHERE sample_id = ? AND number = ?", sample_id, number)
         return found[0][0] if found else None
 
-    # Reviews and results.
-
-    def review(
-        self, sample: StoredSample, classes: Mapping[int, str], by: str, reason: str, moment: Moment
-    ) -> StoredSample:
-        """Note what a person says of cells, and return the sample as it is then.
-
-        Args:
-            sample: the row as it is.
-            classes: class by the cell's number.
-            by: who says so.
-            reason: why.
-            moment: now.
-
-        Raises:
-            SampleError: The sample has no such cell.
-        """
-        with self.database.transaction() as connection:
-            try:
-                connection.executemany(
-                    "INSERT INTO reviews (sample_id, number, class, by, reason, made_ms, clock_synchronised, crc32) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (sample.id, number, name, by, reason, moment.made_ms, moment.clock_synchronised,
-                         checksum(name, by, reason, moment.made_ms) + number * NUMBER_WEIGHT)
-                        for number, name in classes.items()
-                    ],
-                )  # fmt: skip
-            except sqlite3.IntegrityError as error:
-                known = {cell.number for cell in self.cells(sample.id)}
-                missing = ", ".join(str(number) for number in sorted(set(classes) - known))
-                raise SampleError(
-                    f"the sample has no cell {missing}. `sicklescope sample show` lists its cells"
-                ) from error
-            return self._counted(sample, sample.cells, sample.reviews + len(classes))
-
-    def reviewed(self, sample_id: str) -> Counter[tuple[str, str]]:
-        """Count a sample's reviewed cells by (automatic class or `abstained`, reviewed class).
-
-        Raises:
-            DamagedSampleError: A review or its cell is lost, by a changed bit in what ties them.
-        """
+    def pictured_normals(self, sample_id: str) -> list[int]:
+        """Return the numbers of the cells called normal of which a picture is kept."""
         found = self.database.read(
-            f"SELECT COALESCE(c.class, 'abstained'), n.class, COUNT(*) FROM ({_NEWEST_REVIEWS}) n "  # noqa: S608
-            "JOIN cells c ON c.sample_id = ? AND c.number = n.number GROUP BY 1, 2",
-            sample_id, sample_id,
-        )  # fmt: skip
-        counted = Counter({(automatic, person): count for automatic, person, count in found})
-        ((written,),) = self.database.read("SELECT COUNT(DISTINCT number) FROM reviews WHERE sample_id = ?", sample_id)
-        if counted.total() != written:
-            raise DamagedSampleError(
-                f"what is stored of the sample is damaged: of {written} reviewed cells {counted.total()} are there. "
-                "Export it, then discard or erase it, and look to the disk"
-            )
-        return counted
+            "SELECT c.number FROM cells c JOIN crops USING (sample_id, number) WHERE sample_id = ? AND class = 'normal'",
+            sample_id,
+        )
+        return [number for (number,) in found]
+
+    # Results.
 
     def add_result(self, result_id: str, sample_id: str, revision: int, payload: str) -> None:
         """Store a revision of a sample's result."""

@@ -27,7 +27,14 @@ _PLACE = "|| '|' ||".join(
 """Fractions as whole numbers, for versions of SQLite write them in different ways."""
 
 CELL = f"({CELL_CALL} + number * {NUMBER_WEIGHT} + crc32(CAST({_PLACE} AS BLOB)))"
-REVIEW = f"(crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms AS BLOB)) + number * {NUMBER_WEIGHT})"
+REVIEW = (
+    "(crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms || '|' || reading || '|' || old AS BLOB)) "
+    f"+ number * {NUMBER_WEIGHT})"
+)
+MARK = (
+    "crc32(CAST(mark || '|' || field || '|' || x || '|' || y || '|' || class || '|' || by || '|' || reason || '|' || "
+    "made_ms AS BLOB))"
+)
 
 
 def install(connection: sqlite3.Connection) -> None:

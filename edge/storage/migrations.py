@@ -154,6 +154,67 @@ _UNHEARD = (
     "ALTER TABLE outbox ADD COLUMN unheard INTEGER NOT NULL DEFAULT 0",
 )
 
+_REVIEW = (
+    "ALTER TABLE reviews ADD COLUMN reading TEXT NOT NULL DEFAULT 'first'",
+    # The class in force before the answer; empty where an older version did not keep it.
+    "ALTER TABLE reviews ADD COLUMN old TEXT NOT NULL DEFAULT ''",
+    # A row that is not what was written stays one: only right checksums are made anew.
+    f"UPDATE reviews SET crc32 = {checksums.REVIEW} WHERE crc32 = "  # noqa: S608
+    f"crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms AS BLOB)) + number * {checksums.NUMBER_WEIGHT}",
+    # A cell that the detector missed, marked on the picture of its field; the newest row of a mark counts.
+    """
+CREATE TABLE marks (
+    id INTEGER PRIMARY KEY,
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    mark INTEGER NOT NULL,
+    field INTEGER NOT NULL,
+    x INTEGER NOT NULL,
+    y INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL
+)
+""",
+    "CREATE INDEX marks_of_a_sample ON marks (sample_id, mark)",
+    """
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY,
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    text TEXT NOT NULL,
+    by TEXT NOT NULL,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL
+)
+""",
+    "CREATE INDEX notes_of_a_sample ON notes (sample_id)",
+    """
+CREATE TABLE field_pictures (
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    field INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    um_per_px REAL NOT NULL,
+    boxes TEXT NOT NULL,
+    jpeg BLOB NOT NULL,
+    PRIMARY KEY (sample_id, field)
+)
+""",
+    # Files that were written of a sample: erasing it removes those that are still what was written.
+    """
+CREATE TABLE exports (
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (sample_id, path)
+)
+""",
+    # Outlives the pictures: what a flash card has written is not unwritten when they are removed.
+    "CREATE TABLE picture_writes (day TEXT PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL)",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
@@ -161,5 +222,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _SESSIONS,
     _CHECKSUMS,
     _UNHEARD,
+    _REVIEW,
 )
 """Each step is statements that run in one transaction with the new version."""
