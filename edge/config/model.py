@@ -297,9 +297,11 @@ class RetentionConfig(Section):
     """
 
     images_mb: int = Field(default=200, ge=1)
-    """Pictures of cells, MB in all; beyond it those of the oldest reviewed samples go first. Results never go."""
+    """Pictures, MB in all; beyond it fields go before cells, oldest reviewed samples first. Results never go."""
+    pictures_mb_per_day: int = Field(default=300, ge=0)
+    """Pictures of fields written in a day, MB, which spares a flash card; 0 keeps none."""
     images_days: int | None = Field(default=None, ge=1)
-    """Pictures of cells, days after the last change of their sample; else as long as the sample."""
+    """Pictures of cells and fields, days after the last change of their sample; else as long as the sample."""
     samples_days: int | None = Field(default=None, ge=1)
     """Samples whose results the broker took, days after their last change; they are then erased. Else for ever."""
 

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.sample.field_pictures import FieldChooser, FieldPicture, field_picture
-from edge.sample.random_order import Draw
+from edge.sample.review.field_pictures import FieldChooser, FieldPicture, field_picture
+from edge.sample.review.random_order import Draw
 from edge.types import ABSTAINED, CELLS_KEPT, CLASSES, FieldReading, Floats, Pixels, Placement, Scale
 
 CROP_PX = 80
@@ -82,9 +82,7 @@ class CellChanges:
 class CellRecorder:
     """Gathers what the readings of one session change in the cells of its sample."""
 
-    def __init__(
-        self, sample_id: str, first_number: int = 0, first_island: int = 0, drawn: Iterable[int] = ()
-    ) -> None:
+    def __init__(self, sample_id: str, first_number: int = 0, first_island: int = 0, drawn: Iterable[int] = ()) -> None:
         """Begin with numbers above those of an earlier session of the same sample.
 
         Args:

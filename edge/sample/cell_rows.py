@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.sample.cell_records import CellChanges
-from edge.storage.checksums import CELL, CELL_CALL, NUMBER_WEIGHT, REVIEW
+from edge.storage.checksums import CELL, CELL_CALL, MARK, NUMBER_WEIGHT, REVIEW
 from edge.storage.database import Database
 from edge.types import CLASSES
 
@@ -85,9 +85,9 @@ def save_changes(connection: sqlite3.Connection, sample_id: str, changes: CellCh
 
 
 def damaged_rows(database: Database, sample_id: str) -> int:
-    """Return how many of a sample's cells and reviews are not what was written."""
+    """Return how many of a sample's cells, reviews and marks are not what was written."""
     found = 0
-    for table, expected in (("cells", CELL), ("reviews", REVIEW)):
+    for table, expected in (("cells", CELL), ("reviews", REVIEW), ("marks", MARK)):
         query = f"SELECT COUNT(*) FROM {table} WHERE sample_id = ? AND crc32 IS NOT NULL AND crc32 IS NOT {expected}"  # noqa: S608
         ((rows,),) = database.read(query, sample_id)
         found += rows

@@ -61,12 +61,39 @@ class Reopen(_OfSample):
     command: Literal["reopen"]
 
 
+class MissedCell(BaseModel):
+    """A cell that the detector missed, on the picture of a field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    field: CellNumber
+    """Number of a field of which a picture is kept."""
+    x: Annotated[float, Field(ge=0, le=1)]
+    """Part of the picture's width."""
+    y: Annotated[float, Field(ge=0, le=1)]
+    """Part of the picture's height."""
+    class_name: Name
+
+
 class Review(_OfSample):
-    """Say what cells are; `done` ends the review and publishes it."""
+    """Say what cells are, take answers back, note; `done` signs the sample.
+
+    Signing publishes and locks it.
+    """
 
     command: Literal["review"]
     cells: dict[CellNumber, Name] = Field(default_factory=dict, max_length=5000)
     """Class by the cell's number."""
+    undo: list[CellNumber] = Field(default_factory=list, max_length=5000)
+    """Cells whose answer is taken back."""
+    missed: list[MissedCell] = Field(default_factory=list, max_length=500)
+    """Cells that the detector missed."""
+    unmark: list[CellNumber] = Field(default_factory=list, max_length=500)
+    """Numbers of marks of missed cells that are taken back."""
+    note: Words = ""
+    """On the sample; never a patient's name."""
+    reading: Literal["first", "second", "third"] = "first"
+    """first: the review that counts. second: another person's, blind to it. third: settles where the two differ."""
     done: bool = False
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from edge.errors import SampleError
 from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
+from edge.sample.review.changes import answer, sign
 from edge.sample.sample_row import StoredSample
 
 STOPPED = "it was stopped before its target"
@@ -97,7 +98,10 @@ def _reopen(command: Reopen, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
 
 def _review(command: Review, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
     sample = lifecycle.store.find(command.sample)
-    return summary(lifecycle.review(sample, command.cells, command.by, command.reason, command.done))
+    with lifecycle.database.transaction():
+        if command.cells or command.undo or command.missed or command.unmark or command.note:
+            sample = answer(lifecycle, sample, command)
+        return summary(sign(lifecycle, sample, command.by, command.reason) if command.done else sample)
 
 
 def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:

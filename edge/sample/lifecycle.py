@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,15 +24,15 @@ from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
 from edge.sample.integrity import check_cells, damaged, record_of_row, row_damage
+from edge.sample.review.rows import marked, reviewed
 from edge.sample.sample_row import Moment, StoredSample
 from edge.sample.scan_marker import ScanMarker
 from edge.sample.store import Store
-from edge.screening.review import reviewed_counts
+from edge.screening.review import ReviewedCounts, concluded, reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
 from edge.system.clock import boot_id, clock_synchronised
-from edge.types import CLASSES
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ RESUME_S = 300.0
 
 DEVICE = "device"
 """Who did what nobody asked for."""
+
+SIGNED_BEFORE = "a signed result was reopened"
+"""How the reason begins of a sample that was brought back from final."""
 
 CUT_SHORT = "the power or the program failed while it was scanned"
 
@@ -68,10 +71,11 @@ class Lifecycle:
         self, config: Config, database: Database, composer: Composer, clock: Callable[[], Moment] = now
     ) -> None:
         self.store = Store(database)
-        self._config, self._database, self._composer, self._clock = config, database, composer, clock
+        self.config, self.database, self.clock = config, database, clock
+        self._composer = composer
         self._outbox = Outbox(database)
         self._marker = ScanMarker(database.path.parent)
-        self.controls = ControlSlides(database, lambda: self._clock().made_ms / 1000)
+        self.controls = ControlSlides(database, lambda: self.clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
         """Return all that is kept of a sample but its cells, for JSON.
@@ -98,7 +102,7 @@ class Lifecycle:
 
     def code(self, text: str) -> str:
         """Return a sample code after checking it; raises SampleError."""
-        return sample_code(text, self._config.screening.sample_pattern)
+        return sample_code(text, self.config.screening.sample_pattern)
 
     def record(self, sample: StoredSample) -> SampleRecord:
         """Return what is known of a stored sample, without its reviews.
@@ -127,20 +131,21 @@ class Lifecycle:
 
     def start(self, record: SampleRecord, setup: str, by: str) -> StoredSample:
         """Begin to scan a sample; setup: what it is read with, as JSON."""
-        moment = self._clock()
+        moment = self.clock()
         day = datetime.fromtimestamp(moment.made_ms / 1000).astimezone().date().isoformat()
         sample = StoredSample(
             str(record.sample_id), self.code(record.code), day, "scanning", "", 0, moment.boot_id, moment.uptime_s,
             moment.made_ms, setup, self._draft(record), uuid4().hex,
         )  # fmt: skip
         self._mark(sample.session)
-        with self._changing(sample):
+        with self.changing(sample):
             self.store.add(sample)
             return self.store.change(sample, "scanning", "", by, moment)
 
     def save(self, sample: StoredSample, record: SampleRecord, changes: Iterable[CellChanges]) -> StoredSample:
         """Store how far a sample is; changes: what its newest fields changed in its cells."""
-        return self.store.save(sample, self._draft(record), self._clock(), changes)
+        budget = self.config.retention.pictures_mb_per_day * 1_000_000
+        return self.store.save(sample, self._draft(record), self.clock(), changes, budget)
 
     def end(
         self,
@@ -152,9 +157,9 @@ class Lifecycle:
         by: str = DEVICE,
     ) -> StoredResult:
         """End the scanning of a sample: its result is stored and waits for the broker."""
-        with self._changing(sample):
-            result = self._conclude(self.save(sample, record, changes), record, stage, reason, by)
-            self.controls.record(record, self._clock())
+        with self.changing(sample):
+            result = self.conclude(self.save(sample, record, changes), record, stage, reason, by)
+            self.controls.record(record, self.clock())
             return result
 
     def forbid_recovery(self) -> None:
@@ -184,9 +189,9 @@ class Lifecycle:
             return None
         damage = self.damage(sample)
         if damage:
-            self.store.change(sample, "incomplete", f"set aside: {damage}", DEVICE, self._clock())
+            self.store.change(sample, "incomplete", f"set aside: {damage}", DEVICE, self.clock())
             raise DamagedSampleError(damage)
-        moment = self._clock()
+        moment = self.clock()
         same_slide = sample.boot_id == moment.boot_id and 0 <= moment.uptime_s - sample.uptime_s <= RESUME_S
         if not same_slide or code not in (None, sample.code) or not self._marker.allows(sample.session):
             self.give_up(sample, CUT_SHORT)
@@ -197,7 +202,7 @@ class Lifecycle:
     def give_up(self, sample: StoredSample, reason: str, by: str = DEVICE) -> StoredSample:
         """End a sample that cannot go on, with what was counted."""
         log.warning("sample %s is incomplete: %s", sample.code, reason)
-        return self._conclude(sample, self.record(sample), "incomplete", reason, by).sample
+        return self.conclude(sample, self.record(sample), "incomplete", reason, by).sample
 
     def stop_unread(self, reason: str, by: str) -> StoredSample:
         """End the sample that was being scanned when the service failed, where none runs now."""
@@ -211,54 +216,39 @@ class Lifecycle:
         token = sample.session if sample.state == "scanning" else uuid4().hex
         further = replace(self.record(sample), interruptions=sample.interruptions + 1)
         self._mark(token)
-        with self._changing(sample):
+        with self.changing(sample):
             saved = self.save(sample, further, [])
-            return self.store.change(saved, "scanning", reason, by, self._clock(), further.interruptions, token)
+            return self.store.change(saved, "scanning", reason, by, self.clock(), further.interruptions, token)
 
     # What people do.
 
     def discard(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Say that a sample is not to be used; where it has a result another follows that says so."""
-        _require(sample, ("scanning", "review", "incomplete", "final"), "discarded")
-        with self._changing(sample):
+        require(sample, ("scanning", "review", "incomplete", "final"), "discarded")
+        with self.changing(sample):
             if not self.store.result_ids(sample.id) or self.damage(sample):  # of a damaged one no result is made
-                return self.store.change(sample, "discarded", reason, by, self._clock())
-            return self._conclude(sample, self.record(sample), "discarded", reason, by).sample
+                return self.store.change(sample, "discarded", reason, by, self.clock())
+            return self.conclude(sample, self.record(sample), "discarded", reason, by).sample
 
     def reopen(self, sample: StoredSample, by: str, reason: str) -> StoredSample:
         """Bring a sample a step back.
 
-        final → review, discarded → incomplete, review or incomplete → scanning.
+        final → review or incomplete, whatever it was before it was signed; discarded → incomplete; review or
+        incomplete → scanning.
         """
-        _require(sample, ("review", "incomplete", "final", "discarded"), "reopened")
+        require(sample, ("review", "incomplete", "final", "discarded"), "reopened")
         if sample.state in ("review", "incomplete"):
             return self._go_on(sample, reason, by)
-        stage: Stage = "review" if sample.state == "final" else "incomplete"
-        return self._conclude(sample, self.record(sample), stage, reason, by).sample
+        stage: Stage = "incomplete"
+        if sample.state == "final":
+            stage = "review" if self._before_signing(sample) == "review" else "incomplete"
+            reason = f"{SIGNED_BEFORE}{': ' if reason else ''}{reason}"
+        return self.conclude(sample, self.record(sample), stage, reason, by).sample
 
-    def review(
-        self, sample: StoredSample, classes: Mapping[int, str], by: str, reason: str, done: bool
-    ) -> StoredSample:
-        """Note what a person says of cells.
-
-        Args:
-            sample: in review, or incomplete.
-            classes: class by the cell's number.
-            by: who says so.
-            reason: why.
-            done: whether the review is over, which publishes it and makes a sample in review final.
-        """
-        _require(sample, ("review", "incomplete"), "reviewed")
-        wrong = sorted(set(classes.values()) - set(CLASSES))
-        if wrong:
-            raise SampleError(f"{', '.join(wrong)} is no class; expected one of {', '.join(CLASSES)}")
-        record = self.record(sample)
-        with self._changing(sample):
-            reviewed = self.store.review(sample, classes, by, reason, self._clock())
-            if not done:
-                return reviewed
-            stage: Stage = "final" if sample.state == "review" else "incomplete"
-            return self._conclude(reviewed, record, stage, reason, by).sample
+    def _before_signing(self, sample: StoredSample) -> str:
+        """Return the state that a signed sample had before."""
+        states = [str(step["state"]) for step in self.store.history(sample.id)]
+        return next((state for state in reversed(states) if state != "final"), "review")
 
     def erase(self, sample: StoredSample, by: str, reason: str) -> None:
         """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why.
@@ -266,39 +256,46 @@ class Lifecycle:
         What left for the broker is not called back. `reason` and `by` stay, so they must name no patient.
         """
         self.erase_rows(sample, by, reason)
-        self._database.forget()
+        self.database.forget()
 
     def erase_rows(self, sample: StoredSample, by: str, reason: str) -> None:
         """Erase a sample as `erase` does, but for the log of the database.
 
         `forget` of that has to follow.
         """
-        _require(sample, ("review", "incomplete", "final", "discarded"), "erased")
-        with self._changing(sample):
+        require(sample, ("review", "incomplete", "final", "discarded"), "erased")
+        with self.changing(sample):
             for result_id in self.store.result_ids(sample.id):
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
-            self.store.erase(sample, by, reason, self._clock())
+            self.store.erase(sample, by, reason, self.clock())
 
     @contextmanager
-    def _changing(self, sample: StoredSample) -> Iterator[None]:
+    def changing(self, sample: StoredSample) -> Iterator[None]:
         """Make one transaction over all that belongs to a sample."""
         try:
-            with self._database.transaction():
+            with self.database.transaction():
                 yield
         except sqlite3.IntegrityError as error:
             raise damaged(sample, f"its rows do not belong together ({error})") from error
 
-    def _conclude(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
+    def reviewed(self, sample: StoredSample, record: SampleRecord) -> ReviewedCounts | None:
+        """Return a sample's counts after review; None where nobody has said anything of a cell."""
+        database, fewest = self.database, self.config.screening.min_red_cells
+        reviews, marks = reviewed(database, sample.id), marked(database, sample.id)
+        return reviewed_counts(record.counts, record.verdict, reviews, marks, fewest)
+
+    def conclude(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
         """Change a sample's state, and store the result that says so, as one."""
-        with self._changing(sample):
+        with self.changing(sample):
             # The record is as new as the scanning; a person's reviews are added to it again each time.
-            reviewed = reviewed_counts(record.counts, record.verdict, self.store.reviewed(sample.id))
+            reviewed, fewest = self.reviewed(sample, record), self.config.screening.min_red_cells
+            verdict = concluded(record.verdict, reviewed, stage == "final", fewest)
             revision = len(self.store.result_ids(sample.id)) + 1
-            result = self._composer.result(record, revision, stage, reason, reviewed)
-            changed = self.store.change(sample, stage, reason, by, self._clock())
+            result = self._composer.result(replace(record, verdict=verdict), revision, stage, reason, reviewed)
+            changed = self.store.change(sample, stage, reason, by, self.clock())
             self.store.add_result(str(result.id), sample.id, result.revision, result.to_json())
-            if self._config.mqtt.enabled:
+            if self.config.mqtt.enabled:
                 self._outbox.put(result.id, topic(result, self._composer.site, self._composer.device), result.to_json())
         return StoredResult(result.id, changed)
 
@@ -311,7 +308,7 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _require(sample: StoredSample, states: tuple[str, ...], what: str) -> None:
+def require(sample: StoredSample, states: tuple[str, ...], what: str) -> None:
     """Raise SampleError unless the sample is in one of the states."""
     if sample.state not in states:
         raise SampleError(f"sample {sample.code} is {sample.state} and cannot be {what}; {_WHEN[what]}")
@@ -320,6 +317,7 @@ def _require(sample: StoredSample, states: tuple[str, ...], what: str) -> None:
 _WHEN = {
     "discarded": "it was already",
     "reopened": "stop it first",
-    "reviewed": "stop it first, or reopen it when it is final",
+    "reviewed": "stop it first, or reopen it: one that is final is signed and locked",
+    "signed": "stop it first, or reopen it: one that is final is signed and locked",
     "erased": "stop it first",
 }

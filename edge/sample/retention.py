@@ -20,6 +20,9 @@ state != 'scanning' AND changed_ms < ? AND
 """Samples that were last changed before a time, by a clock that could be believed."""
 
 
+PICTURES = ("field_pictures", "crops")
+"""Tables of pictures, those first that are missed least."""
+
 SWEEP_S = 0.5
 """How long one sweep may erase samples; the rest waits for the next, so that reading is not held up."""
 
@@ -35,10 +38,11 @@ def sweep(lifecycle: Lifecycle, limits: RetentionConfig, moment: Moment) -> bool
     left = False
     if moment.clock_synchronised:
         if limits.images_days is not None:
-            lifecycle.store.database.write(
-                f"DELETE FROM crops WHERE sample_id IN (SELECT id FROM samples WHERE {_DATED})",  # noqa: S608
-                moment.made_ms - limits.images_days * DAY_MS,
-            )
+            for table in PICTURES:
+                lifecycle.store.database.write(
+                    f"DELETE FROM {table} WHERE sample_id IN (SELECT id FROM samples WHERE {_DATED})",  # noqa: S608
+                    moment.made_ms - limits.images_days * DAY_MS,
+                )
         if limits.samples_days is not None:
             left = _erase_old(lifecycle, limits.samples_days, moment)
     _keep_budget(lifecycle, limits.images_mb * 1_000_000)
@@ -65,15 +69,20 @@ def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> bool:
 
 
 def _keep_budget(lifecycle: Lifecycle, budget_bytes: int) -> None:
-    """Remove pictures, a sample's at a time, until the rest fits: reviewed first, oldest first."""
-    found = lifecycle.store.database.read(
-        "SELECT s.id, SUM(LENGTH(c.jpeg)) FROM samples s JOIN crops c ON c.sample_id = s.id "
-        "WHERE s.state != 'scanning' GROUP BY s.id ORDER BY s.state NOT IN ('final', 'discarded'), s.rowid"
-    )
-    left = sum(size for _, size in found)
-    for sample_id, size in found:
+    """Remove pictures, a sample's at a time, until the rest fits: fields first, then reviewed first, oldest first."""
+    database = lifecycle.store.database
+    found = [
+        (table, sample_id, size)
+        for table in PICTURES
+        for sample_id, size in database.read(
+            f"SELECT s.id, SUM(LENGTH(c.jpeg)) FROM samples s JOIN {table} c ON c.sample_id = s.id "  # noqa: S608
+            "WHERE s.state != 'scanning' GROUP BY s.id ORDER BY s.state NOT IN ('final', 'discarded'), s.rowid"
+        )
+    ]
+    left = sum(size for _, _, size in found)
+    for table, sample_id, size in found:
         if left <= budget_bytes:
             return
-        log.info("the pictures of sample %s are removed: all take more than %d bytes", sample_id, budget_bytes)
-        lifecycle.store.database.write("DELETE FROM crops WHERE sample_id = ?", sample_id)
+        log.info("the %s of sample %s are removed: all take more than %d bytes", table, sample_id, budget_bytes)
+        database.write(f"DELETE FROM {table} WHERE sample_id = ?", sample_id)  # noqa: S608
         left -= size

@@ -12,16 +12,14 @@ from typing import Any
 from edge.errors import SampleError
 from edge.sample.cell_records import CellChanges
 from edge.sample.cell_rows import StoredCell, cell_of, save_changes
-from edge.sample.field_pictures import save_picture
-from edge.sample.review_rows import COUNTED
+from edge.sample.review.field_pictures import save_picture
+from edge.sample.review.rows import COUNTED
 from edge.sample.sample_row import COLUMNS, Moment, State, StoredSample, resealed, sample_of
 from edge.storage.checksums import RESULT, checksum
 from edge.storage.database import Database
 
 HIGHEST_NUMBER = (1 << 40) - 1
 """That a cell can have: with it checksums stay within the whole numbers of SQLite."""
-
-
 
 
 class Store:
@@ -143,7 +141,9 @@ class Store:
                 (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
             )
             # One by one, for the keys of a damaged sample may not lead from one table to the next.
-            for table in ("reviews", "crops", "cells", "results", "history"):
+            for table in (
+                "reviews", "marks", "notes", "exports", "field_pictures", "crops", "cells", "results", "history",
+            ):  # fmt: skip
                 connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
             connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
 
@@ -214,7 +214,10 @@ class Store:
         return found[0] if found else (0, 0, 0, 0)
 
     def counted(self, sample: StoredSample, cells: int, reviews: int) -> StoredSample:
-        """Store how many rows a sample has, and return it as it is then; within the transaction that wrote them."""
+        """Store how many rows a sample has, and return it as it is then.
+
+        Within the transaction that wrote them.
+        """
         counted = resealed(sample, cells=cells, reviews=reviews)
         self.database.write(
             "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
@@ -257,7 +260,7 @@ class Store:
     def pictured_normals(self, sample_id: str) -> list[int]:
         """Return the numbers of the cells called normal of which a picture is kept."""
         found = self.database.read(
-            "SELECT c.number FROM cells c JOIN crops USING (sample_id, number) WHERE sample_id = ? AND class = 'normal'",
+            "SELECT number FROM cells JOIN crops USING (sample_id, number) WHERE sample_id = ? AND class = 'normal'",
             sample_id,
         )
         return [number for (number,) in found]

@@ -18,7 +18,9 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Two readers on the same cells, each sickle-like or not. A share is None where there is nothing to divide by.
+    """Two readers on the same cells, each sickle-like or not.
+
+    A share is None where there is nothing to divide by.
 
     Attributes:
         both: cells that both call sickle-like.
@@ -68,7 +70,10 @@ def agreement(answers: Iterable[tuple[str, str]]) -> Agreement | None:
         # It is that of a kappa whose readers are taken for alike; Cohen's lies above it where they are not.
         interval = min(interval[0], kappa), max(interval[1], kappa)
     return Agreement(
-        *table,
+        both,
+        first_only,
+        second_only,
+        neither,
         kappa=kappa,
         kappa_interval=interval,
         positive=2 * both / (2 * both + differ) if both + differ else None,
@@ -158,8 +163,8 @@ class MissedBound:
         cells = "cell" if self.looked == 1 else "cells"
         where = "" if self.samples == 1 else f" of {self.samples} samples"
         return (
-            f"{self.sickle} of {self.looked} {cells} called normal, drawn at random{where}, proved sickle-like: at most "
-            f"{100 * self.at_most:.1f} % of those called normal are (95 %, one-sided)."
+            f"{self.sickle} of {self.looked} {cells} called normal, drawn at random{where}, proved sickle-like: "
+            f"at most {100 * self.at_most:.1f} % of those called normal are (95 %, one-sided)."
         )
 
 

@@ -28,7 +28,8 @@ _PLACE = "|| '|' ||".join(
 
 CELL = f"({CELL_CALL} + number * {NUMBER_WEIGHT} + crc32(CAST({_PLACE} AS BLOB)))"
 REVIEW = (
-    "(crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms || '|' || reading || '|' || old AS BLOB)) "
+    "(crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms || '|' || reading || '|' || old || '|' || drawn "
+    "AS BLOB)) "
     f"+ number * {NUMBER_WEIGHT})"
 )
 MARK = (

@@ -158,6 +158,8 @@ _REVIEW = (
     "ALTER TABLE reviews ADD COLUMN reading TEXT NOT NULL DEFAULT 'first'",
     # The class in force before the answer; empty where an older version did not keep it.
     "ALTER TABLE reviews ADD COLUMN old TEXT NOT NULL DEFAULT ''",
+    # Whether the cell was one of those called normal that were drawn at random.
+    "ALTER TABLE reviews ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0",
     # A row that is not what was written stays one: only right checksums are made anew.
     f"UPDATE reviews SET crc32 = {checksums.REVIEW} WHERE crc32 = "  # noqa: S608
     f"crc32(CAST(class || '|' || by || '|' || reason || '|' || made_ms AS BLOB)) + number * {checksums.NUMBER_WEIGHT}",

@@ -15,8 +15,10 @@ import pytest
 from edge.config.model import Config
 from edge.errors import DamagedSampleError, EdgeError
 from edge.sample.cell_records import CellChanges, LocatedCell
+from edge.sample.commands import Review
 from edge.sample.export import export
 from edge.sample.lifecycle import Lifecycle
+from edge.sample.review.changes import answer, sign
 from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
@@ -35,6 +37,10 @@ def cell(number: int, name: str) -> LocatedCell:
     )
 
 
+def said(cells: dict[int, str], reason: str = "") -> Review:
+    return Review(command="review", sample="any", by="dr", reason=reason, cells=cells)
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """Give a database with a sample in review, with reviews, and one that is being scanned, all in one file."""
@@ -45,7 +51,7 @@ def written(tmp_path: Path) -> Path:
         ended = lifecycle.start(record("ENDED-1"), SETUP, "nurse")
         found = lifecycle.record(ended)
         ended = lifecycle.end(ended, found, [CellChanges((), cells, (), {0: b"picture"})], "review", "").sample
-        ended = lifecycle.review(ended, {5: "other", 10: "normal"}, "dr", "folded", done=False)
+        ended = answer(lifecycle, ended, said({5: "other", 10: "normal"}, "folded"))
         scanned = lifecycle.start(record("SCANNED-1"), SETUP, "nurse")
         lifecycle.save(scanned, lifecycle.record(scanned), [CellChanges((), cells, (), {})])
         for row in Outbox(database).pending():
@@ -78,7 +84,8 @@ def used(lifecycle: Lifecycle, folder: Path) -> Iterator[Callable[[StoredSample]
     yield lambda one: json.dumps(lifecycle.described(one))
     yield lambda one: lifecycle.store.cells(one.id)
     yield lambda one: export(folder, lifecycle.described(one), lifecycle.store.cells(one.id), {})
-    yield lambda one: lifecycle.review(one, {15: "other"}, "dr", "", done=True)
+    yield lambda one: answer(lifecycle, one, said({15: "other"}))
+    yield lambda one: sign(lifecycle, lifecycle.store.find(one.id), "dr", "looked at all")
     yield lambda one: lifecycle.reopen(one, "dr", "")
     yield lambda one: lifecycle.discard(one, "dr", "")
     yield lambda one: lifecycle.erase(one, "dr", "")
@@ -158,7 +165,7 @@ def test_a_damaged_sample_is_set_aside_shown_and_erased_and_others_go_on(written
         assert (aside.state, aside.reason.startswith("set aside: ")) == ("incomplete", True)
         assert lifecycle.start(record("NEXT"), SETUP, "nurse").state == "scanning"
         with pytest.raises(DamagedSampleError):
-            lifecycle.review(lifecycle.store.find("ENDED-1"), {}, "dr", "", done=True)
+            sign(lifecycle, lifecycle.store.find("ENDED-1"), "dr", "")
         assert "damaged" in lifecycle.described(aside)["damaged"]
         assert lifecycle.discard(aside, "dr", "").state == "discarded"
         for code in ("SCANNED-1", "ENDED-1"):

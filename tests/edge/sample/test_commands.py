@@ -63,11 +63,16 @@ def test_a_sample_from_its_start_to_its_review_over_the_api(tmp_path: Path) -> N
         number = cells[0]["number"]
         code, jpeg = get(port, f"/api/v1/samples/K-1/cells/{number}.jpg")
         assert (code, jpeg[:3]) == (200, b"\xff\xd8\xff")
-        do(folder, command="review", sample="K-1", cells={str(number): "other"}, done=True)
+        with pytest.raises(
+            SampleError, match=r"sample K-1 is incomplete \(it was stopped before its target; .* red cells"
+        ):
+            do(folder, command="review", sample="K-1", cells={str(number): "other"}, done=True)
+        do(folder, command="review", sample="K-1", cells={str(number): "other"}, done=True, reason="no more blood")
         described = json.loads(get(port, f"/api/v1/samples/{begun['id']}")[1])
         assert [(one["revision"], one["reviewed_cells"]) for one in described["results"]] == [(1, 0), (2, 1)]
         assert [one["sample"] for one in json.loads(get(port, "/api/v1/samples")[1])["samples"]] == ["K-1"]
 
+        assert do(folder, command="reopen", sample="K-1")["reason"] == "a signed result was reopened"
         further = do(folder, command="reopen", sample="K-1")
         assert further["state"] == "scanning"
         do(folder, command="discard", sample="K-1", reason="wrong slide")

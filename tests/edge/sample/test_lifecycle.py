@@ -21,12 +21,14 @@ from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, RetentionConfig, ScreeningConfig, StopConfig
 from edge.errors import SampleError, StorageError
 from edge.publish.messages import Result
-from edge.sample.cell_records import CellChanges, CellRecorder, LocatedCell
+from edge.sample.cell_records import NORMALS_PICTURED, CellChanges, CellRecorder, LocatedCell
 from edge.sample.codes import sample_code
-from edge.sample.commands import Stop
+from edge.sample.commands import Answer, Stop, parse
 from edge.sample.handlers import NoScanner, perform
 from edge.sample.lifecycle import RESUME_S, Lifecycle
 from edge.sample.retention import sweep
+from edge.sample.review.field_pictures import fields_of_cells
+from edge.sample.review.rows import reviewed
 from edge.sample.sample_row import Moment, StoredSample
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
@@ -89,6 +91,13 @@ def ended(lifecycle: Lifecycle, stage: str = "review", code: str = "K-1042") -> 
     return lifecycle.end(sample, lifecycle.record(sample), [CHANGES], stage, "").sample  # type: ignore[arg-type]
 
 
+def review(
+    lifecycle: Lifecycle, name: str, cells: dict[int, str], by: str, reason: str = "", done: bool = True
+) -> Answer:
+    asked = {"command": "review", "sample": name, "by": by, "reason": reason, "cells": cells, "done": done}
+    return perform(parse(json.dumps(asked).encode()), lifecycle, NoScanner(lifecycle))
+
+
 def revisions(lifecycle: Lifecycle, sample: StoredSample) -> list[Result]:
     return [Result.model_validate_json(payload or "") for payload in lifecycle.store.results(sample.id)]
 
@@ -97,8 +106,8 @@ def test_from_the_start_to_final_with_a_result_for_each_step(lifecycle: Lifecycl
     sample = ended(lifecycle)
     assert sample.state == "review"
     assert [one.class_name for one in lifecycle.store.cells(sample.id)] == ["normal", "sickle", "abstained", "sickle"]
-    lifecycle.review(lifecycle.store.find(sample.id), {1: "other", 2: "sickle"}, "dr", "folded", done=False)
-    lifecycle.review(lifecycle.store.find(sample.id), {1: "normal"}, "dr", "looked again", done=True)
+    review(lifecycle, sample.id, {1: "other", 2: "sickle"}, "dr", "folded", done=False)
+    review(lifecycle, sample.id, {1: "normal"}, "dr", "looked again", done=True)
     first, second = revisions(lifecycle, sample)
     assert (first.revision, first.stage, first.reviewed_cells, first.reviewed_sickle) == (1, "review", 0, None)
     assert (second.revision, second.stage, second.reviewed_cells) == (2, "final", 2)
@@ -140,8 +149,8 @@ def test_a_discarded_sample_says_so_to_whoever_has_its_result(lifecycle: Lifecyc
     sample = ended(lifecycle)
     lifecycle.discard(lifecycle.store.find(sample.code), "nurse", "wrong slide")
     assert [(one.stage, one.reason) for one in revisions(lifecycle, sample)][-1] == ("discarded", "wrong slide")
-    with pytest.raises(SampleError, match="is discarded and cannot be reviewed"):
-        lifecycle.review(lifecycle.store.find(sample.id), {}, "dr", "", done=True)
+    with pytest.raises(SampleError, match="is discarded and cannot be signed"):
+        review(lifecycle, sample.id, {}, "dr", "", done=True)
     assert lifecycle.reopen(lifecycle.store.find(sample.id), "nurse", "it was the right one").state == "incomplete"
     scanned = begun(lifecycle, "B")
     lifecycle.discard(lifecycle.store.find(scanned.id), "nurse", "")
@@ -150,7 +159,7 @@ def test_a_discarded_sample_says_so_to_whoever_has_its_result(lifecycle: Lifecyc
 
 def test_reopening_goes_a_step_back(lifecycle: Lifecycle) -> None:
     sample = ended(lifecycle)
-    lifecycle.review(lifecycle.store.find(sample.id), {1: "normal"}, "dr", "", done=True)
+    review(lifecycle, sample.id, {1: "normal"}, "dr", "", done=True)
     assert lifecycle.reopen(lifecycle.store.find(sample.id), "dr", "").state == "review"
     assert revisions(lifecycle, sample)[-1].reviewed_cells == 1
     further = lifecycle.reopen(lifecycle.store.find(sample.id), "dr", "more cells")
@@ -165,13 +174,13 @@ def test_reopening_goes_a_step_back(lifecycle: Lifecycle) -> None:
 def test_a_review_of_what_is_not_there_changes_nothing(lifecycle: Lifecycle) -> None:
     sample = ended(lifecycle)
     with pytest.raises(SampleError, match="no cell 99"):
-        lifecycle.review(lifecycle.store.find(sample.id), {1: "normal", 99: "sickle"}, "dr", "", done=True)
+        review(lifecycle, sample.id, {1: "normal", 99: "sickle"}, "dr", "", done=True)
     with pytest.raises(SampleError, match="drepanocyte is no class; expected one of normal, sickle"):
-        lifecycle.review(lifecycle.store.find(sample.id), {1: "drepanocyte"}, "dr", "", done=True)
-    assert lifecycle.store.reviewed(sample.id) == Counter()
+        review(lifecycle, sample.id, {1: "drepanocyte"}, "dr", "", done=True)
+    assert reviewed(lifecycle.database, sample.id) == Counter()
     assert lifecycle.store.find(sample.id).state == "review"
     with pytest.raises(SampleError, match="there is no such sample"):
-        lifecycle.review(lifecycle.store.find("nobody"), {}, "dr", "", done=True)
+        review(lifecycle, "nobody", {}, "dr", "", done=True)
 
 
 def test_state_and_waiting_result_are_one(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +234,7 @@ def test_cells_that_prove_to_be_one_are_one(lifecycle: Lifecycle) -> None:
     sample = begun(lifecycle)
     lifecycle.save(sample, lifecycle.record(sample), [CHANGES])
     # 3 goes on as 0; 2 as 7, which was never seen whole and so has no row; 1 is now normal, and needs no picture.
-    changes = CellChanges(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {})
+    changes = CellChanges(((0, 3), (7, 2)), (cell(1),), ((0, "sickle", (0.1,) * 6),), {}, needless=(1,))
     lifecycle.save(sample, lifecycle.record(sample), [changes])
     kept = {one.number: (one.class_name, one.pictured) for one in lifecycle.store.cells(sample.id)}
     assert kept == {0: ("sickle", False), 1: ("normal", False), 7: ("abstained", True)}
@@ -248,7 +257,7 @@ def test_an_erased_sample_leaves_a_tombstone_and_no_trace(lifecycle: Lifecycle, 
     code = "SECRET-17"
     sample = ended(lifecycle, code=code)
     ended(lifecycle, code="stays")
-    lifecycle.review(lifecycle.store.find(sample.id), {1: "other"}, "dr-grey", "folded-like-a-letter", done=True)
+    review(lifecycle, sample.id, {1: "other"}, "dr-grey", "folded-like-a-letter", done=True)
     lifecycle.erase(lifecycle.store.find(sample.id), "nurse", "asked by the person")
     for file in database.path.parent.iterdir():
         content = file.read_bytes()
@@ -278,7 +287,7 @@ def aged(lifecycle: Lifecycle, clock: Clock, codes: str) -> dict[str, StoredSamp
 
 def test_pictures_keep_a_budget_and_the_oldest_reviewed_go_first(lifecycle: Lifecycle, clock: Clock) -> None:
     found = aged(lifecycle, clock, "ABCD")
-    lifecycle.review(lifecycle.store.find("C"), {}, "dr", "", done=True)
+    review(lifecycle, "C", {}, "dr", "", done=True)
     for _ in range(2):
         sweep(lifecycle, RetentionConfig(images_mb=1), clock())
         pictured = [code for code, sample in found.items() if lifecycle.store.crop(sample.id, 0)]
@@ -343,7 +352,7 @@ def reading_of(number: int, before: int, label: int) -> FieldReading:
 
 
 def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_memory() -> None:
-    recorder, pixels = CellRecorder(first_number=7), np.zeros((100, 100, 3), np.uint8)
+    recorder, pixels = CellRecorder("sample", first_number=7), np.zeros((100, 100, 3), np.uint8)
 
     def pictured(number: int, before: int, name: str) -> bool:
         changes = recorder.changes(reading_of(number, before, CLASSES.index(name)), pixels, 0)
@@ -355,7 +364,7 @@ def test_a_picture_is_taken_once_and_again_of_another_cell_that_falls_on_its_mem
 
     assert pictured(3, 0, "sickle")
     assert not pictured(3, 4, "sickle")
-    assert not pictured(3, 4, "normal")
+    assert not pictured(3, 4, "other")
     assert pictured(3, 4, "sickle")
     assert pictured(CELLS_KEPT + 3, CELLS_KEPT, "sickle")
     nothing = replace(reading_of(3, 4, 0), change=Change({}, 0, 0, gone=np.array([CELLS_KEPT + 3])))
@@ -394,8 +403,12 @@ def test_every_counted_cell_is_stored_with_its_place(tmp_path: Path) -> None:
         places = sorted((one.x_um, one.y_um) for one in cells if one.island == 0)
         assert all(abs(a[0] - b[0]) + abs(a[1] - b[1]) > 1.0 for a, b in pairwise(places))
         pictured = [one for one in cells if one.pictured]
-        assert {one.class_name for one in pictured} <= {"sickle", "abstained"}
-        assert len(pictured) == classes["sickle"] + classes["abstained"] > 0
+        assert {one.class_name for one in pictured} == {"sickle", "abstained", "normal"}
+        normals = min(classes["normal"], NORMALS_PICTURED)
+        assert len(pictured) == classes["sickle"] + classes["abstained"] + normals
+        assert classes["sickle"] + classes["abstained"] > 0
+        fields = fields_of_cells(database, sample.id)
+        assert {one.number for one in cells if one.class_name in ("sickle", "abstained")} <= set(fields)
         assert all((store.crop(sample.id, one.number) or b"").startswith(b"\xff\xd8\xff") for one in pictured)
     assert len(cells) == pytest.approx(len(shown), rel=0.05)
     setup = json.loads(sample.setup)

@@ -19,7 +19,7 @@ def share(part: float) -> int:
 
 
 class Draw:
-    """Keeps the `size` cells of the lowest rank: a simple random sample of all that were offered.
+    """Keeps the `size` cells of the lowest rank: a simple random sample of all offered.
 
     It needs no number of how many will come. Cells that are taken out leave the sample random as long as fewer than
     are kept beyond need have gone.

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.sample.random_order import rank, share
+from edge.sample.review.random_order import rank, share
 from edge.storage.database import Database
 from edge.types import CELLS_KEPT, Floats, Pixels
 
@@ -20,7 +20,7 @@ LONGEST_PX = 1600
 """Longer side of a stored field; a larger one is shrunk."""
 
 QUALITY = 80
-"""Of JPEG: some 60 kB for 640×480, 300 kB for the largest."""
+"""Of JPEG: some 60 kB for 640x480, 300 kB for the largest."""
 
 OTHER_FIELDS = 0.2
 """Part of the fields without sickle-like or unnamed cells that is kept too, drawn at random."""
@@ -82,9 +82,7 @@ class FieldChooser:
         return True
 
 
-def field_picture(
-    pixels: Pixels, field: int, um_per_px: float, numbers: Iterable[int], boxes: Floats
-) -> FieldPicture:
+def field_picture(pixels: Pixels, field: int, um_per_px: float, numbers: Iterable[int], boxes: Floats) -> FieldPicture:
     """Return the picture of a field.
 
     Args:
@@ -104,7 +102,9 @@ def field_picture(
     return FieldPicture(field, *size, um_per_px / shrink, places, encoded.tobytes())
 
 
-def save_picture(connection: sqlite3.Connection, sample_id: str, picture: FieldPicture, made_ms: int, budget: int) -> None:
+def save_picture(
+    connection: sqlite3.Connection, sample_id: str, picture: FieldPicture, made_ms: int, budget: int
+) -> None:
     """Store a field's picture unless the day's budget of bytes is used up; within a transaction."""
     day = datetime.fromtimestamp(made_ms / 1000).astimezone().date().isoformat()
     found = connection.execute("SELECT bytes FROM picture_writes WHERE day = ?", (day,)).fetchone()
@@ -112,8 +112,7 @@ def save_picture(connection: sqlite3.Connection, sample_id: str, picture: FieldP
         return
     connection.execute("DELETE FROM picture_writes WHERE day != ?", (day,))
     connection.execute(
-        "INSERT INTO picture_writes (day, bytes) VALUES (?1, ?2) "
-        "ON CONFLICT (day) DO UPDATE SET bytes = bytes + ?2",
+        "INSERT INTO picture_writes (day, bytes) VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE SET bytes = bytes + ?2",
         (day, len(picture.jpeg)),
     )
     connection.execute(

@@ -26,11 +26,11 @@ _NEWEST = """newest AS (SELECT number, reading, class, by, reason FROM reviews W
 (SELECT MAX(id) FROM reviews WHERE sample_id = ? GROUP BY number, reading))"""
 
 COUNTED = (
-    _NEWEST + ", counted AS (SELECT number, class, by, reason FROM newest n WHERE class != '' AND (reading = 'third' "
+    f"{_NEWEST}, counted AS (SELECT number, class, by, reason FROM newest n WHERE class != '' AND (reading = 'third' "  # noqa: S608
     "OR reading = 'first' AND NOT EXISTS (SELECT 1 FROM newest t WHERE t.number = n.number AND t.reading = 'third' "
     "AND t.class != '')))"
 )
-"""SQL: the answer that counts for each cell, `counted (number, class, by, reason)`; takes the sample's identifier."""
+"""SQL: the answer that counts for each cell, `counted (number, class, by, reason)`; takes a sample's identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +84,42 @@ class Note:
     made_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """An answer to be stored.
+
+    class_name: WITHDRAWN takes back the one before. drawn: whether the cell is a normal one drawn at random.
+    """
+
+    number: int
+    class_name: str
+    old: str
+    drawn: bool
+
+
 def add_answers(
     connection: sqlite3.Connection,
     sample_id: str,
-    answers: Iterable[tuple[int, str, str]],
+    given: Iterable[NewAnswer],
     by: str,
     reason: str,
     reading: Reading,
     moment: Moment,
 ) -> None:
-    """Store answers, each as cell number, class or WITHDRAWN, and class before; within a transaction.
+    """Store answers; within a transaction.
 
     Raises:
         sqlite3.IntegrityError: The sample has no such cell.
     """
     connection.executemany(
-        "INSERT INTO reviews (sample_id, number, class, by, reason, made_ms, clock_synchronised, reading, old, crc32) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO reviews (sample_id, number, class, by, reason, made_ms, clock_synchronised, reading, old, drawn, "
+        "crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (sample_id, number, name, by, reason, moment.made_ms, moment.clock_synchronised, reading, old,
-             checksum(name, by, reason, moment.made_ms, reading, old) + number * NUMBER_WEIGHT)
-            for number, name, old in answers
+            (sample_id, one.number, one.class_name, by, reason, moment.made_ms, moment.clock_synchronised, reading,
+             one.old, int(one.drawn),
+             checksum(one.class_name, by, reason, moment.made_ms, reading, one.old, int(one.drawn))
+             + one.number * NUMBER_WEIGHT)
+            for one in given
         ],
     )  # fmt: skip
 
@@ -116,7 +131,10 @@ def answers(database: Database, sample_id: str, reading: Reading | None = None) 
         "WHERE sample_id = ?1 AND (?2 IS NULL OR reading = ?2) ORDER BY id",
         sample_id, reading,
     )  # fmt: skip
-    return [Answer(number, name or None, *rest, bool(sure)) for number, name, *rest, sure in found]
+    return [
+        Answer(number, name or None, old, by, reason, reading_, made_ms, bool(sure))
+        for number, name, old, by, reason, reading_, made_ms, sure in found
+    ]
 
 
 def newest_answers(database: Database, sample_id: str, reading: Reading) -> dict[int, str]:
@@ -154,6 +172,28 @@ def reviewed(database: Database, sample_id: str) -> Counter[tuple[str, str]]:
     return Counter({(automatic, person): count for _, automatic, person, count in found})
 
 
+def drawn_answers(database: Database, sample_id: str | None = None) -> dict[str, dict[int, str]]:
+    """Return what was said last of the cells called normal that were drawn at random.
+
+    Args:
+        database: of the device.
+        sample_id: of one sample; else of all that are not discarded.
+
+    Returns:
+        By sample, class by the cell's number.
+    """
+    found = database.read(
+        "SELECT r.sample_id, r.number, r.class FROM reviews r JOIN samples s ON s.id = r.sample_id WHERE r.id IN "
+        "(SELECT MAX(id) FROM reviews WHERE drawn AND reading != 'second' GROUP BY sample_id, number, reading) "
+        "AND r.class != '' AND (s.id = ?1 OR ?1 IS NULL AND s.state != 'discarded') ORDER BY r.reading",
+        sample_id,
+    )
+    by_sample: dict[str, dict[int, str]] = {}
+    for one, number, name in found:  # a third reader's come last, and stand above the first one's
+        by_sample.setdefault(one, {})[number] = name
+    return by_sample
+
+
 def add_marks(connection: sqlite3.Connection, sample_id: str, marks: Sequence[Mark], moment: Moment) -> None:
     """Store marks; within a transaction."""
     rows = [
@@ -169,7 +209,7 @@ def add_marks(connection: sqlite3.Connection, sample_id: str, marks: Sequence[Ma
 
 
 def marks(database: Database, sample_id: str) -> list[Mark]:
-    """Return all marks of a sample, taken back or not, the oldest first; each as it was said last."""
+    """Return all marks of a sample, the oldest first, each as it was said last."""
     found = database.read(
         "SELECT mark, field, x, y, class, by, reason, made_ms FROM marks WHERE id IN "
         "(SELECT MAX(id) FROM marks WHERE sample_id = ? GROUP BY mark) ORDER BY mark",
