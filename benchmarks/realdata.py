@@ -13,6 +13,7 @@ FIELDS = {
     "txl_pbc": ("images",),
     "chula_rbc12": ("images",),
     "wbc_four_types": ("Original_Images",),
+    "krd_wbc": ("images",),
 }
 """Sets of whole fields, and their folders of images."""
 

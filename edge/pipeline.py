@@ -103,7 +103,9 @@ class Pipeline:
         # Before the field is placed: one that is refused must leave no trace.
         examined = self._examine(field, prepared.size_off_max, prepared.stage_ms)
         if isinstance(examined, Rejection):
-            return report.rejected(examined)
+            return self._at_its_own_scale(frame) or report.rejected(examined)
+        if len(examined.cells) >= quality.SIZED_CELLS:
+            self._prepare.agrees(frame)
         cells, whole, classes = examined.cells, examined.whole, examined.classes
 
         with timed(prepared.stage_ms, "place"):
@@ -124,6 +126,17 @@ class Pipeline:
             report.change = self._registry.update(placed, whole, new, classes.prob(new))
             prob, label = self._registry.calibrated_probabilities(placed.ids[whole])
             return report.read(field, examined, prob, label)
+
+    def _at_its_own_scale(self, frame: Frame) -> FieldReading | None:
+        """Read a field at the scale of its own cells, where the locked one is new and makes it unreadable."""
+        locked = self._prepare.unlock(frame)
+        if locked is None:
+            return None
+        reading = self.read(frame)
+        if reading.rejected is not None:
+            self._prepare.lock(frame, locked)
+            return None
+        return replace(reading, flags=tuple(sorted({*reading.flags, "scale_contradicted"})))
 
     def read_crop(self, frame: Frame) -> FieldReading:
         """Read a picture of one cell (`scan --cells`): the box is the whole picture."""

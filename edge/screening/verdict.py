@@ -33,6 +33,8 @@ FLAGS = {
     "unusually small or large cells are measured wrongly.",
     "scale_changed": "Pictures of the sample have different sizes: the size of a pixel was found anew, from the red "
     "cells, for each size.",
+    "scale_contradicted": "Fields of the sample show cells of different sizes at the size of a pixel that the first of "
+    "them gave: it was found anew, and what was counted before may have been measured wrongly.",
     "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
     "square, and cells look more elongated than they are.",
     "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",

@@ -17,13 +17,14 @@ from edge.vision.flat_field import FrameOptics, Optics
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CELLS_TO_LOCK,
+    LOCK_SURE,
     OFF_MAX,
     SAMPLE_OFF_MAX,
-    ScaleCheck,
     ScaleEstimator,
     canonical_shape,
     to_canonical,
 )
+from edge.vision.scale_check import ScaleCheck
 from edge.vision.surroundings import field_part, one_half
 from edge.vision.timing import timed
 
@@ -67,6 +68,7 @@ class FieldPreparer:
     def new_sample(self) -> None:
         """Forget the locked scale: the next frame begins another sample."""
         self._locked: dict[tuple[int, ...], Scale] = {}
+        self._agreeing: dict[tuple[int, ...], int] = {}
         self._first_size: tuple[int, ...] | None = None
         self._last_size: tuple[int, ...] | None = None
         self._check = ScaleCheck(self._estimate)
@@ -80,6 +82,21 @@ class FieldPreparer:
         if _states_file_scale(frame) and scale is not None and scale.source in ("estimated", "locked"):
             flags.add("file_scale_disagrees")
         return Prepared(outcome, scale, self._size_off_max(scale), tuple(sorted(flags)), stage_ms)
+
+    def agrees(self, frame: Frame) -> None:
+        """Take note that a field's cells have the size that the locked scale gives them."""
+        self._agreeing[frame.pixels.shape] = self._agreeing.get(frame.pixels.shape, -1) + 1
+
+    def unlock(self, frame: Frame) -> Scale | None:
+        """Forget and return the locked scale of such frames, unless LOCK_SURE further fields bore it out."""
+        if self._agreeing.get(frame.pixels.shape, 0) >= LOCK_SURE:
+            return None
+        self._agreeing.pop(frame.pixels.shape, None)
+        return self._locked.pop(frame.pixels.shape, None)
+
+    def lock(self, frame: Frame, scale: Scale) -> None:
+        """Hold a scale for frames of this size."""
+        self._locked[frame.pixels.shape], self._agreeing[frame.pixels.shape] = scale, 0
 
     def _size_off_max(self, scale: Scale | None) -> float:
         """Return by how many times cells may differ from the usual size at a scale."""

@@ -1,4 +1,4 @@
-"""Micrometres per pixel: estimated from the red cells, whose usual diameter is known; and scale verification."""
+"""Micrometres per pixel: estimated from the red cells, whose usual diameter is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge.runtime.base import Network
-from edge.types import CANONICAL_UM_PER_PX, Floats, Mask, Pixels, Reason, Rejection, Scale
+from edge.types import CANONICAL_UM_PER_PX, Floats, Mask, Pixels, Scale
 from edge.vision.detect import at_edge, decoded, edges_met, padded
 
 RED_CELL_UM = 7.5
@@ -71,6 +71,9 @@ CUT_CELLS_MIN = 4
 CELLS_TO_LOCK = 30
 """An estimate from this many red cells holds for the rest of the sample."""
 
+LOCK_SURE = 1
+"""Further fields that must show cells of that size: until then a field that shows others unlocks the scale."""
+
 OFF_MAX = 1.4
 """Times by which the scale that the cells show may differ from the one that is set. Through one lens the cells of
 anaemic people gave 0.82 to 1.30 of their median (466 fields); objectives differ by 1.5 times and more.
@@ -78,9 +81,6 @@ anaemic people gave 0.82 to 1.30 of their median (466 fields); objectives differ
 
 SAMPLE_OFF_MAX = 1.25
 """The same between the fields of one sample and the scale that its own cells gave: they are of one person."""
-
-CHECK_TRIES, CHECK_EVERY = 10, 50
-"""Fields at the beginning of a sample on which its scale is verified, and after how many it is verified again."""
 
 
 def canonical_shape(pixels: Pixels, um_per_px: float) -> tuple[int, int]:
@@ -224,48 +224,6 @@ def _contradicted(um_per_px: float, looks: dict[float, _Look]) -> bool:
             if look.weight[inside].sum() > look.weight.sum() / 2:
                 return True
     return False
-
-
-class ScaleCheck:
-    """Verifies a set scale by the size of the sample's red cells.
-
-    Another objective makes all counts wrong.
-    """
-
-    def __init__(self, estimate: ScaleEstimator) -> None:
-        self._estimate = estimate
-        self._fields = 0
-        self._settled = False
-        self._wrong: Rejection | None = None
-        self._looks: list[tuple[float, int]] = []
-
-    def __call__(self, pixels: Pixels, um_per_px: float) -> Rejection | None:
-        """Look at uint8 (H, W, 3), if it is time to, and refuse it where the cells show another scale.
-
-        Fields are looked at until they have shown CELLS_TO_LOCK cells. Where these show another scale, fields are
-        refused, and looked at, until as many show the one that is set.
-        """
-        turn, self._fields = self._fields % CHECK_EVERY, self._fields + 1
-        if turn == 0:
-            self._settled = False
-            self._looks.clear()
-        if self._wrong is not None or (not self._settled and turn < CHECK_TRIES):
-            scale, cells = self._estimate(pixels, CELLS_TO_ESTIMATE)
-            if scale is not None:
-                self._settle(math.log(scale.um_per_px / um_per_px), cells)
-        return self._wrong
-
-    def _settle(self, off: float, cells: int) -> None:
-        """Take in how far off, as a natural logarithm, so many cells say that the scale is."""
-        self._looks.append((off, cells))
-        offs, weights = np.array(self._looks).T
-        if weights.sum() < CELLS_TO_LOCK:
-            return
-        off = math.exp(np.average(offs, weights=weights))
-        self._looks.clear()
-        self._settled, self._wrong = True, None
-        if not 1 / OFF_MAX <= off <= OFF_MAX:
-            self._wrong = Rejection(Reason.MAGNIFICATION, off, OFF_MAX if off > 1 else 1 / OFF_MAX)
 
 
 def sizes_of(boxes: Floats) -> Floats:

@@ -24,7 +24,8 @@ from edge.screening.cell_registry import MAX_OBSERVATIONS
 from edge.screening.tally import Tally
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
 from edge.vision.registration.registrar import Registrar
-from edge.vision.scale import CELLS_TO_LOCK, CHECK_EVERY
+from edge.vision.scale import CELLS_TO_LOCK
+from edge.vision.scale_check import CHECK_EVERY
 
 MODELS = ModelsConfig(threads=1)
 
@@ -386,6 +387,26 @@ def test_a_zoom_that_leaves_the_size_is_refused_at_once(um_per_px: float | None,
         assert rejected is not None
         assert rejected.reason in (Reason.MAGNIFICATION, Reason.UNFAMILIAR, Reason.OUT_OF_FOCUS)
         assert pipeline.read(framed(shown.render(1), None, 3)).rejected is None
+
+
+def test_a_scale_that_the_next_field_contradicts_is_not_held_against_the_sample(pipeline: Pipeline) -> None:
+    """Kind: one misread field decides for all (0.6.0: every later field was refused for its magnification)."""
+    odd = Slide(SlideSpec(seed=9, width=900, height=600, um_per_px=0.28)).render(0)
+    usual = Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, n_fields=3))
+    first = pipeline.read(framed(odd, None, 0))
+    readings = [checked(pipeline.read(framed(usual.render(index), None, 1 + index))) for index in range(3)]
+    assert first.rejected is None
+    assert [reading.rejected for reading in readings] == [None] * 3
+    assert readings[0].flags == ("scale_contradicted",)
+    scales = [reading.scale for reading in readings]
+    assert [scale.source for scale in scales if scale] == ["estimated", "locked", "locked"]
+    assert first.scale is not None
+    assert [scale.um_per_px / first.scale.um_per_px for scale in scales if scale] == pytest.approx(
+        [0.15 / 0.28] * 3, rel=0.1
+    )
+    refused = checked(pipeline.read(framed(odd, None, 4))).rejected
+    assert refused is not None
+    assert refused.reason is Reason.MAGNIFICATION
 
 
 @pytest.mark.parametrize(("across", "down"), [(1.0, 1.0), (4 / 3, 1.0), (1.0, 1.4), (0.7, 1.0)])
