@@ -88,7 +88,7 @@ class FieldPreparer:
         self._agreeing[frame.pixels.shape] = self._agreeing.get(frame.pixels.shape, -1) + 1
 
     def unlock(self, frame: Frame) -> Scale | None:
-        """Forget and return the locked scale of such frames, unless LOCK_SURE further fields bore it out."""
+        """Forget and return the locked scale of such frames, unless LOCK_SURE fields bore it out."""
         if self._agreeing.get(frame.pixels.shape, 0) >= LOCK_SURE:
             return None
         self._agreeing.pop(frame.pixels.shape, None)

@@ -271,7 +271,7 @@ def mode_of(sizes: Floats, weight: Floats | None = None) -> float:
 
 
 def typical_size(sizes: Floats, score: Floats) -> float:
-    """Return the size of most cells, or, where specks outnumber them, of those that cover most area.
+    """Return the size of most cells; where specks outnumber them, of those with most area.
 
     Args:
         sizes: (N,) diameters.
