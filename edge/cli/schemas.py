@@ -9,23 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
 from edge.batch.records import FieldRecord, Summary
-from edge.publish.messages import MESSAGES
+from edge.publish.messages import MESSAGES, Message
 
 
-class _WithoutTitles(GenerateJsonSchema):
+class _Open(GenerateJsonSchema):
+    """JSON Schema 2020-12 of objects that later versions may add keys to."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Leave out that the model itself takes no other keys."""
+        made = super().model_schema(schema)
+        made.pop("additionalProperties", None)
+        return made
+
+
+class _WithoutTitles(_Open):
     """JSON Schema 2020-12 without the titles that only repeat each key."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
-MODELS: dict[str, tuple[type[BaseModel], type[GenerateJsonSchema]]] = {
+MODELS: dict[str, tuple[type[BaseModel], type[_Open]]] = {
     **{f"mqtt-{model.kind}": (model, _WithoutTitles) for model in MESSAGES},
-    "field": (FieldRecord, GenerateJsonSchema),
-    "summary": (Summary, GenerateJsonSchema),
+    "field": (FieldRecord, _Open),
+    "summary": (Summary, _Open),
 }
 """The public models, and how their schemas are made, by name: `docs/schemas/NAME.schema.json`."""
 
@@ -36,6 +47,8 @@ def json_schemas() -> dict[str, str]:
     for name, (model, generator) in MODELS.items():
         schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=generator)
         schema = {"$schema": generator.schema_dialect, **schema}
+        if issubclass(model, Message):
+            schema["required"] = [key for key in schema["required"] if key not in model.added]
         texts[f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return texts
 

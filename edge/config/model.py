@@ -264,7 +264,7 @@ class MqttConfig(Section):
     """So many messages a second are sent of those that have waited for the broker; 0: as many as it takes."""
 
     commands: bool = False
-    """Take commands over MQTT (start, stop, discard, reopen), authenticated with command_secret."""
+    """Take commands over MQTT (start, stop, discard, reopen, resend), authenticated with command_secret."""
     command_secret: SecretStr | None = None
     """Shared with who may command; at least 16 characters. Better given as a credential or by the environment."""
 

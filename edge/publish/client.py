@@ -7,6 +7,7 @@ from pathlib import Path
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -95,6 +96,13 @@ def refusal(config: MqttConfig, code: ReasonCode, properties: Properties | None)
         who = f"user {config.username!r}" if config.username else "no user"
         remedy = f" to {who}. Check mqtt.username, mqtt.password and the broker's list of users"
     return f"broker {config.host}:{config.port} answered {describe(code, properties)}{remedy}"
+
+
+def correlated(data: bytes) -> Properties:
+    """Return the properties of a message that answers the one with this Correlation Data (MQTT 5)."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.CorrelationData = data
+    return properties
 
 
 def unreachable(config: MqttConfig) -> str:

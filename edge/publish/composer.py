@@ -13,16 +13,20 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from edge.config.model import DeviceConfig
-from edge.publish.messages import Birth, Event, Progress, Reply, Result, Status, Telemetry
+from edge.publish.messages import Birth, Event, Progress, Reply, Result, ResultIndex, Status, Telemetry
 from edge.publish.sample_fields import counted_fields, network_fields, record_fields, rejection_fields, review_fields
 from edge.screening.review import ReviewedCounts
 from edge.screening.sample_record import SampleRecord, Stage, UsedNetworks
+from edge.storage.result_numbers import HeldResults
 from edge.system.clock import boot_id, clock_synchronised
 from edge.system.health import MachineHealth
 from edge.types import CLASSES, Counts, Verdict
 
 HISTORICAL_MS = 10_000
 """A message that leaves later than so after it was made tells of the past."""
+
+INDEX_CHARS = 7000
+"""For the ranges of results that an index lists: with the rest it has less than 8 KB."""
 
 _FRESH, _HISTORICAL = '"historical":false', '"historical":true'
 """As pydantic writes the key. No value can hold the same bytes: a quote within a text is escaped."""
@@ -111,14 +115,27 @@ class Composer:
             command_challenge=challenge,
         )
 
-    def reply(self, command: str, answer: Mapping[str, str], error: str) -> Reply:
-        """Answer a command: what came of it, or why it was not done."""
+    def reply(
+        self, command: str, answer: Mapping[str, Any], error: str, request: str = "", correlation: bytes | None = None
+    ) -> Reply:
+        """Answer a command: what came of it, or why it was not done.
+
+        Args:
+            command: its name, empty when it has none that is known.
+            answer: what came of it.
+            error: why it was not done, or empty.
+            request: how who sent it names it in its text.
+            correlation: the same in the MQTT 5 packet.
+        """
         return Reply(
             **self._stamp(answer.get("sample", "")),
             command=command,
-            error=error,
+            request=request,
+            error=error or answer.get("error", ""),
             sample_id=answer.get("id", ""),
             state=answer.get("state", ""),
+            results=answer.get("results"),
+            correlation=correlation,
         )
 
     def progress(self, sample: str, counts: Counts, verdict: Verdict) -> Progress:
@@ -134,19 +151,55 @@ class Composer:
         return Result(**stamp, **record_fields(record), id=record.sample_id, revision=1, stage="incomplete", reason="")
 
     def result(
-        self, record: SampleRecord, revision: int, stage: Stage, reason: str, reviewed: ReviewedCounts | None = None
+        self,
+        record: SampleRecord,
+        revision: int,
+        number: int,
+        stage: Stage,
+        reason: str,
+        reviewed: ReviewedCounts | None = None,
     ) -> Result:
         """Return a result of a sample, stamped now, with a new UUID.
 
         Args:
             record: what is known of the sample.
             revision: 1 for its first result.
+            number: of the result, among all of the device.
             stage: what the sample is in now.
             reason: why, in words, or empty.
             reviewed: the counts after review, where a person has looked at cells.
         """
         fields = {**record_fields(record), **review_fields(reviewed)}
-        return Result(**self._stamp(record.code), **fields, id=uuid4(), revision=revision, stage=stage, reason=reason)
+        return Result(
+            **self._stamp(record.code),
+            **fields,
+            id=uuid4(),
+            number=number,
+            revision=revision,
+            stage=stage,
+            reason=reason,
+        )
+
+    def result_index(self, held: HeldResults) -> ResultIndex:
+        """Say which results can be sent again; of very many ranges the highest, as many as INDEX_CHARS hold."""
+        texts: list[str] = []
+        listed_from = 0
+        chars = 0
+        for first, last in held.ranges:
+            text = str(first) if first == last else f"{first}-{last}"
+            chars += len(text) + 1
+            if chars > INDEX_CHARS:
+                break
+            texts.append(text)
+            listed_from = first
+        complete = len(texts) == len(held.ranges)
+        return ResultIndex(
+            **self._stamp(""),
+            highest=held.highest,
+            held=",".join(reversed(texts)),
+            held_results=sum(last - first + 1 for first, last in held.ranges),
+            listed_from=0 if complete else listed_from,
+        )
 
     def telemetry(
         self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, dropped: int

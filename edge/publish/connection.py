@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config.model import MqttConfig
 from edge.errors import BrokerError
-from edge.publish.client import CONNECT_TIMEOUT_S, describe, make_client, refusal, unanswered, unreachable
+from edge.publish.client import CONNECT_TIMEOUT_S, correlated, describe, make_client, refusal, unanswered, unreachable
 from edge.system.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,10 @@ Key = tuple[int, int]
 """Of a message on its way: number of the connection, and identifier of the packet, which is unique only within it."""
 
 
+Listen = tuple[str, Callable[[bytes, bytes | None], None]]
+"""A topic, and what takes payload and Correlation Data of each of its messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the broker takes, as its CONNACK says (MQTT 5, 3.2.2.3); MQTT 3.1.1 says nothing.
@@ -77,8 +81,7 @@ class Link:
 
     `up`, `down` and `answer` are called by the connection's threads and must return at once: `up()` on each connection,
     `down(code, reason)` once for each new reason, `answer(key, code, reason)` for each PUBACK and each QoS 0 message
-    that has left. `will()` gives topic and payload of the last will, afresh for each attempt. `listen` is a topic and
-    what takes its payloads. One thread publishes.
+    that has left. `will()` gives topic and payload of the last will, afresh for each attempt. One thread publishes.
 
     Attributes:
         number: of the connection; changes with each that is made or lost.
@@ -96,7 +99,7 @@ class Link:
         down: Callable[[str, str], None],
         answer: Callable[[Key, int, str], None],
         will: Callable[[], tuple[str, str]] | None,
-        listen: tuple[str, Callable[[bytes], None]] | None = None,
+        listen: Listen | None = None,
     ) -> None:
         """Set the client up as `make_client` does, without connecting."""
         self.connected = False
@@ -122,7 +125,9 @@ class Link:
         """Begin to connect; never fails for want of a broker."""
         self._thread.start()
 
-    def publish(self, topic: str, payload: str, qos: Literal[0, 1], retain: bool) -> Key | None:
+    def publish(
+        self, topic: str, payload: str, qos: Literal[0, 1], retain: bool, correlation: bytes | None = None
+    ) -> Key | None:
         """Hand a message over and return its key, or None where there is no connection.
 
         What has a key may have left; whether it arrived says only its answer.
@@ -134,7 +139,8 @@ class Link:
             return None
         self._handed_over += 1  # before, for the connection may end for this message before paho returns
         # paho's return code is not heeded: it says "no connection" also of a message that left and ended it.
-        return number, client.publish(topic, payload, qos, retain and self.limits.retain).mid
+        properties = correlated(correlation) if correlation is not None and self._config.protocol == "5" else None
+        return number, client.publish(topic, payload, qos, retain and self.limits.retain, properties).mid
 
     def renew(self, why: str) -> None:
         """End the connection and have it made again.
@@ -258,7 +264,7 @@ class Link:
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if self._listen is not None and not message.retain:  # a retained one is of some time past
-            self._listen[1](bytes(message.payload))
+            self._listen[1](bytes(message.payload), getattr(message.properties, "CorrelationData", None))
 
     def _on_disconnect(
         self,

@@ -41,6 +41,8 @@ class Message(BaseModel):
     kind: ClassVar[str]
     qos: ClassVar[Literal[0, 1]]
     retain: ClassVar[bool]
+    added: ClassVar[tuple[str, ...]] = ()
+    """Keys that came later than the format, which messages of earlier versions lack."""
 
     schema_: str = Field(alias="schema")
     """Name and version of this message's format."""
@@ -244,10 +246,15 @@ class Result(Counted, Rejections, Networks, Reviewed):
     kind: ClassVar[str] = "result"
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
+    added: ClassVar[tuple[str, ...]] = ("number", "reviewed_missed")
 
     schema_: Literal["sicklescope/result/2"] = Field(default="sicklescope/result/2", alias="schema")
     id: UUID
     """Identifier of the result: two messages with the same one are the same result."""
+    number: Annotated[int, Field(ge=1)] | None = None  # a version before 0.7 gave none
+    """Counts up by one over all results of the device, revisions too; null: made by a version before 0.7. After a
+    new or restored database it goes on in another million, so that no number comes twice.
+    """
     sample_id: UUID
     """Identifier of the sample, the same in all its revisions: a code may be used again on another day."""
     revision: Annotated[int, Field(ge=1)]
@@ -304,6 +311,27 @@ class Result(Counted, Rejections, Networks, Reviewed):
         return self
 
 
+class ResultIndex(Message):
+    """Which results the device holds and can send again, by their numbers. Retained, at most 8 KB.
+
+    Results on their way to the broker are not listed, nor are those of an erased sample.
+    """
+
+    kind: ClassVar[str] = "results"
+    qos: ClassVar[Literal[0, 1]] = 1
+    retain: ClassVar[bool] = True
+
+    schema_: Literal["sicklescope/results/1"] = Field(default="sicklescope/results/1", alias="schema")
+    highest: Count
+    """Number of the newest result; the next one has one more."""
+    held: str
+    """Numbers as ranges, the lowest first, joined with commas: `7-12,15`."""
+    held_results: Count
+    """How many results are held, listed or not."""
+    listed_from: Count
+    """0: all are listed. Else `held` says nothing of lower numbers, for there are too many ranges."""
+
+
 class Telemetry(Rejections):
     """How the device is doing.
 
@@ -312,7 +340,7 @@ class Telemetry(Rejections):
 
     model_config = ConfigDict(
         extra="allow",
-        json_schema_extra={"patternProperties": {_STAGE_KEY: {"type": "number"}}, "additionalProperties": False},
+        json_schema_extra={"patternProperties": {_STAGE_KEY: {"type": "number"}}},
     )
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
@@ -375,19 +403,26 @@ class Reply(Message):
     kind: ClassVar[str] = "reply"
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
+    added: ClassVar[tuple[str, ...]] = ("request", "results")
 
     schema_: Literal["sicklescope/reply/1"] = Field(default="sicklescope/reply/1", alias="schema")
     command: str
-    """`start`, `stop`, `discard` or `reopen`; empty when it was none of them."""
+    """`start`, `stop`, `discard`, `reopen` or `resend`; empty when it was none of them."""
+    request: str
+    """The command's own `request`, for whoever sent it to know its answer by; empty when it had none."""
     error: str
-    """Why it was not done, in words; empty when it was."""
+    """Why it was not done, or not in full, in words; empty when it was."""
     sample_id: str
     """Identifier of the sample, else empty."""
     state: str
     """State of the sample after the command, else empty."""
+    results: Count | None
+    """How many results `resend` sends again; null for other commands."""
+    correlation: bytes | None = Field(default=None, exclude=True)
+    """MQTT 5's Correlation Data of the command, which is a property of the packet and no key."""
 
 
-MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, Telemetry, Event, Reply)
+MESSAGES: tuple[type[Message], ...] = (Status, Birth, Progress, Result, ResultIndex, Telemetry, Event, Reply)
 """Every message there is; a new one is a row here."""
 
 

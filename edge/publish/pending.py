@@ -29,7 +29,7 @@ class Pending:
         self.dropped = 0
         self.status: tuple[State, str] = ("online", "")
         self._lock = threading.Lock()
-        self._announce = False
+        self._announce = self._index_due = False
         self._progress: Progress | None = None
         self._news: deque[Event | Telemetry] = deque()
         self._replies: deque[Reply] = deque(maxlen=REPLIES)
@@ -44,6 +44,17 @@ class Pending:
         """Have status and birth sent (again)."""
         with self._lock:
             self._announce = True
+
+    def ask_index(self) -> None:
+        """Have the index of results sent, where it has changed."""
+        with self._lock:
+            self._index_due = True
+
+    def take_index(self) -> bool:
+        """Return, once, whether the index of results may have changed."""
+        with self._lock:
+            asked, self._index_due = self._index_due, False
+            return asked
 
     def put_progress(self, message: Progress) -> None:
         """Replace the running counts that have not been sent."""

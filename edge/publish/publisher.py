@@ -15,12 +15,13 @@ from types import TracebackType
 from edge.config.model import MqttConfig
 from edge.errors import BrokerError
 from edge.publish.composer import Composer
-from edge.publish.connection import NOT_YET, STOP_S, Key, Link
+from edge.publish.connection import NOT_YET, STOP_S, Key, Link, Listen
 from edge.publish.messages import Birth, Event, Message, Progress, Reply, Result, Telemetry, topic
 from edge.publish.pending import Pending, State
 from edge.publish.replay import Replay
 from edge.publish.sender import Sender
 from edge.storage.outbox import Outbox
+from edge.storage.result_numbers import HeldResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,15 @@ class Publisher:
         birth: Callable[[], Birth | None] | None,
         client_id: str | None = None,
         alive: Callable[[], None] = lambda: None,
-        listen: tuple[str, Callable[[bytes], None]] | None = None,
+        listen: Listen | None = None,
+        held: Callable[[], HeldResults] | None = None,
     ) -> None:
         """Set up the connection.
 
         `birth` makes the message sent on each, or None while it is not known what the device is made of. Without
         `birth` there is no status and no will. `alive` is called by the sender at least every two seconds, unless it
-        hangs. `listen`: a topic to subscribe to, and what takes each of its payloads, at once, in paho's thread.
+        hangs. `listen`: a topic to subscribe to, and what takes each of its messages, at once, in paho's thread.
+        `held` tells which results can be sent again, for their index; without it there is none.
 
         Raises ConfigError when the configuration contradicts itself or a certificate cannot be used.
         """
@@ -95,7 +98,7 @@ class Publisher:
             listen=listen,
         )
         replay = Replay(outbox, self._pending, compose, config.replay_per_s)
-        self._sender = Sender(self._link, self._pending, replay, compose, birth)
+        self._sender = Sender(self._link, self._pending, replay, compose, birth, held)
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -177,7 +180,8 @@ class Publisher:
             self._wake.set()
 
     def wake(self) -> None:
-        """Look at the outbox now, because something else has put a result there."""
+        """Look at outbox and results now, for something else has changed them."""
+        self._pending.ask_index()
         self._wake.set()
 
     def state(self) -> PublisherState:

@@ -136,6 +136,7 @@ class Replay:
             return wait_s
         self._outbox.settle(self._unwritten)
         self._unwritten.clear()
+        self._pending.ask_index()
         return _NEVER_S
 
     # What comes next.

@@ -12,15 +12,19 @@ from typing import Literal
 from edge.errors import StorageError
 from edge.publish.composer import Composer
 from edge.publish.connection import Key, Link
-from edge.publish.messages import Birth, Event, Message, Progress, Reply, Status, Telemetry
+from edge.publish.messages import Birth, Event, Message, Progress, Reply, ResultIndex, Status, Telemetry
 from edge.publish.messages import topic as topic_of
 from edge.publish.pending import NEWS, Pending
 from edge.publish.replay import FAILURE, MODELS, Replay
+from edge.storage.result_numbers import HeldResults
 
 log = logging.getLogger(__name__)
 
 WINDOW = 20
 """Messages that may wait for their PUBACK at once, where the broker takes as many (Mosquitto: 20)."""
+
+INDEX_INTERVAL_S = 1.0
+"""Between two indices of results at least: many results that come together need one."""
 
 POLL_S = 2.0
 """How often the outbox is looked at unasked: another program may have put results back (`sicklescope resend`)."""
@@ -66,9 +70,18 @@ class Sender:
     """
 
     def __init__(
-        self, link: Link, pending: Pending, replay: Replay, compose: Composer, birth: Callable[[], Birth | None] | None
+        self,
+        link: Link,
+        pending: Pending,
+        replay: Replay,
+        compose: Composer,
+        birth: Callable[[], Birth | None] | None,
+        held: Callable[[], HeldResults] | None,
     ) -> None:
-        self._link, self._pending, self._replay, self._compose, self._birth = link, pending, replay, compose, birth
+        self._link, self._pending, self._replay, self._compose = link, pending, replay, compose
+        self._birth, self._held = birth, held
+        self._index_sent: tuple[int, HeldResults] | None = None
+        self._index_s = float("-inf")
         self._patience_s = PATIENCE_S
         self._answers: deque[tuple[Key, int, str]] = deque()
         self._waiting: dict[Key, Sent] = {}
@@ -78,6 +91,7 @@ class Sender:
     def on_up(self) -> None:
         """Note that there is a new connection."""
         self._pending.announce()
+        self._pending.ask_index()
 
     def on_answer(self, key: Key, code: int, reason: str) -> None:
         """Note a PUBACK, or that a QoS 0 message has left."""
@@ -97,7 +111,7 @@ class Sender:
         try:
             pause_s = min(pause_s, self._replay.record(at_once=not self._waiting))
             if connected:
-                pause_s = min(pause_s, self._send_rows())
+                pause_s = min(pause_s, self._send_rows(), self._send_index())
             else:
                 self._store_news()
             self._storage_fault = ""
@@ -211,6 +225,19 @@ class Sender:
                 return POLL_S
         return POLL_S
 
+    def _send_index(self) -> float:
+        """Send the index of results where it has changed; return the seconds until it may be sent again."""
+        wait_s = self._index_s + INDEX_INTERVAL_S - time.monotonic()
+        if wait_s > 0 or self._room() <= 0 or ResultIndex in {sent.model for sent in self._waiting.values()}:
+            return max(wait_s, 0.0) or POLL_S
+        if self._held is not None and self._pending.take_index():
+            self._index_s = time.monotonic()
+            new = self._link.number, self._held()
+            if new != self._index_sent:
+                self._index_sent = new
+                self._hand_over(self._compose.result_index(new[1]))
+        return POLL_S
+
     def _send_news(self) -> None:
         """Send what is new from memory, as far as the window allows; of running counts the newest only."""
         for message in self._pending.take_news(max(0, self._room())):
@@ -247,7 +274,8 @@ class Sender:
 
     def _publish(self, to: str, payload: str, sent: Sent) -> bool:
         qos: Literal[0, 1] = sent.model.qos if self._link.limits.qos_1 else 0
-        key = self._link.publish(to, payload, qos, sent.model.retain)
+        correlation = sent.message.correlation if isinstance(sent.message, Reply) else None
+        key = self._link.publish(to, payload, qos, sent.model.retain, correlation)
         if key is None:
             return False
         self._waiting[key] = replace(sent, qos=qos, since_s=time.monotonic())

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from edge.errors import CommandError
 from edge.sample.store import HIGHEST_NUMBER
+from edge.storage.result_numbers import HIGHEST_NUMBER as HIGHEST_RESULT
 
 LONGEST_BYTES = 65536
 """Of a command."""
 
+RESEND_MOST = 1000
+"""Results that one command sends again: reading waits while they are put into the outbox."""
+
 Words = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Who = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+Request = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+ResultNumber = Annotated[int, Field(ge=1, le=HIGHEST_RESULT)]
 CellNumber = Annotated[int, Field(ge=0, le=HIGHEST_NUMBER, strict=False)]
 
 
@@ -23,6 +30,8 @@ class _Command(BaseModel):
 
     by: Who
     """Who asks, as the clinic calls its staff; stored, never published."""
+    request: Request = ""
+    """Comes back in the reply over MQTT."""
 
 
 class Start(_Command):
@@ -103,12 +112,39 @@ class Erase(_OfSample):
     command: Literal["erase"]
 
 
-Command = Start | Stop | Discard | Reopen | Review | Erase
+class Resend(_Command):
+    """Send results again to the broker, though it took them long ago."""
+
+    command: Literal["resend"]
+    first: ResultNumber
+    """Number of the first of them."""
+    last: ResultNumber
+    """Number of the last of them."""
+
+    @model_validator(mode="after")
+    def _is_a_short_range(self) -> Resend:
+        if not 0 <= self.last - self.first < RESEND_MOST:
+            raise ValueError(f"first and last are no range of 1 to {RESEND_MOST} results")
+        return self
+
+
+Command = Start | Stop | Discard | Reopen | Review | Erase | Resend
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
 Answer = dict[str, Any]
 """What came of a command: flat, for JSON."""
+
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+def request_of(text: str) -> str:
+    """Return what a command's text calls the request, though the rest may be no command; else nothing."""
+    try:
+        return _REQUEST.validate_python(json.loads(text).get("request", ""), strict=True)
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def parse(text: bytes) -> Command:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from edge.errors import SampleError
-from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Review, Start, Stop
+from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Resend, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.changes import answer, sign
 from edge.sample.sample_row import StoredSample
@@ -110,6 +110,11 @@ def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
     return {"id": sample.id, "state": "erased"}
 
 
+def _resend(command: Resend, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
+    sent, damaged = lifecycle.resend(command.first, command.last)
+    return {"results": sent, "error": f"{damaged} more are damaged on the disk and are not sent" if damaged else ""}
+
+
 _HANDLERS: Mapping[type[Command], Callable[[Any, Lifecycle, Scanner], Answer]] = {
     Start: _start,
     Stop: _stop,
@@ -117,4 +122,5 @@ _HANDLERS: Mapping[type[Command], Callable[[Any, Lifecycle, Scanner], Answer]] =
     Reopen: _reopen,
     Review: _review,
     Erase: _erase,
+    Resend: _resend,
 }

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from edge.config.model import Config
 from edge.errors import DamagedSampleError, SampleError
 from edge.publish.composer import Composer
-from edge.publish.messages import topic
+from edge.publish.messages import Result, topic
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
@@ -32,6 +32,7 @@ from edge.screening.review import ReviewedCounts, concluded, reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
+from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import boot_id, clock_synchronised
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Lifecycle:
         self.config, self.database, self.clock = config, database, clock
         self._composer = composer
         self._outbox = Outbox(database)
+        self.numbers = ResultNumbers(database)
         self._marker = ScanMarker(database.path.parent)
         self.controls = ControlSlides(database, lambda: self.clock().made_ms / 1000)
 
@@ -270,6 +272,26 @@ class Lifecycle:
             self._outbox.forget_sample(sample.code)
             self.store.erase(sample, by, reason, self.clock())
 
+    # What receivers ask for.
+
+    def resend(self, first: int, last: int) -> tuple[int, int]:
+        """Put the results with these numbers into the outbox again, though they left long ago.
+
+        Return how many, and how many more are damaged and stay.
+        """
+        if not self.config.mqtt.enabled:
+            raise SampleError("mqtt.enabled is false: nothing can be sent")
+        sent = damaged = 0
+        with self.database.transaction():
+            for number, result_id, payload in self.numbers.between(first, last):
+                stored = {} if payload is None else json.loads(payload)
+                if payload is None or stored["number"] != number:
+                    damaged += 1
+                    continue
+                self._outbox.put_again(result_id, topic(Result, stored["site"], stored["device"]), payload)
+                sent += 1
+        return sent, damaged
+
     @contextmanager
     def changing(self, sample: StoredSample) -> Iterator[None]:
         """Make one transaction over all that belongs to a sample."""
@@ -292,9 +314,11 @@ class Lifecycle:
             reviewed, fewest = self.reviewed(sample, record), self.config.screening.min_red_cells
             verdict = concluded(record.verdict, reviewed, stage == "final", fewest)
             revision = len(self.store.result_ids(sample.id)) + 1
-            result = self._composer.result(replace(record, verdict=verdict), revision, stage, reason, reviewed)
+            result = self._composer.result(
+                replace(record, verdict=verdict), revision, self.numbers.take(), stage, reason, reviewed
+            )
             changed = self.store.change(sample, stage, reason, by, self.clock())
-            self.store.add_result(str(result.id), sample.id, result.revision, result.to_json())
+            self.store.add_result(str(result.id), sample.id, result.revision, result.number, result.to_json())
             if self.config.mqtt.enabled:
                 self._outbox.put(result.id, topic(result, self._composer.site, self._composer.device), result.to_json())
         return StoredResult(result.id, changed)

@@ -267,11 +267,11 @@ class Store:
 
     # Results.
 
-    def add_result(self, result_id: str, sample_id: str, revision: int, payload: str) -> None:
-        """Store a revision of a sample's result."""
+    def add_result(self, result_id: str, sample_id: str, revision: int, number: int | None, payload: str) -> None:
+        """Store a revision of a sample's result, under its number among all of the device."""
         self.database.write(
-            "INSERT INTO results (id, sample_id, revision, payload, crc32) VALUES (?, ?, ?, ?, ?)",
-            result_id, sample_id, revision, payload, checksum(result_id, sample_id, revision, payload),
+            "INSERT INTO results (id, sample_id, revision, number, payload, crc32) VALUES (?, ?, ?, ?, ?, ?)",
+            result_id, sample_id, revision, number, payload, checksum(result_id, sample_id, revision, payload),
         )  # fmt: skip
 
     def result_ids(self, sample_id: str) -> list[str]:

@@ -121,6 +121,7 @@ class SampleLoop:
         """Remove what is kept longer than it may be; what hinders that must not hinder a sample."""
         try:
             self.untidy = sweep(self._lifecycle, self._sessions.config.retention, now())
+            self.publisher.wake()  # what was erased can no longer be sent again
         except StorageError as error:
             self.untidy = False
             log.error("%s", error)

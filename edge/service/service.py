@@ -110,7 +110,7 @@ class Service:
             lifecycle = Lifecycle(config, database, composer)
             sessions = SessionFactory(config, lifecycle, pipeline.detector, pipeline.classifier, camera.name)
             birth = partial(composer.birth, sessions.networks, camera.name, pipeline.known_um_per_px)
-            publisher = stack.enter_context(self._publisher(composer, outbox, birth))
+            publisher = stack.enter_context(self._publisher(composer, outbox, lifecycle, birth))
             stack.enter_context(_fault_status(publisher))
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
             stack.callback(self.commands.close)
@@ -141,14 +141,17 @@ class Service:
         if camera.live:
             self._heartbeat.register("capture", self.config.camera.read_timeout_s + CAPTURE_S)
 
-    def _publisher(self, composer: Composer, outbox: Outbox, birth: Callable[[str | None], Birth]) -> Publisher:
+    def _publisher(
+        self, composer: Composer, outbox: Outbox, lifecycle: Lifecycle, birth: Callable[[str | None], Birth]
+    ) -> Publisher:
         """Return a publisher, not connected yet, with commands over MQTT where they are configured.
 
         birth: makes that message with the challenge for the next command, None where no commands are taken.
         """
         mqtt = self.config.mqtt
         if not mqtt.commands or mqtt.command_secret is None:
-            return Publisher(mqtt, composer, outbox, lambda: birth(None), alive=lambda: self._heartbeat.beat("sender"))
+            beat = partial(self._heartbeat.beat, "sender")
+            return Publisher(mqtt, composer, outbox, partial(birth, None), alive=beat, held=lifecycle.numbers.held)
         topic = f"{ROOT}/{composer.site}/{composer.device}/command"
         authenticator = Authenticator(mqtt.command_secret.get_secret_value(), topic)
 
@@ -163,7 +166,8 @@ class Service:
             outbox,
             lambda: birth(authenticator.challenge),
             alive=alive,
-            listen=(topic, lambda payload: remote.receive(payload)),
+            listen=(topic, lambda payload, correlation: remote.receive(payload, correlation)),
+            held=lifecycle.numbers.held,
         )
         remote = RemoteCommands(authenticator, self.commands, composer, publisher)
         return publisher

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.errors import StorageError
 from edge.storage.database import Database, kept_copies
+from edge.storage.migrations import NEW_BLOCK
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.lock import exclusive
 
@@ -47,6 +48,8 @@ def restore(path: Path, backup: Path) -> Restored:
             shutil.copyfile(backup, copy)
             copy.chmod(0o600)
         with _alone(copy) as database:
+            # Since the backup the device may have given the next numbers.
+            database.write(NEW_BLOCK.format(table="result_numbers"))
             ((samples,),) = database.read("SELECT COUNT(*) FROM samples")
             ((pending,),) = database.read("SELECT COUNT(*) FROM outbox WHERE kind = 'result'")
             payloads = [json.loads(row[0]) for row in database.read("SELECT payload FROM results")]
@@ -83,6 +86,8 @@ def undo_upgrade(path: Path, export: Path) -> tuple[Path, int]:
         with Database(path) as database:
             database.attach(before)
             rows = database.read("SELECT payload FROM results WHERE id NOT IN (SELECT id FROM attached.results)")
+            if database.read("SELECT 1 FROM attached.sqlite_master WHERE name = 'result_numbers'"):
+                database.write(NEW_BLOCK.format(table="attached.result_numbers"))
             database.detach()
         with aside(export.parent) as exports:
             with storage_errors(export):

@@ -217,6 +217,19 @@ CREATE TABLE exports (
     "CREATE TABLE picture_writes (day TEXT PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL)",
 )
 
+NEW_BLOCK = "UPDATE {table} SET last = (last / 1000000 + 1 + abs(random() % 999999)) * 1000000"
+"""Lets the numbers of results go on at a million drawn by chance, in a new or a restored database: what another copy
+of it numbered since is not numbered again."""
+
+_RESULT_NUMBERS = (
+    "ALTER TABLE results ADD COLUMN number INTEGER",
+    # Not unique: a changed bit must not keep new results from being stored.
+    "CREATE INDEX results_by_number ON results (number)",
+    "CREATE TABLE result_numbers (last INTEGER NOT NULL)",
+    "INSERT INTO result_numbers (last) VALUES (0)",
+    NEW_BLOCK.format(table="result_numbers"),
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
@@ -225,5 +238,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _CHECKSUMS,
     _UNHEARD,
     _REVIEW,
+    _RESULT_NUMBERS,
 )
 """Each step is statements that run in one transaction with the new version."""

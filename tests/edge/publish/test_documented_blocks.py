@@ -45,7 +45,7 @@ def broker(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     (tmp_path / "lib").mkdir()
     (etc / "mosquitto.conf").write_text(STOCK.format(root=tmp_path, etc=etc) + "user root\n")
     placed = block("conf.d/sicklescope.conf").replace("/etc/mosquitto", str(etc)).replace("8883", str(port))
-    (etc / "conf.d" / "sicklescope.conf").write_text(re.sub(r"   # .*", "", placed))
+    (etc / "conf.d" / "sicklescope.conf").write_text(placed)
     (etc / "acl").write_text(block("# /etc/mosquitto/acl"))
     recipe = block("mosquitto_passwd -b").replace("/etc/mosquitto", str(etc)).replace("broker.example", "localhost")
     recipe = recipe.replace("-g mosquitto", "").replace("chgrp mosquitto", "ls")

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from edge.config.model import DeviceConfig
 from edge.publish.composer import Composer, Health
 from edge.publish.messages import MESSAGES, Message, Result, topic
 from edge.publish.sample_fields import record_of
 from edge.screening.sample_record import Period
+from edge.storage.result_numbers import HeldResults
 from edge.system.clock import boot_id, clock_synchronised
 from edge.system.health import MachineHealth
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale
 from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, SCALE, VERDICT, birth, composer, record, result
-
-DOCS = Path(__file__).parents[3] / "docs"
+from tests.schemas import DOCS, check_written, schema
 
 NOTHING = Counts(
     by_class=dict.fromkeys(CLASSES, 0), excluded={}, rejected={}, cells_seen=0, fields_read=0, area_mm2=0.0
@@ -39,10 +38,11 @@ def every_message() -> dict[str, Message]:
         "birth": birth(compose),
         "progress": compose.progress("K-1042", COUNTS, VERDICT),
         "result": result(compose),
+        "results": compose.result_index(HeldResults(382_113_000_017, ((382_113_000_001, 382_113_000_017),))),
         "telemetry": compose.telemetry("K-1042", COUNTS, HEALTH, pending=1, refused=0, dropped=4),
         "event": compose.event("error", "camera", "camera /dev/video0 gave no frame for 5 s", "K-1042"),
         "reply": compose.reply(
-            "start", {"id": "c5a0f5a4-1c5b-4f0e-8a43-2f6c3f7b9d10", "sample": "K-1042", "state": "scanning"}, ""
+            "start", {"id": "c5a0f5a4-1c5b-4f0e-8a43-2f6c3f7b9d10", "sample": "K-1042", "state": "scanning"}, "", "r-7"
         ),
     }
 
@@ -60,15 +60,10 @@ def nearly_nothing() -> dict[str, Message]:
     }
 
 
-def schema(kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DOCS / "schemas" / f"mqtt-{kind}.schema.json").read_text("utf-8"))
-    return found
-
-
 @pytest.mark.parametrize("message", [*every_message().values(), *nearly_nothing().values()], ids=lambda m: m.kind)
 def test_message_meets_its_schema_and_is_flat(message: Message) -> None:
     payload = json.loads(message.to_json())
-    jsonschema.validate(payload, schema(message.kind), cls=jsonschema.Draft202012Validator)
+    check_written(payload, f"mqtt-{message.kind}")
     assert all(value is None or isinstance(value, str | int | float | bool) for value in payload.values())
     assert payload["schema"] == f"sicklescope/{message.kind}/{2 if message.kind == 'result' else 1}"
     assert type(message).model_validate_json(message.to_json()) == message
@@ -83,7 +78,7 @@ def test_every_kind_is_tried_and_every_key_is_always_there() -> None:
 
 
 def test_keys_are_all_classes_exclusions_and_reasons() -> None:
-    progress, telemetry = schema("progress")["properties"], schema("telemetry")["properties"]
+    progress, telemetry = schema("mqtt-progress")["properties"], schema("mqtt-telemetry")["properties"]
     assert set(CLASSES) | {reason.value for reason in Exclusion} <= set(progress)
     rejected = {key for key in telemetry if key.startswith("rejected_")}
     assert rejected == {f"rejected_{reason.value}" for reason in Reason}
@@ -138,7 +133,35 @@ def test_telemetry_takes_stages_and_nothing_else() -> None:
     with pytest.raises(ValidationError, match="unknown keys colour"):
         type(every_message()["telemetry"]).model_validate({**message, "colour": 1.0})
     with pytest.raises(jsonschema.ValidationError, match="colour"):
-        jsonschema.validate({**message, "colour": 1.0}, schema("telemetry"))
+        check_written({**message, "colour": 1.0}, "mqtt-telemetry")
+
+
+@pytest.mark.parametrize("message", every_message().values(), ids=lambda m: m.kind)
+def test_receivers_schemas_take_what_later_versions_add(message: Message) -> None:
+    """Kind: a schema that forbids what the contract allows; 0.6.0's refused every message with a new key."""
+    payload = {**json.loads(message.to_json()), "a_later_key": "x"}
+    jsonschema.validate(payload, schema(f"mqtt-{message.kind}"), cls=jsonschema.Draft202012Validator)
+    for key in message.added:  # and the messages of versions that had no such key yet
+        del payload[key]
+    jsonschema.validate(payload, schema(f"mqtt-{message.kind}"), cls=jsonschema.Draft202012Validator)
+
+
+LONGEST_NAME = "x" * 63
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_index_has_at_most_8_kb_and_says_from_where_it_lists(step: int) -> None:
+    """Whatever was erased: many gaps make many ranges."""
+    numbers = range(10**12, 10**12 + 30_000 * step, step)
+    ranges = ((numbers[0], numbers[-1]),) if step == 1 else tuple((one, one) for one in reversed(numbers))
+    device = DeviceConfig(site=LONGEST_NAME, device=LONGEST_NAME)
+    index = Composer(device).result_index(HeldResults(numbers[-1], ranges))
+    assert len(index.to_json().encode()) <= 8192
+    assert (index.highest, index.held_results) == (numbers[-1], 30_000)
+    listed = index.held.split(",")
+    assert listed[-1].endswith(str(numbers[-1]))
+    assert index.listed_from == (0 if step == 1 else int(listed[0]))
+    assert step == 1 or len(listed) > 400
 
 
 @pytest.mark.parametrize("sample", ["x" * 65, "two\nlines", "nul\x00"])
@@ -174,7 +197,7 @@ def test_documented_example_is_what_is_sent(message: Message) -> None:
     shown = next(
         example for example in map(json.loads, EXAMPLES) if example["schema"] == json.loads(message.to_json())["schema"]
     )
-    jsonschema.validate(shown, schema(message.kind), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(shown, schema(f"mqtt-{message.kind}"), cls=jsonschema.Draft202012Validator)
     # The numbers may be others; the keys and their order may not.
     assert list(shown) == list(json.loads(message.to_json()))
 
