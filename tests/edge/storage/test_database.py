@@ -145,7 +145,7 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_kept(small_disk: Path) -
     with Database(small_disk / "sicklescope.sqlite3") as database:
         filler = small_disk / "filler"
         database.write(ROW, "before", "kept")
-        filler.write_bytes(bytes(8192))
+        filler.write_bytes(bytes(16384))
         with pytest.raises(
             StorageError, match=r"results cannot be kept in .*sicklescope.sqlite3: .* full\. Free some space"
         ):
