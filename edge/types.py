@@ -217,7 +217,8 @@ class FieldReading:
     flags: what is to be known of a result with this frame, by the names of the verdict's flags.
     area_mm2: slide that was read and that no frame of the sample showed before. placement, change: where the frame
     lies and what it adds to the sample, where its frames are placed; a cell that was seen before then has its mean
-    probabilities, and ids (N,) are the numbers of the cells in the arrays.
+    probabilities, and ids (N,) are the numbers of the cells in the arrays. copy_of: name of the picture that shows the
+    same and whose cells count in place of this one's.
     """
 
     frame_index: int
@@ -239,6 +240,7 @@ class FieldReading:
     placement: Placement | None = None
     change: Change | None = None
     ids: Numbers | None = None
+    copy_of: str | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the frame's cells by class and by reason of exclusion.
@@ -276,8 +278,8 @@ class Counts:
     """What has been counted in a sample so far; made by the tally, which checks that it adds up.
 
     by_class: cells of each of CLASSES. excluded: cells seen but in no class, by Exclusion. rejected: frames by Reason.
-    fields_repeated: of fields_read, those that showed no cell for the first time. islands: parts of the slide that were
-    read with no known overlap between them; 0 where frames are not placed.
+    fields_repeated: of fields_read, copies of others and those that showed no cell for the first time. islands: parts
+    of the slide that were read with no known overlap between them; 0 where frames are not placed.
     """
 
     by_class: dict[str, int]

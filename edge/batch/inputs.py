@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import cv2
 from edge.batch.duplicates import same_bytes, same_picture
 from edge.batch.result_files import drawn_by_a_scan, is_a_result
 from edge.camera.image_files import is_video
-from edge.camera.input_files import InputFiles, LeftOut, Leftover, search
+from edge.camera.input_files import InputFiles, LeftOut, Leftover, natural_order, search
 from edge.errors import InputError
 
 LIVE_PHOTO_SECONDS = 5.0
@@ -36,8 +37,24 @@ def find_files(paths: Iterable[Path | str]) -> InputFiles:
     return InputFiles(files, [*left_out, *(LeftOut(path, Leftover.DRAWN_BY_A_SCAN) for path in sorted(drawn))])
 
 
-def without_copies(found: InputFiles, megapixels_max: float, *, by_picture: bool) -> InputFiles:
-    """Return the files of one sample without copies of others among them.
+@dataclass(frozen=True, slots=True)
+class ScanFiles:
+    """The files of one sample.
+
+    Attributes:
+        files: to be read, in this order; copies follow the picture whose copies they are.
+        left_out: not to be read.
+        copies: of files, those that show what another one does, each with that one. The first of them that can be read
+            counts.
+    """
+
+    files: list[Path]
+    left_out: list[LeftOut]
+    copies: dict[Path, Path]
+
+
+def copies_apart(found: InputFiles, megapixels_max: float, *, by_picture: bool) -> ScanFiles:
+    """Leave out what is there twice byte by byte, and find the pictures that show the same.
 
     So that no cell counts twice.
 
@@ -47,12 +64,23 @@ def without_copies(found: InputFiles, megapixels_max: float, *, by_picture: bool
         by_picture: compare what pictures show too, not their bytes alone.
     """
     files, left_out = found.files, list(found.left_out)
-    for copies in (_live_photos, same_bytes, lambda rest: same_picture(rest, megapixels_max) if by_picture else []):
-        more = copies(files)
+    for leftovers in (_live_photos, same_bytes):
+        more = leftovers(files)
         gone = {one.path for one in more}
         files = [path for path in files if path not in gone]
         left_out += more
-    return InputFiles(files, left_out)
+    copies = same_picture(files, megapixels_max) if by_picture else {}
+    return ScanFiles(_beside_their_first(files, copies), left_out, copies)
+
+
+def _beside_their_first(files: list[Path], copies: dict[Path, Path]) -> list[Path]:
+    """Return the files with the copies of a picture behind it, where the first of them stood."""
+    groups: dict[Path, list[Path]] = {}
+    for path in files:
+        groups.setdefault(copies.get(path, path), []).append(path)
+    return [
+        path for first, group in groups.items() for path in (first, *sorted(set(group) - {first}, key=natural_order))
+    ]
 
 
 def _live_photos(files: list[Path]) -> list[LeftOut]:

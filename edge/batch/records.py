@@ -127,6 +127,8 @@ class FieldRecord(Record):
     """sickle / rbc; null without red cells."""
     field_score: Fraction
     """Evidence of sickling, comparable between fields; 0 for a rejected field, which gives none."""
+    copy_of: str | None
+    """Image that shows the same and whose cells count in place of this one's; null where there is none."""
 
 
 class ModelRecord(Record):
@@ -199,7 +201,8 @@ class Summary(Record):
     """Files that were read to their end, or rejected."""
     fields_read: Count
     fields_repeated: Count
-    """Of fields_read, frames of a video or of one sample that showed no cell for the first time."""
+    """Of fields_read, copies of others, and frames of a video or of one sample that showed no cell for the first time.
+    """
     islands: Count
     """Parts of the slides that were read with no known overlap between them; 0 where each image is a sample."""
     rejected: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Reason))]
@@ -266,6 +269,7 @@ def field_record(reading: FieldReading, cause: str | None = None) -> FieldRecord
         rbc=rbc,
         sickle_fraction=counts["sickle"] / rbc if rbc else None,
         field_score=round(field_score(sickle, rbc), PROBABILITY_DIGITS),
+        copy_of=reading.copy_of,
     )
 
 

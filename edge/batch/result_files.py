@@ -88,7 +88,8 @@ class ResultFiles:
             self._rejected.append(record)
         if pixels is not None:
             self.readable += 1
-            self._gallery.offer(pixels, reading)
+            if reading.copy_of is None:
+                self._gallery.offer(pixels, reading)
             if self._annotate:
                 self._draw(reading, pixels)
 

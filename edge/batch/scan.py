@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from edge.batch.inputs import find_files, without_copies
+from edge.batch.duplicates import CountedOnce
+from edge.batch.inputs import ScanFiles, copies_apart, find_files
 from edge.batch.records import ModelRecord, Summary, VerdictRecord, left_out_records, printable
 from edge.batch.result_files import ResultFiles, refuse_others_files
 from edge.camera.base import RejectedInputError
@@ -79,13 +80,16 @@ def scan(
     config = _effective(config, keep_border, no_quality_gate, um_per_px)
     found = find_files(paths)
     refuse_others_files(out_dir)
-    if not keep_duplicates:
-        found = without_copies(found, config.quality.megapixels_max, by_picture=not (cells or one_sample))
-    inputs, left_out = found.files, left_out_records(found.left_out)
+    sample = (
+        ScanFiles(found.files, found.left_out, {})
+        if keep_duplicates
+        else copies_apart(found, config.quality.megapixels_max, by_picture=not (cells or one_sample))
+    )
+    inputs, left_out = sample.files, left_out_records(sample.left_out)
     begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
     with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
         with ResultFiles(unfinished, out_dir, annotate, _accumulator(pipeline)) as files:
-            done = _read_all(pipeline, inputs, cells, one_sample, files, stop, progress)
+            done = _read_all(pipeline, sample, cells, one_sample, files, stop, progress)
         summary = Summary(
             schema_version=1,
             sicklescope=version("sicklescope"),
@@ -136,7 +140,7 @@ def _effective(
 
 def _read_all(
     pipeline: Pipeline,
-    inputs: list[Path],
+    sample: ScanFiles,
     cells: bool,
     one_sample: bool,
     files: ResultFiles,
@@ -144,13 +148,14 @@ def _read_all(
     progress: Progress | None,
 ) -> int:
     """Read the inputs until the last, or until asked to stop; return how many were read to their end."""
+    inputs, once = sample.files, CountedOnce(sample.copies)
     pipeline.new_sample(each_cell_once=one_sample)
     for done, path in enumerate(inputs):
         if not one_sample:
             pipeline.new_sample(each_cell_once=is_video(path))
         with closing(_readings(pipeline, path, cells, files)) as readings:
             for reading, pixels, cause in readings:
-                files.add(reading, pixels, cause)
+                files.add(once(path, reading), pixels, cause)
                 if progress is not None:
                     progress(done, len(inputs), reading.name)
                 if stop.is_set() and is_video(path):

@@ -39,6 +39,10 @@ class Tally:
         if reading.rejected is not None:
             self._rejected[reading.rejected.reason.value] += 1
             return
+        self._fields_read += 1
+        if reading.copy_of is not None:
+            self._fields_repeated += 1
+            return
         change = reading.change or Change(reading.counts(), len(reading.boxes) + reading.border, 0)
         for name, count in change.counts.items():
             part = self._by_class if name in self._by_class else self._excluded
@@ -46,7 +50,6 @@ class Tally:
         self._cells_seen += change.cells_seen
         self._islands += change.islands
         self._fields_repeated += reading.placement is not None and reading.placement.found == 0
-        self._fields_read += 1
         self._area_mm2 += reading.area_mm2
 
     def counts(self) -> Counts:

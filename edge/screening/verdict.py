@@ -41,6 +41,8 @@ FLAGS = {
     "file_planes": "A file holds several pictures of one place (focus planes, a preview): the sharpest was read.",
     "file_scale_disagrees": "A file states another size of a pixel than its red cells show: the cells' was used.",
     "file_end_missing": "A picture file lacks its end marker; all its rows were there.",
+    "copies": "A picture shows what another one does (a copy, or a second shot without any movement): its cells were "
+    "counted once.",
     "calibration_expired": "The optics calibration is older than is allowed, or dated in the future: light and scale "
     "may have changed since.",
     "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",

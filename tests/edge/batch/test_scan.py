@@ -72,7 +72,7 @@ def test_files_are_the_public_contract(images: Path, tmp_path: Path) -> None:
     assert written == summary.model_dump(mode="json", by_alias=True)
     assert list(lines(out)[0]) == [
         "image", "width", "height", "um_per_px", "scale_source", "rejected", "cells", "counts", "rbc",
-        "sickle_fraction", "field_score",
+        "sickle_fraction", "field_score", "copy_of",
     ]  # fmt: skip
     assert list(lines(out)[0]["cells"][0]) == ["box", "score", "class", "prob"]
 
