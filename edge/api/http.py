@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import cv2
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from edge.api.access import PROGRAM, Identity, Right, right_for
+from edge.api.answers import CellList, CommandAnswer, DeviceState, Refusal, SampleBrief, SampleDescription, SampleList
+from edge.api.device import Device
 from edge.errors import CommandError, EdgeError, SampleError, StorageError
-from edge.sample.command_queue import CommandQueue
-from edge.sample.commands import LONGEST_BYTES, parse
-from edge.sample.lifecycle import Lifecycle
+from edge.sample.commands import LONGEST_BYTES, Command, parse
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import HIGHEST_NUMBER
 from edge.types import Frame
@@ -30,144 +28,211 @@ log = logging.getLogger(__name__)
 PAGE = 1000
 """Cells and samples that one answer holds at most."""
 
-HOSTS = ["localhost", "127.0.0.1"]
-"""Names by which the API may be called: a page from elsewhere that has its own name led here is turned away."""
+ROOT = "/api/v1"
 
 _CODES = ((CommandError, 400), (SampleError, 409), (StorageError, 507))
 
-
-def application(
-    lifecycle: Lifecycle, commands: CommandQueue, state: Callable[[], dict[str, Any]], frame: Callable[[], Frame | None]
-) -> Starlette:
-    """Return the API.
-
-    Args:
-        lifecycle: the samples.
-        commands: takes what is asked to the reading thread.
-        state: gives what is going on; any thread may call it.
-        frame: gives the camera's newest picture; any thread may call it.
-    """
-    api = _Api(lifecycle, commands, state, frame)
-    routes = [
-        Route("/api/v1/state", api.state),
-        Route("/api/v1/frame.jpg", api.frame),
-        Route("/api/v1/command", api.command, methods=["POST"]),
-        Route("/api/v1/samples", api.samples),
-        Route("/api/v1/samples/{name}", api.sample),
-        Route("/api/v1/samples/{name}/cells", api.cells),
-        Route("/api/v1/samples/{name}/cells/{number}.jpg", api.crop),
-    ]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
-        exception_handlers={EdgeError: _refused, HTTPException: _failed, Exception: _unexpected},
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Refusal, "description": text}
+    for code, text in (
+        (400, "Malformed"), (401, "Nobody is signed in"), (403, "Not allowed to this person"), (404, "No such thing"),
+        (409, "Not possible in this state"), (415, "Not JSON"), (500, "A fault of the program"),
+        (503, "Too many requests: ask again"), (507, "The disk"),
     )
+}  # fmt: skip
+
+Number = Annotated[int, Query(ge=0, le=HIGHEST_NUMBER)]
 
 
-def _refused(_: Request, error: Exception) -> Response:
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
-    return JSONResponse({"error": str(error), "kind": type(error).__name__}, code)
+def application(device: Device) -> FastAPI:
+    """Return the API of a device, with its description at /api/v1/openapi.json."""
+    app = FastAPI(
+        title="sicklescope",
+        summary="Counts of sickle-like red cells. For research use only.",
+        version=version("sicklescope"),
+        openapi_url=None,  # served below, to those who may see the device
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=dict.fromkeys((EdgeError, HTTPException, RequestValidationError, Exception), _refused),
+    )
+    app.include_router(_Api(device).router)
+    app.include_router(_description(app))
+    return app
 
 
-def _failed(_: Request, error: Exception) -> Response:
-    code = error.status_code if isinstance(error, HTTPException) else 500
-    text = error.detail if isinstance(error, HTTPException) else str(error)
-    return JSONResponse({"error": text, "kind": "CommandError"}, code)
+def identity_of(request: Request) -> Identity:
+    """Return who asks; a connection of the Unix socket has no guard in front of it."""
+    found = request.scope.get("identity", PROGRAM)
+    assert isinstance(found, Identity | None)  # noqa: S101
+    if found is None:
+        raise HTTPException(401, "nobody is signed in. Sign in at /login")
+    return found
 
 
-def _unexpected(_: Request, error: Exception) -> Response:
+def needs(right: Right) -> Any:
+    """Return what lets a request through only to a person with a right."""
+
+    def check(request: Request) -> Identity:
+        return require(identity_of(request), right)
+
+    return Depends(check)
+
+
+def require(identity: Identity, right: Right) -> Identity:
+    """Return the identity.
+
+    Raises:
+        HTTPException: It has not the right.
+    """
+    if right not in identity.rights:
+        raise HTTPException(403, f"{identity.name} may not do this: it needs the right to {right}. See docs/page.md")
+    return identity
+
+
+def refusal(error: Exception) -> tuple[int, str, str]:
+    """Return code, words and kind of the error with which a request ended; one that nobody expected is logged."""
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail), "CommandError"
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        # What was given is not repeated: it may be a person's name.
+        code = 404 if first["loc"][0] == "path" else 400
+        return code, f"{first['loc'][-1]} is not as expected: {first['msg']}", "CommandError"
+    if isinstance(error, EdgeError):
+        return next((code for kind, code in _CODES if isinstance(error, kind)), 500), str(error), type(error).__name__
     log.error("a request failed by a fault of the program", exc_info=error)
     text = f"the request failed by a fault of the program, {type(error).__name__}: {error}. The service goes on"
-    return JSONResponse({"error": text, "kind": "CommandError"}, 500)
+    return 500, text, "CommandError"
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    code, text, kind = refusal(error)
+    return JSONResponse({"error": text, "kind": kind}, code)
 
 
 class _Api:
     """The endpoints; those that read the database run in threads of the server."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        commands: CommandQueue,
-        state: Callable[[], dict[str, Any]],
-        frame: Callable[[], Frame | None],
-    ) -> None:
-        self._lifecycle, self._commands, self._state, self._frame = lifecycle, commands, state, frame
+    def __init__(self, device: Device) -> None:
+        self._device, self._store = device, device.lifecycle.store
         self._encoded: tuple[Frame, bytes] | None = None
+        router = self.router = APIRouter(prefix=ROOT, dependencies=[needs("see")], responses=_REFUSALS)
+        router.get("/state", response_model=DeviceState)(self.state)
+        router.get("/frame.jpg", response_class=_Jpeg)(self.frame)
+        router.post("/command", response_model=CommandAnswer, openapi_extra=_COMMAND_BODY)(self.command)
+        router.get("/samples", response_model=SampleList)(self.samples)
+        router.get("/samples/{name}", response_model=SampleDescription)(self.sample)
+        router.get("/samples/{name}/cells", response_model=CellList)(self.cells)
+        router.get("/samples/{name}/cells/{number}.jpg", response_class=_Jpeg)(self.crop)
 
-    def state(self, _: Request) -> Response:
-        return JSONResponse(self._state())
+    def state(self) -> dict[str, Any]:
+        """Return what is going on."""
+        return self._device.state()
 
-    def frame(self, _: Request) -> Response:
-        frame = self._frame()
-        if frame is None:
+    def frame(self) -> Response:
+        """Return the camera's newest picture."""
+        live = self._device.live()
+        if live is None:
             raise HTTPException(404, "the camera has given no picture yet")
-        encoded = self._encoded
+        frame, encoded = live.frame, self._encoded
         if encoded is None or encoded[0] is not frame:  # once for all who ask for it
             encoded = frame, cv2.imencode(".jpg", cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
             self._encoded = encoded
-        return Response(encoded[1], media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return _Jpeg(encoded[1], headers={"Cache-Control": "no-store"})
 
-    async def command(self, request: Request) -> Response:
-        # A form of some other page cannot send this type without asking first, which nobody answers.
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise HTTPException(415, "expected a command as application/json")
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > LONGEST_BYTES:
-                break
-        return JSONResponse(await run_in_threadpool(self._commands.ask, parse(body)))
+    async def command(self, request: Request) -> dict[str, Any]:
+        """Do what is asked, and return what came of it."""
+        command = parse(await json_body(request))
+        identity = require(identity_of(request), right_for(command))
+        if identity.name and command.by != identity.name:
+            raise HTTPException(403, f"by is not {identity.name}, who is signed in: give commands in your own name")
+        return await run_in_threadpool(self._device.commands.ask, command)
 
-    def samples(self, request: Request) -> Response:
-        found = self._lifecycle.store.newest(_number(request, "limit", 50))
-        return JSONResponse({"samples": [_brief(sample) for sample in found]})
+    def samples(self, limit: Number = 50) -> dict[str, Any]:
+        """Return the newest samples."""
+        return {"samples": [_brief(sample) for sample in self._store.newest(min(limit, PAGE))]}
 
-    def sample(self, request: Request) -> Response:
-        return JSONResponse(self._lifecycle.described(self._named(request)))
+    def sample(self, name: str) -> dict[str, Any]:
+        """Return all that is kept of a sample but its cells. name: its identifier or code."""
+        return self._device.lifecycle.described(self.named(name))
 
-    def cells(self, request: Request) -> Response:
-        query = request.query_params
-        cells = self._lifecycle.store.cells(
-            self._named(request).id, query.get("class"), _number(request, "offset", 0), _number(request, "limit", 100)
-        )
-        return JSONResponse({"cells": [asdict(cell) for cell in cells]})
+    def cells(
+        self,
+        name: str,
+        class_name: Annotated[str | None, Query(alias="class")] = None,
+        offset: Number = 0,
+        limit: Number = 100,
+    ) -> dict[str, Any]:
+        """Return cells of a sample. class: the classifier's, or `abstained`."""
+        return {"cells": self._store.cells(self.named(name).id, class_name, offset, min(limit, PAGE))}
 
-    def crop(self, request: Request) -> Response:
-        number = _digits(request.path_params["number"])
-        jpeg = None if number is None else self._lifecycle.store.crop(self._named(request).id, number)
+    def crop(self, name: str, number: str) -> Response:
+        """Return the picture of a cell."""
+        digits = number.isascii() and number.isdigit() and len(number) <= len(str(HIGHEST_NUMBER))
+        jpeg = self._store.crop(self.named(name).id, int(number)) if digits else None
         if jpeg is None:
             raise HTTPException(404, "no picture of this cell is kept")
-        return Response(jpeg, media_type="image/jpeg")
+        return _Jpeg(jpeg)
 
-    def _named(self, request: Request) -> StoredSample:
+    def named(self, name: str) -> StoredSample:
+        """Return a sample by its identifier or code.
+
+        Raises:
+            HTTPException: There is none.
+        """
         try:
-            return self._lifecycle.store.find(request.path_params["name"])
+            return self._store.find(name)
         except SampleError as error:
             raise HTTPException(404, str(error)) from error
 
 
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
-    number = _digits(text)
-    if number is None:
-        raise HTTPException(400, f"{name} is {text[:20]!r}; expected a whole number")
-    return number if name == "offset" else min(number, PAGE)
+class _Jpeg(Response):
+    media_type = "image/jpeg"
 
 
-def _digits(text: str) -> int | None:
-    """Return the whole number that a text is; None where it is none, or higher than the database knows."""
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(HIGHEST_NUMBER)):
-        return None
-    number = int(text)
-    return number if number <= HIGHEST_NUMBER else None
+async def json_body(request: Request) -> bytes:
+    """Return the body of a request, of which no more than a command may have is read.
+
+    Raises:
+        HTTPException: It is not JSON.
+    """
+    # A form of some other page cannot send this type without asking first, which nobody answers.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "expected a command as application/json")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BYTES:
+            break
+    return body
 
 
-def _brief(sample: StoredSample) -> dict[str, Any]:
-    return {
-        "id": sample.id,
-        "sample": sample.code,
-        "day": sample.day,
-        "state": sample.state,
-        "reason": sample.reason,
-        "changed_ms": sample.changed_ms,
-    }
+_REFERENCE = "#/components/schemas/{model}"
+_COMMAND = TypeAdapter[Any](Command).json_schema(ref_template=_REFERENCE)
+_COMMAND_PARTS = _COMMAND.pop("$defs")
+_COMMAND_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}}
+"""`parse` reads a command, here as over MQTT; FastAPI only describes it."""
+
+
+def _description(app: FastAPI) -> APIRouter:
+    """Return the routes that describe the API, written from the types when they are first asked for."""
+    router = APIRouter(prefix=ROOT, dependencies=[needs("see")], include_in_schema=False)
+
+    @router.get("/openapi.json")
+    def openapi() -> JSONResponse:
+        found = app.openapi()
+        found["components"]["schemas"].update(_COMMAND_PARTS)
+        return JSONResponse(found)
+
+    return router
+
+
+def _brief(sample: StoredSample) -> SampleBrief:
+    return SampleBrief(
+        id=sample.id,
+        sample=sample.code,
+        day=sample.day,
+        state=sample.state,
+        reason=sample.reason,
+        changed_ms=sample.changed_ms,
+    )

@@ -17,7 +17,9 @@ IDLE_S = 10.0
 """A connection without a request in work is closed after this, whether it is silent or sends a byte now and then."""
 
 REQUEST_S = 60.0
-"""Longest time for one request with its answer: a command waits 30 s at most for the reading thread."""
+"""Longest time for one request with its answer: a command waits 30 s at most for the reading thread. An answer that
+goes on, as the live picture does, may take longer while its client reads it.
+"""
 
 REQUESTS_PER_S = 60.0
 """What all clients together get; the next ones wait. A page takes some 10, and reading needs the processor."""
@@ -51,12 +53,17 @@ class BoundedConnection(H11Protocol):
 
     def _close_when_idle(self) -> None:
         working = self.cycle if self.busy else None
-        if working is None or (working is self._working and self.loop.time() - self._since_s > REQUEST_S):
+        late = working is self._working and self.loop.time() - self._since_s > REQUEST_S
+        if working is None or (late and not self._streams()):
             self.transport.abort()
             return
         if working is not self._working:
             self._working, self._since_s = working, self.loop.time()
         self._look = self.loop.call_later(IDLE_S, self._close_when_idle)
+
+    def _streams(self) -> bool:
+        """Return whether an answer is under way and its client has read all that was sent."""
+        return self.cycle.response_started and not self.transport.get_write_buffer_size()
 
 
 class Paced:

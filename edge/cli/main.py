@@ -12,6 +12,7 @@ from edge.cli.control import app as control_app
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
+from edge.cli.user import app as user_app
 from edge.config.loader import load, rendered
 from edge.errors import BrokerError, ConfigError
 from edge.system.console import ConfigPath, answering, err, out
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(control_app, name="control")
 app.add_typer(model_app, name="model")
 app.add_typer(sample_app, name="sample")
+app.add_typer(user_app, name="user")
 app.command()(backup)
 app.command()(restore)
 

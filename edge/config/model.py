@@ -307,10 +307,26 @@ class RetentionConfig(Section):
 
 
 class WebConfig(Section):
-    """The device's own API and page; programs on the device use the socket in device.state_dir."""
+    """The device's own page and API for browsers; programs on the device use the socket in device.state_dir."""
 
     port: int | None = Field(default=None, ge=1, le=65535)
-    """Of the loopback, for a browser on this device; anyone logged in here can then use it."""
+    """Of the page. Alone it is for a browser on this device, and for anyone logged in here until a user is added."""
+    host: str | None = Field(default=None, min_length=1, max_length=253)
+    """Address to listen on for other devices, 0.0.0.0 for all; only by TLS, and once a user was added."""
+    certificate: UserPath | None = None
+    """This device's certificate, PEM, for TLS."""
+    key: UserPath | None = None
+    """Its key, PEM, without a password."""
+    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")], ...] = ()
+    """Further names by which browsers call this device, beside its host name, with .local, and its addresses."""
+
+    @model_validator(mode="after")
+    def _network_needs_tls(self) -> WebConfig:
+        if self.host is not None and (self.port is None or self.certificate is None or self.key is None):
+            raise ValueError(
+                "web.host needs web.port, web.certificate and web.key too: a password is sent by TLS alone"
+            )
+        return self
 
 
 class Config(Section):

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from edge.api.device import LiveField
 from edge.camera.base import RejectedInputError
 from edge.camera.capture_thread import Item
 from edge.errors import CameraError, DamagedSampleError, EdgeError, LockedError, SampleError, StorageError
@@ -21,7 +22,7 @@ from edge.sample.sample_row import StoredSample
 from edge.sample.session import Session, SessionFactory
 from edge.service.reporter import Reporter
 from edge.system.backoff import Backoff
-from edge.types import FieldReading, Frame, unread
+from edge.types import FieldReading, unread
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class SampleLoop:
         session: the sample that is being scanned, if any.
         ending: why it ended, and by whom, while its result cannot be stored; no more frames are read of it.
         ended: the last one, with its result.
-        frame: the camera's newest picture.
+        live: the camera's newest picture, with what was read in it.
         untidy: whether more is to be removed than the last `tidy` had time for.
     """
 
@@ -64,7 +65,7 @@ class SampleLoop:
         self.untidy = False
         self.session: Session | None = None
         self.ended: tuple[Session, StoredResult] | None = None
-        self.frame: Frame | None = None
+        self.live: LiveField | None = None
         self.publisher, self.reporter = publisher, reporter
         self._pipeline, self._sessions, self._composer = pipeline, sessions, composer
         self._lifecycle = sessions.lifecycle
@@ -127,9 +128,9 @@ class SampleLoop:
             log.error("%s", error)
 
     def show(self, item: Item) -> None:
-        """Keep the camera's newest picture, for whoever looks."""
-        if not isinstance(item, RejectedInputError):
-            self.frame = item
+        """Keep the camera's newest picture, for whoever looks while no sample is read."""
+        if not isinstance(item, RejectedInputError) and (self.session is None or self.ending is not None):
+            self.live = LiveField(item, None)
 
     def state(self) -> dict[str, Any]:
         """Return what is going on, for JSON; any thread may ask, and sees the last frame's counts."""
@@ -158,6 +159,8 @@ class SampleLoop:
         """
         reading = _reading(self._pipeline, item, session.frames)
         session.add(reading, item)
+        if not isinstance(item, RejectedInputError):
+            self.live = LiveField(item, reading)
         try:
             if session.save_when_due():
                 self.reporter.solve("storage")

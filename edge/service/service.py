@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from edge.api.authentication import Authenticator
+from edge.api.device import Device
 from edge.api.mqtt import RemoteCommands
 from edge.camera.base import Camera
 from edge.camera.capture_thread import Mailbox, Notice, capturing
@@ -174,11 +175,9 @@ class Service:
 
     def _served(self, loop: SampleLoop, lifecycle: Lifecycle) -> AbstractContextManager[None]:
         """Serve the API from another thread: it hands commands in, and reads database and loop."""
-        from edge.api.http import application
-        from edge.api.server import serving
+        from edge.page.serve import served
 
-        app = application(lifecycle, self.commands, loop.state, lambda: loop.frame)
-        return serving(app, self.config.device.state_dir, self.config.web.port)
+        return served(Device(self.config, lifecycle, self.commands, loop.state, lambda: loop.live))
 
     def _read(self, loop: SampleLoop, mailbox: Mailbox, live: bool) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""

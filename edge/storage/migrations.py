@@ -230,6 +230,32 @@ _RESULT_NUMBERS = (
     NEW_BLOCK.format(table="result_numbers"),
 )
 
+_USERS = (
+    "CREATE TABLE users (name TEXT PRIMARY KEY NOT NULL, roles TEXT NOT NULL, password TEXT NOT NULL)",
+    """
+CREATE TABLE logins (
+    token_sha256 TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    boot_id TEXT NOT NULL,
+    began_s REAL NOT NULL,
+    used_s REAL NOT NULL
+)
+""",
+    "CREATE TABLE page_key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL)",
+    """
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL
+)
+""",
+    "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit log is not changed'); END",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
@@ -239,5 +265,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _UNHEARD,
     _REVIEW,
     _RESULT_NUMBERS,
+    _USERS,
 )
 """Each step is statements that run in one transaction with the new version."""

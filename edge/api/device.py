@@ -1,0 +1,44 @@
+"""What the API and the page see of a running device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edge.config.model import Config
+from edge.sample.command_queue import CommandQueue
+from edge.sample.lifecycle import Lifecycle
+from edge.types import FieldReading, Frame
+
+
+@dataclass(frozen=True, slots=True)
+class LiveField:
+    """The camera's newest picture.
+
+    reading: what was read in it; None while no sample is scanned.
+    """
+
+    frame: Frame
+    reading: FieldReading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device. Any thread may call what it holds.
+
+    Attributes:
+        config: of the device.
+        lifecycle: the samples.
+        commands: takes what is asked to the thread that does it.
+        state: gives what is going on.
+        live: gives the camera's newest picture; None before the first.
+        fault: why the device cannot read samples, in safe mode; else empty.
+    """
+
+    config: Config
+    lifecycle: Lifecycle
+    commands: CommandQueue
+    state: Callable[[], dict[str, Any]]
+    live: Callable[[], LiveField | None]
+    fault: str = ""

@@ -1,0 +1,112 @@
+"""Languages of the page: catalogues, numbers and dates. A file in locale/ is a language."""
+
+from __future__ import annotations
+
+import gettext
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from importlib.resources import files
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_datetime
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
+
+ENGLISH = "en"
+
+REVIEWED = "X-Reviewed-By-Native-Speaker"
+"""Header of a catalogue: `yes` once a native speaker who knows the field has read it."""
+
+
+def N_(text: str) -> str:  # noqa: N802  # the name that extractors of messages know
+    """Mark a text that is translated where it is shown."""
+    return text
+
+
+class _Translations(gettext.NullTranslations):
+    """The messages of a catalogue."""
+
+    def __init__(self, catalogue: Catalog) -> None:
+        super().__init__()
+        self._messages: dict[tuple[str, int], str] = {}
+        self._plural = catalogue.plural_expr
+        self._plural_index = gettext.c2py(catalogue.plural_expr)
+        for message in catalogue:
+            texts = message.string if isinstance(message.string, list | tuple) else (message.string,)
+            key = message.id[0] if isinstance(message.id, list | tuple) else message.id
+            self._messages |= {(key, index): text for index, text in enumerate(texts) if key and text}
+
+    def gettext(self, message: str) -> str:
+        return self._messages.get((message, 0), message)
+
+    def ngettext(self, one: str, many: str, number: int) -> str:
+        return self._messages.get((one, self._plural_index(number)), one if number == 1 else many)
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language of the page.
+
+    Attributes:
+        code: such as `fr`.
+        name: its own name for itself.
+        reviewed: whether a native speaker has read the catalogue.
+        messages: the catalogue.
+        locale: how numbers and dates are written.
+    """
+
+    code: str
+    name: str
+    reviewed: bool
+    messages: gettext.NullTranslations
+    locale: Locale
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """Return a number as it is written in the language."""
+        return str(format_decimal(round(value, digits), f"#,##0.{'0' * digits}" if digits else "#,##0", self.locale))
+
+    def percent(self, fraction: float | None, digits: int = 2) -> str:
+        """Return a fraction as a percentage; a dash for none."""
+        if fraction is None:
+            return "–"
+        return str(format_percent(fraction, f"#,##0.{'0' * digits} %" if digits else "#,##0 %", self.locale))
+
+    def time(self, made_ms: int) -> str:
+        """Return a wall time, milliseconds since 1970 UTC, in the device's zone."""
+        when = datetime.fromtimestamp(made_ms / 1000, timezone.utc).astimezone()
+        return str(format_datetime(when, "medium", locale=self.locale))
+
+
+@cache
+def codes() -> tuple[str, ...]:
+    """Return the languages that there are, English first."""
+    found = (path.name.removesuffix(".po") for path in files("edge.page").joinpath("locale").iterdir())
+    return (ENGLISH, *sorted(code for code in found if code.isalpha() and len(code) <= 3))
+
+
+@cache
+def language(code: str) -> Language:
+    """Return a language by one of the `codes`; its file is read once, when it is first asked for."""
+    locale = Locale.parse(code)
+    name = (locale.get_display_name(locale) or code).capitalize()
+    if code == ENGLISH:
+        return Language(code, name, True, gettext.NullTranslations(), locale)
+    with files("edge.page").joinpath(f"locale/{code}.po").open("rb") as file:
+        catalogue = read_po(file, locale=code)
+    headers = dict(catalogue.mime_headers)
+    return Language(code, name, headers.get(REVIEWED) == "yes", _Translations(catalogue), locale)
+
+
+def chosen(wanted: str, accepted: str) -> Language:
+    """Return the language for a request.
+
+    Args:
+        wanted: code that the person chose, or anything.
+        accepted: the header Accept-Language.
+    """
+    if wanted in codes():
+        return language(wanted)
+    asked = [part.partition(";")[0].strip().replace("-", "_") for part in accepted.split(",")[:10]]
+    return language(negotiate_locale([one for one in asked if one], codes()) or ENGLISH)

@@ -1,0 +1,205 @@
+"""The live page: the picture, what to do, running counts; starting and ending a sample."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from edge.api.access import Identity
+from edge.api.device import Device, LiveField
+from edge.api.http import identity_of, needs, require
+from edge.api.logins import Logins
+from edge.config.model import ScreeningConfig
+from edge.errors import CommandError, EdgeError
+from edge.page.language import N_
+from edge.page.live_state import LiveStates
+from edge.page.picture import LivePicture
+from edge.page.render import form_of, html, see_other, text
+from edge.sample.commands import Command, Discard, Reopen, Start, Stop
+
+PICTURES_PER_S = 8.0
+"""At most, for each who looks."""
+
+TOLD_EVERY_S = 0.5
+"""How often the state is told where it changed."""
+
+ALIVE_S = 15.0
+"""A connection that nothing new is told on carries a sign of life this often."""
+
+VIEWERS_MAX = 24
+"""Streams of pictures and states at a time."""
+
+_BOUNDARY = b"picture"
+
+
+class LivePages:
+    """The live page and what it does."""
+
+    def __init__(self, device: Device, logins: Logins) -> None:
+        self._device, self._logins = device, logins
+        self._states, self._picture = LiveStates(device), LivePicture()
+        self._viewers = 0
+        router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
+        router.get("/")(self.show)
+        router.get("/live/picture.jpg")(self.picture)
+        router.get("/live/pictures")(self.pictures)
+        router.get("/live/events")(self.events)
+        router.get("/live/begin")(self.begin)
+        router.post("/scan/start")(self.start)
+        router.post("/scan/stop")(self.stop)
+        router.get("/scan/discard/{name}")(self.ask_discard)
+        router.post("/scan/discard/{name}")(self.discard)
+        router.post("/scan/reopen/{name}")(self.reopen)
+
+    def show(self, request: Request) -> Response:
+        """Show the live page."""
+        return self._shown(request)
+
+    def _shown(self, request: Request, error: str = "", code: int = 200) -> Response:
+        return html(request, "live.html", code, live=self._states.now(), error=error)
+
+    def begin(self, request: Request) -> Response:
+        """Return the part of the page that starts and ends a sample."""
+        return html(request, "live_begin.html", live=self._states.now())
+
+    def picture(self) -> Response:
+        """Return the newest picture, for browsers without script."""
+        live = self._device.live()
+        if live is None:
+            raise HTTPException(404, "the camera has given no picture yet")
+        return Response(self._picture.jpeg(live), media_type="image/jpeg")
+
+    async def pictures(self, request: Request) -> Response:
+        """Send one picture after the other, each when the one before has been read."""
+        return self._stream(self._pictures(request), f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}")
+
+    async def events(self, request: Request) -> Response:
+        """Send the state each time that it changes, as HTML (server-sent events)."""
+        return self._stream(self._events(request), "text/event-stream")
+
+    def _stream(self, parts: AsyncIterator[bytes], media_type: str) -> Response:
+        if self._viewers >= VIEWERS_MAX:
+            raise HTTPException(503, "too many people look at the live page: close one of them")
+        return StreamingResponse(self._counted(parts), media_type=media_type)
+
+    async def _counted(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._viewers += 1
+        try:
+            async for part in parts:
+                yield part
+        finally:
+            self._viewers -= 1
+
+    async def _pictures(self, request: Request) -> AsyncIterator[bytes]:
+        yield b"--" + _BOUNDARY + b"\r\n"
+        last: LiveField | None = None
+        checked_s = time.monotonic()
+        while True:
+            live = self._device.live()
+            if live is None or live is last:
+                await asyncio.sleep(0.02)
+            else:
+                jpeg, last = await run_in_threadpool(self._picture.jpeg, live), live
+                # The boundary behind it, by which a browser knows that the picture is whole, is not left for the next.
+                yield (b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg
+                       + b"\r\n--" + _BOUNDARY + b"\r\n")  # fmt: skip
+                await asyncio.sleep(1 / PICTURES_PER_S)
+            if time.monotonic() - checked_s >= ALIVE_S:
+                checked_s = time.monotonic()
+                if not await self._may_still_see(request):
+                    return
+
+    async def _events(self, request: Request) -> AsyncIterator[bytes]:
+        last, of, told_s = "", self._states.now().key, time.monotonic()
+        while True:
+            live = await run_in_threadpool(self._states.now)
+            now = await run_in_threadpool(text, request, "live_now.html", live=live)
+            if live.key != of:
+                of = live.key
+                yield b"event: changed\ndata: another sample, or none\n\n"
+            if now != last:
+                last, told_s = now, time.monotonic()
+                yield "".join(f"data: {line}\n" for line in now.splitlines()).encode() + b"\n"
+            elif time.monotonic() - told_s >= ALIVE_S:
+                told_s = time.monotonic()
+                yield b": still here\n\n"
+                if not await self._may_still_see(request):
+                    return
+            await asyncio.sleep(TOLD_EVERY_S)
+
+    async def _may_still_see(self, request: Request) -> bool:
+        """Return whether the login that a stream began with still holds."""
+        return await run_in_threadpool(self._logins.identify, request.scope.get("token", "")) is not None
+
+    # What people do.
+
+    async def start(self, request: Request) -> Response:
+        """Begin to scan a sample."""
+        fields = await form_of(request)
+        by = _allowed(request)
+        code = fields.get("sample", "").strip()
+        try:
+            refuse_name(code, self._device.config.screening)
+            await self._do(Start(command="start", sample=code or "?", by=by.name))
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, str(error), 409)
+        return see_other(request, "/")
+
+    async def stop(self, request: Request) -> Response:
+        """End the scanning."""
+        await form_of(request)
+        try:
+            await self._do(Stop(command="stop", by=_allowed(request).name))
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, str(error), 409)
+        return see_other(request, "/")
+
+    def ask_discard(self, request: Request, name: str) -> Response:
+        """Ask whether a sample is to be discarded, and why."""
+        sample = self._device.lifecycle.store.find(name)
+        return html(request, "discard.html", sample=sample)
+
+    async def discard(self, request: Request, name: str) -> Response:
+        """Discard a sample."""
+        fields = await form_of(request)
+        reason = fields.get("reason", "").strip()[:500]
+        if not reason:
+            raise CommandError("say why the sample is discarded")
+        await self._do(Discard(command="discard", sample=name, reason=reason, by=_allowed(request).name))
+        return see_other(request, "/")
+
+    async def reopen(self, request: Request, name: str) -> Response:
+        """Bring a sample a step back."""
+        fields = await form_of(request)
+        reason = fields.get("reason", "").strip()[:500]
+        await self._do(Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name))
+        return see_other(request, "/")
+
+    async def _do(self, command: Command) -> dict[str, Any]:
+        answer = await run_in_threadpool(self._device.commands.ask, command)
+        await run_in_threadpool(self._logins.users.note, command.by, command.command, str(answer["id"]))
+        return answer
+
+
+def _allowed(request: Request) -> Identity:
+    return require(identity_of(request), "scan")
+
+
+def refuse_name(code: str, config: ScreeningConfig) -> None:
+    """Refuse a code that looks like a person's name, without repeating it: errors are logged.
+
+    A clinic that set its own pattern has said what its codes look like.
+
+    Raises:
+        CommandError: No character of it is a digit.
+    """
+    if config.sample_pattern == ScreeningConfig().sample_pattern and not re.search(r"\d", code):
+        raise CommandError(N_("This looks like a name. Type the clinic's own code, with a number in it."))

@@ -1,0 +1,124 @@
+"""Makes pages from templates: who asks, in which language, and the form's token."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from edge.api.access import Identity
+from edge.api.http import identity_of
+from edge.page.language import Language, chosen, codes, language
+from edge.page.static_files import address
+from edge.sample.commands import LONGEST_BYTES
+from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
+
+LANGUAGE_COOKIE = "language"
+
+HTMX = "HX-Request"
+"""Header of the requests that htmx makes, which are answered with a part of a page."""
+
+
+def is_htmx(request: Request) -> bool:
+    """Return whether a part of a page is asked for."""
+    return HTMX in request.headers
+
+
+def language_of(request: Request) -> Language:
+    """Return the language in which a request is answered."""
+    return chosen(request.cookies.get(LANGUAGE_COOKIE, ""), request.headers.get("accept-language", ""))
+
+
+def html(request: Request, template: str, code: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page.
+
+    Args:
+        request: what is answered.
+        template: its file's name.
+        code: HTTP status.
+        values: what the template shows.
+    """
+    return HTMLResponse(text(request, template, **values), code)
+
+
+def text(request: Request, template: str, **values: Any) -> str:
+    """Return the HTML of a template; see `html`."""
+    spoken = language_of(request)
+    found = request.scope.get("identity")
+    return environment(spoken.code).get_template(template).render(
+        identity=found if isinstance(found, Identity) else None,
+        path=request.url.path,
+        htmx=is_htmx(request),
+        **values,
+    )  # fmt: skip
+
+
+@cache
+def environment(code: str) -> Environment:
+    """Return the templates in a language."""
+    spoken = language(code)
+    made = Environment(
+        loader=FileSystemLoader(str(files("edge.page").joinpath("templates"))),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
+    )
+    made.install_gettext_translations(spoken.messages, newstyle=True)  # type: ignore[attr-defined]
+    made.filters |= {"number": spoken.number, "percent": spoken.percent, "time": spoken.time}
+    made.globals |= {
+        "language": spoken,
+        "languages": [language(one) for one in codes()],
+        "version": version("sicklescope"),
+        "asset": address,
+        "research_use": RESEARCH_USE,
+        "not_a_diagnosis": NOT_A_DIAGNOSIS,
+    }
+    return made
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form that this device made for this person.
+
+    Raises:
+        HTTPException: It is too long, or not of this device or person.
+    """
+    fields = await fields_of(request)
+    if not identity_of(request).csrf or fields.get("csrf") != identity_of(request).csrf:
+        raise HTTPException(403, "the form is of another login. Load the page again; nothing was changed")
+    return fields
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form, whoever made it.
+
+    Raises:
+        HTTPException: It is too long, or no form.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise HTTPException(415, "expected a form")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BYTES:
+            raise HTTPException(413, "the form is too long")
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000))
+    except ValueError as error:
+        raise HTTPException(400, "the form has too many fields") from error
+
+
+def see_other(request: Request, address: str) -> Response:
+    """Lead to another page after something was done."""
+    if is_htmx(request):
+        return Response(status_code=204, headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)

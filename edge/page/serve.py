@@ -1,0 +1,47 @@
+"""Serves a device: the API to programs on its socket, page and API to browsers where that is configured."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import AbstractContextManager
+
+from edge.api.device import Device
+from edge.api.guard import Guard
+from edge.api.http import application
+from edge.api.logins import Logins
+from edge.api.server import LOOPBACK, Listener, serving
+from edge.config.model import WebConfig
+from edge.page.app import page
+from edge.storage.users import Users
+
+log = logging.getLogger(__name__)
+
+LOOPBACK_NAMES = frozenset({"localhost"})
+
+
+def served(device: Device) -> AbstractContextManager[None]:
+    """Serve a device until the block is left; see `serving`."""
+    web = device.config.web
+    listener = None if web.port is None else _listener(device, web, web.port)
+    return serving(application(device), device.config.device.state_dir, listener)
+
+
+def _listener(device: Device, web: WebConfig, port: int) -> Listener:
+    logins = Logins(Users(device.lifecycle.store.database))
+    if web.host is not None and not logins.users.any():
+        log.warning(
+            "the page is for this device alone: add a user with `sicklescope user add`, and restart the service"
+        )
+    secure = web.host is not None and logins.users.any()
+    names = LOOPBACK_NAMES | {name.lower() for name in (*web.names, *own_names())} if secure else LOOPBACK_NAMES
+    guarded = Guard(page(device, logins, secure), logins, names, secure)
+    if not secure or web.host is None:
+        return Listener(guarded, LOOPBACK, port)
+    return Listener(guarded, web.host, port, web.certificate, web.key)
+
+
+def own_names() -> tuple[str, ...]:
+    """Return this computer's name, and the one by which mDNS knows it."""
+    name = socket.gethostname().partition(".")[0].lower()
+    return name, f"{name}.local"
