@@ -14,9 +14,9 @@ from edge.api.http import ROOT, application, refusal
 from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page import static_files
-from edge.page.live import LivePages
-from edge.page.login import LoginPages
 from edge.page.render import html, is_htmx
+from edge.page.views.live import LivePages
+from edge.page.views.login import LoginPages
 
 
 def page(device: Device, logins: Logins, secure: bool) -> FastAPI:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edge.api.logins import IDLE_S, LONGEST_S, Logins
 from edge.cli.main import app as command_line
 from edge.errors import CommandError
-from edge.page.login import safe_target
+from edge.page.views.login import safe_target
 from edge.storage.database import Database
 from edge.storage.users import Users
 from tests.edge.page.page_parts import PASSWORD, Site, csrf_in, sign_in, site

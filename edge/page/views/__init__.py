@@ -1,0 +1,1 @@
+"""The pages, one module each: what a request shows or does; what is shown is gathered beside this folder."""
