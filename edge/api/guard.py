@@ -31,7 +31,7 @@ STATIC = "/static/"
 
 
 class Guard:
-    """Refuses requests under another name, from another page; tells the application who asks, as scope["identity"]."""
+    """Refuses requests of other pages and names; tells in scope["identity"] who asks."""
 
     def __init__(self, app: ASGIApp, logins: Logins, names: frozenset[str], secure: bool) -> None:
         """Stand before an application.
@@ -102,7 +102,7 @@ class Guard:
 
 
 def cookie_name(secure: bool) -> str:
-    """Return how the cookie with a login's token is called; with TLS no other host can set one of the name."""
+    """Return the name of the cookie with a login's token; with TLS one that no other host can set."""
     return "__Host-sicklescope" if secure else "sicklescope"
 
 

@@ -90,7 +90,7 @@ def require(identity: Identity, right: Right) -> Identity:
 
 
 def refusal(error: Exception) -> tuple[int, str, str]:
-    """Return code, words and kind of the error with which a request ended; one that nobody expected is logged."""
+    """Return code, words and kind of a request's error; one that nobody expected is logged."""
     if isinstance(error, HTTPException):
         return error.status_code, str(error.detail), "CommandError"
     if isinstance(error, RequestValidationError):

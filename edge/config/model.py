@@ -307,7 +307,7 @@ class RetentionConfig(Section):
 
 
 class WebConfig(Section):
-    """The device's own page and API for browsers; programs on the device use the socket in device.state_dir."""
+    """The device's page and API for browsers; programs use the socket in device.state_dir."""
 
     port: int | None = Field(default=None, ge=1, le=65535)
     """Of the page. Alone it is for a browser on this device, and for anyone logged in here until a user is added."""

@@ -15,7 +15,10 @@ NEW_SHARE_MIN = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """What to do. tone: `calm` while all is well, `act` where the person has to do something, `fault`."""
+    """What to do.
+
+    tone: `calm` while all is well, `act` where the person has to do something, `fault`.
+    """
 
     tone: Literal["calm", "act", "fault"]
     title: str

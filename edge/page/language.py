@@ -88,7 +88,7 @@ def codes() -> tuple[str, ...]:
 
 @cache
 def language(code: str) -> Language:
-    """Return a language by one of the `codes`; its file is read once, when it is first asked for."""
+    """Return a language by one of the `codes`."""
     locale = Locale.parse(code)
     name = (locale.get_display_name(locale) or code).capitalize()
     if code == ENGLISH:

@@ -20,7 +20,7 @@ SQUARE_UM = 25.0
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A square in which cells lie: numbers of its island, column and row, of its cells and the sickle-like of them."""
+    """A square in which cells lie: its place, and the number of its cells."""
 
     island: int
     column: int
@@ -41,7 +41,10 @@ def squares(database: Database, sample_id: str) -> list[Square]:
 
 @dataclass(frozen=True, slots=True)
 class SlideMap:
-    """Columns and rows of a map, its squares (x, y), and the squares (x, y, sickle-like cells) that hold some."""
+    """A map.
+
+    read: its squares (x, y). sickle: the squares with sickle-like cells (x, y, how many).
+    """
 
     width: int
     height: int

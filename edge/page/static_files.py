@@ -24,7 +24,7 @@ def _contents() -> dict[str, bytes]:
 
 @cache
 def address(name: str) -> str:
-    """Return the address of a file: another one after an upgrade, so that nobody is shown an old file."""
+    """Return the address of a file: after an upgrade another one."""
     return f"{STATIC}{name}?v={hashlib.sha256(_contents()[name]).hexdigest()[:12]}"
 
 

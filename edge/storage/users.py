@@ -24,7 +24,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login of a user: the boot in which it began, and monotonic clocks of its begin and last use, seconds."""
+    """A login: its boot, and monotonic clocks of its begin and last use, seconds."""
 
     name: str
     boot_id: str
@@ -120,7 +120,10 @@ class Users:
     # The audit log.
 
     def note(self, who: str, action: str, subject: str = "") -> None:
-        """Note in the audit log who did what; subject: identifier of the sample, or name of the user concerned."""
+        """Note in the audit log who did what.
+
+        subject: identifier of the sample, or name of the user concerned.
+        """
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO audit (made_ms, clock_synchronised, who, action, subject) VALUES (?, ?, ?, ?, ?)",
