@@ -12,6 +12,7 @@ from edge.cli.control import app as control_app
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
+from edge.cli.support import support
 from edge.cli.user import app as user_app
 from edge.config.loader import load, rendered
 from edge.errors import BrokerError, ConfigError
@@ -30,6 +31,7 @@ app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
 app.command()(backup)
 app.command()(restore)
+app.command()(support)
 
 
 def _show_version(wanted: bool) -> None:

@@ -26,6 +26,23 @@ def refuse_other_user(folder: Path) -> None:
     )
 
 
+def become_owner(folder: Path) -> None:
+    """Go on as the user whose the folder is, for good, where root runs this."""
+    if os.geteuid() != 0 or not folder.is_dir():
+        return
+    found = folder.stat()
+    if found.st_uid == 0:
+        return
+    try:
+        entry = pwd.getpwuid(found.st_uid)
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    except KeyError:
+        groups = [found.st_gid]
+    os.setgroups(groups)
+    os.setgid(found.st_gid)
+    os.setuid(found.st_uid)
+
+
 def _name(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name

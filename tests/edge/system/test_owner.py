@@ -13,6 +13,7 @@ from edge.cli.main import app
 from edge.errors import StorageError
 from edge.storage.database import Database
 from edge.system.lock import exclusive
+from edge.system.owner import become_owner
 
 NOBODY = 65534
 
@@ -31,6 +32,23 @@ def test_root_is_told_whom_to_be_and_leaves_no_file(tmp_path: Path, command: lis
     assert result.exit_code == StorageError.exit_code, result.output
     assert "sudo -u nobody sicklescope" in " ".join(result.output.split())
     assert not list(state.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_becomes_whose_the_folder_is(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    here = os.open(tmp_path, os.O_DIRECTORY)  # which lies in folders that the other user may not enter
+    child = os.fork()
+    if not child:
+        try:
+            become_owner(tmp_path)
+            os.close(os.open("made", os.O_CREAT, dir_fd=here))
+            os._exit(0 if os.getresuid() == (NOBODY,) * 3 and 0 not in os.getgroups() else 1)
+        finally:
+            os._exit(1)
+    os.close(here)
+    assert os.waitpid(child, 0)[1] == 0
+    assert tmp_path.joinpath("made").stat().st_uid == NOBODY
 
 
 def test_ones_own_folder_is_as_ever(tmp_path: Path) -> None:
