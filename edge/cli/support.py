@@ -54,6 +54,10 @@ STATE_KEYS = (
 """Of what a running service answers: nothing of the sample."""
 
 
+NAMING = ("code", "by", "name", "who")
+"""Columns that name a sample or a person."""
+
+
 def support(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text file that is not there yet.")],
     config: ConfigPath = None,
@@ -178,12 +182,13 @@ def _opened(config: Config) -> sqlite3.Connection:
 def _names(config: Config) -> set[str]:
     """Return the codes of samples and the names of people that the database holds, as far as it can be read."""
     names: set[str] = set()
-    for table, column in (("samples", "code"), ("history", '"by"'), ("reviews", '"by"'), ("tombstones", '"by"')):
-        try:
-            with closing(_opened(config)) as database:
-                names |= {str(row[0]) for row in database.execute(f"SELECT DISTINCT {column} FROM {table}")}  # noqa: S608
-        except sqlite3.Error:
-            continue  # what is not known is found by what it is not
+    query = "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE c.name IN (?, ?, ?, ?)"
+    try:
+        with closing(_opened(config)) as database:
+            for table, column in database.execute(query, NAMING).fetchall():
+                names |= {str(row[0]) for row in database.execute(f'SELECT DISTINCT "{column}" FROM "{table}"')}  # noqa: S608
+    except sqlite3.Error:
+        pass  # what is not known is found by what it is not
     return names - {"device", ""}
 
 
