@@ -62,7 +62,7 @@ def support(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text file that is not there yet.")],
     config: ConfigPath = None,
 ) -> None:
-    """Write versions, configuration, doctor, state and log to a file to be sent to whoever helps.
+    """Write versions, configuration, doctor, state and log to a file for whoever helps.
 
     Without secrets, pictures, sample codes and names.
     """
