@@ -7,21 +7,27 @@ from typing import Annotated
 
 import typer
 
-from edge.config.loader import load
+from edge.config.loader import load, rendered, secrets
 from edge.errors import CommandError
+from edge.system.atomic_files import storage_errors
 from edge.system.console import ConfigPath, answering, err
 
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when it is there.")], config: ConfigPath = None
 ) -> None:
-    """Copy the database with all samples and results to a file, also while the service runs."""
+    """Copy what a replacement device needs to a file, also while the service runs.
+
+    Samples, results, own models, configuration and optics calibration; no secret.
+    """
     with answering():
         loaded = load(config)
+        from edge.storage.carried import of_a_device
         from edge.storage.database import Database, database_path
 
-        with Database(database_path(loaded.config)) as database:
-            database.backup(file)
+        device, optics = loaded.config.device, loaded.config.optics
+        with Database(database_path(loaded.config)) as database, storage_errors(file):
+            database.backup(file, of_a_device(device.state_dir, f"{rendered(loaded)}\n", optics.calibration))
         typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB. To go back: stop the service, and "
                    f"`sicklescope restore {file}`")  # fmt: skip
 
@@ -57,6 +63,9 @@ def restore(
         done = copies.restore(path, file)
         typer.echo(f"{path}: {done.samples} samples, {done.pending} results that wait for the broker"
                    + (f". The database before is {done.kept}" if done.kept else ""))  # fmt: skip
+        if done.files:
+            typer.echo(f"With it came {', '.join(done.files)} in {path.parent}. Copy the configuration to its place; "
+                       f"secrets are not in a backup, give them anew: {', '.join(secrets())}")  # fmt: skip
         device = f"{loaded.config.device.site}/{loaded.config.device.device}"
         if done.devices and done.devices != (device,):
             err.print(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import StorageError
+from edge.storage.carried import unpack
 from edge.storage.database import Database, kept_copies
 from edge.storage.migrations import NEW_BLOCK
 from edge.system.atomic_files import aside, move, storage_errors
@@ -24,12 +25,18 @@ LOGS = ("-wal", "-shm")
 class Restored:
     """What a restored database holds.
 
-    devices: `site/device` of its results; kept: where the one before lies.
+    Attributes:
+        samples: how many.
+        pending: results that wait for the broker.
+        devices: `site/device` of its results.
+        files: that the backup carried, by their names in the state folder.
+        kept: where the database before lies.
     """
 
     samples: int
     pending: int
     devices: tuple[str, ...]
+    files: tuple[str, ...]
     kept: Path | None
 
 
@@ -52,11 +59,20 @@ def restore(path: Path, backup: Path) -> Restored:
             database.write(NEW_BLOCK.format(table="result_numbers"))
             ((samples,),) = database.read("SELECT COUNT(*) FROM samples")
             ((pending,),) = database.read("SELECT COUNT(*) FROM outbox WHERE kind = 'result'")
-            payloads = [json.loads(row[0]) for row in database.read("SELECT payload FROM results")]
-        devices = sorted({f"{one.get('site')}/{one.get('device')}" for one in payloads})
+            devices = sorted(set(_devices(database)))
+            files = unpack(database, path.parent)
         kept = _set_aside(path) if any(_files(path)) else None
         move(copy, path)
-    return Restored(samples, pending, tuple(devices), kept)
+    return Restored(samples, pending, tuple(devices), tuple(files), kept)
+
+
+def _devices(database: Database) -> Iterator[str]:
+    for (payload,) in database.read("SELECT payload FROM results"):
+        try:
+            result = json.loads(payload)
+            yield f"{result['site']}/{result['device']}"
+        except (ValueError, TypeError, KeyError):
+            continue  # a damaged one, which the backup brings as it was
 
 
 def undo_upgrade(path: Path, export: Path) -> tuple[Path, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import RLock
@@ -206,10 +206,15 @@ class Database:
         with self._explained():
             return self._connection.execute(statement, values).fetchall()
 
-    def backup(self, target: Path) -> None:
+    def backup(self, target: Path, carried: Iterable[tuple[str, bytes]] = ()) -> None:
         """Copy the whole database to `target` while it may be in use, in place of a file there.
 
-        The copy is one file, complete or absent. Raises StorageError.
+        Args:
+            target: one file, complete or absent.
+            carried: name and content of files that the copy holds besides; see `carried`.
+
+        Raises:
+            StorageError: One of the two cannot be read or written.
         """
         if target.resolve() == self.path.resolve():
             raise StorageError(f"{target} is the database itself. Give the backup another name")
@@ -219,6 +224,13 @@ class Database:
                 self._connection.backup(connection)
                 # No second file beside it: a backup is carried about.
                 connection.execute("PRAGMA journal_mode = DELETE")
+                for number, (name, content) in enumerate(carried):
+                    if not number:
+                        connection.execute(
+                            "CREATE TABLE carried (name TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL)"
+                        )
+                    connection.execute("INSERT INTO carried VALUES (?, ?)", (name, content))
+                connection.commit()
             with storage_errors(target):
                 copy.chmod(0o600)
             move(copy, target)

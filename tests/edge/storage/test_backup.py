@@ -6,15 +6,18 @@ Kind: a step forward that cannot be taken back. 0.6.0 refused a newer database, 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from shutil import copy
+from shutil import copy, copytree, rmtree
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from edge.cli.main import app
+from edge.config.loader import load
+from edge.runtime.model_store import ModelStore
 from edge.storage.database import Database, kept_copies
 from edge.storage.migrations import MIGRATIONS
 from edge.system.lock import exclusive
@@ -84,6 +87,56 @@ def test_a_backup_takes_the_place_of_another_device_with_all_that_waits(path: Pa
     assert done.exit_code == 0, done.output
     assert "4 samples, 4 results that wait" in " ".join(done.output.split())
     assert "S-4" in command(path, "sample", "list").output
+
+
+def test_a_backup_carries_models_configuration_and_calibration_and_no_secret(path: Path, tmp_path: Path) -> None:
+    """Kind: a replacement that reads otherwise. A backup was the database alone."""
+    config = path.parents[1] / "sicklescope.toml"
+    secret, calibration = "hunter2hunter2", tmp_path / "optics.json"
+    calibration.write_text('{"kind": "optics"}')
+    text = f'[optics]\ncalibration = "{calibration}"\nobjective = "40x"\n[mqtt]\nusername = "scope-1"\n'
+    text += f'password = "{secret}"\n'
+    config.write_text(config.read_text("utf-8") + text, "utf-8")
+    copytree(OLD.parent / "models", path.parent / "models")
+    backup = tmp_path / "copy.sqlite3"
+    umask = os.umask(0)
+    try:
+        done = command(path, "backup", backup)
+    finally:
+        os.umask(umask)
+    assert done.exit_code == 0, done.output
+    assert (backup.stat().st_mode & 0o777, secret.encode() in backup.read_bytes()) == (0o600, False)
+    chosen = ModelStore(path.parent).chosen("classifier")
+    models = {one.name: one.read_bytes() for one in path.parent.glob("models/*/*")}
+    rmtree(path.parent)
+    path.parent.mkdir()
+    done = command(path, "restore", backup)
+    assert done.exit_code == 0, done.output
+    assert "mqtt.password" in done.output
+    assert {one.name: one.read_bytes() for one in path.parent.glob("models/*/*")} == models
+    assert chosen == ModelStore(path.parent).chosen("classifier") != None  # noqa: E711
+    restored = path.parent / "restored"
+    assert load(restored / "sicklescope.toml", {}).config.mqtt.username == "scope-1"
+    assert (restored / "optics-calibration.json").read_text() == calibration.read_text()
+    with Database(path) as database:
+        assert not database.read("SELECT 1 FROM sqlite_master WHERE name = 'carried'")
+
+
+@pytest.mark.parametrize("name", ["../evil", "models/detector/../../evil", "models/detector/x.onnx", "/evil", "evil"])
+def test_a_backup_writes_no_file_but_those_it_may(path: Path, tmp_path: Path, name: str) -> None:
+    with Database(path) as database:
+        database.backup(tmp_path / "copy.sqlite3", [(name, b"evil")])
+    assert command(path, "restore", tmp_path / "copy.sqlite3").exit_code == 0
+    assert not [one for one in tmp_path.rglob("*") if "evil" in one.name or one.name == "x.onnx"]
+
+
+def test_a_backup_with_a_damaged_result_is_restored_with_it(path: Path, tmp_path: Path) -> None:
+    """Kind: an unexpected exception in a command."""
+    with Database(path) as database:
+        database.write("UPDATE results SET payload = substr(payload, 2)")
+        database.backup(tmp_path / "copy.sqlite3")
+    done = command(path, "restore", tmp_path / "copy.sqlite3")
+    assert done.exit_code == 0, done.output
 
 
 def test_a_backup_of_another_device_is_named(path: Path) -> None:
