@@ -30,7 +30,7 @@ POLL_S = 2.0
 """How often the outbox is looked at unasked: another program may have put results back (`sicklescope resend`)."""
 
 PATIENCE_S = 30.0
-"""A broker that acknowledges nothing for so long is connected to anew; each time in vain doubles it.
+"""A broker that leaves a message unacknowledged for so long is connected to anew; each time in vain doubles it.
 
 paho's own keep-alive does not see it: from 2.2 on any byte that comes in is a sign of life.
 """
@@ -82,7 +82,7 @@ class Sender:
         self._birth, self._held = birth, held
         self._index_sent: tuple[int, HeldResults] | None = None
         self._index_s = float("-inf")
-        self._patience_s = PATIENCE_S
+        self._patience_s, self._impatient, self._heard_s = PATIENCE_S, False, float("-inf")
         self._answers: deque[tuple[Key, int, str]] = deque()
         self._waiting: dict[Key, Sent] = {}
         self._urgent: deque[Status | Birth | Reply] = deque()
@@ -143,7 +143,7 @@ class Sender:
             if sent is None:
                 continue
             if sent.qos:
-                self._patience_s = PATIENCE_S
+                self._patience_s, self._heard_s = PATIENCE_S, time.monotonic()
             if sent.row_id:
                 self._replay.answered(sent.row_id, sent.model, code, reason)
             elif code >= FAILURE:
@@ -159,11 +159,22 @@ class Sender:
         for key in lost:
             del self._waiting[key]
         self._give_back(lost.values())
-        now = time.monotonic()
-        rows = [sent for sent in lost.values() if sent.row_id]
+        self._suspect([sent for sent in lost.values() if sent.row_id])
+        self._impatient = self._impatient and not lost
+
+    def _suspect(self, rows: list[Sent]) -> None:
+        """Suspect those rows for which the broker may have ended the connection, or that it never answers."""
         if self._link.unreachable:
             self._replay.broker_was_away()
-        elif rows and self._link.unexplained and now - max(sent.since_s for sent in rows) < _BRIEF_S:
+            return
+        if self._impatient:  # of a broker that answers others meanwhile
+            rows = [sent for sent in rows if sent.since_s < self._heard_s]
+        elif (
+            not self._link.unexplained
+            or time.monotonic() - max((sent.since_s for sent in rows), default=0.0) >= _BRIEF_S
+        ):
+            return
+        if rows:
             self._replay.ended_connection({sent.row_id: sent.model for sent in rows}, self._link.reason)
 
     def _give_back(self, lost: Collection[Sent]) -> None:
@@ -186,7 +197,8 @@ class Sender:
         now = time.monotonic()
         oldest_s = min((sent.since_s for sent in self._waiting.values() if sent.qos), default=now)
         if now - oldest_s > self._patience_s:
-            self._link.renew(f"it acknowledged nothing for {self._patience_s:.0f} s")
+            self._impatient = True
+            self._link.renew(f"it left a message unacknowledged for {self._patience_s:.0f} s")
             self._patience_s = min(2 * self._patience_s, PATIENCE_MAX_S)
 
     # What is sent, and what is stored instead.

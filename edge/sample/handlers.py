@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from edge.errors import SampleError
 from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Resend, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
+from edge.sample.resend import resend
 from edge.sample.review.changes import answer, sign
 from edge.sample.sample_row import StoredSample
 
@@ -111,7 +112,7 @@ def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
 
 
 def _resend(command: Resend, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
-    sent, damaged = lifecycle.resend(command.first, command.last)
+    sent, damaged = resend(lifecycle, command.first, command.last)
     return {"results": sent, "error": f"{damaged} more are damaged on the disk and are not sent" if damaged else ""}
 
 

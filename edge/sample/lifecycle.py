@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from edge.config.model import Config
 from edge.errors import DamagedSampleError, SampleError
 from edge.publish.composer import Composer
-from edge.publish.messages import Result, topic
+from edge.publish.messages import topic
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
@@ -271,26 +271,6 @@ class Lifecycle:
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
             self.store.erase(sample, by, reason, self.clock())
-
-    # What receivers ask for.
-
-    def resend(self, first: int, last: int) -> tuple[int, int]:
-        """Put the results with these numbers into the outbox again, though they left long ago.
-
-        Return how many, and how many more are damaged and stay.
-        """
-        if not self.config.mqtt.enabled:
-            raise SampleError("mqtt.enabled is false: nothing can be sent")
-        sent = damaged = 0
-        with self.database.transaction():
-            for number, result_id, payload in self.numbers.between(first, last):
-                stored = {} if payload is None else json.loads(payload)
-                if payload is None or stored["number"] != number:
-                    damaged += 1
-                    continue
-                self._outbox.put_again(result_id, topic(Result, stored["site"], stored["device"]), payload)
-                sent += 1
-        return sent, damaged
 
     @contextmanager
     def changing(self, sample: StoredSample) -> Iterator[None]:

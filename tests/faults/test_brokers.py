@@ -180,7 +180,7 @@ def test_a_broker_that_never_acknowledges_is_tried_anew_and_never_taken_for_succ
         wait_for(lambda: sum(ids[0] in connection for connection in mute.seen) > 1)  # sent again, for want of an answer
         assert outbox.counts().pending == len(ids)
     monkeypatch.undo()  # a busy machine's real broker is not to be taken for a mute one
-    told_why = [row.payload for row in outbox.pending() if "acknowledged nothing for" in row.payload]
+    told_why = [row.payload for row in outbox.pending() if "left a message unacknowledged" in row.payload]
     assert told_why, "an event says what is wrong with this broker, and is kept until one listens"
     assert {one for connection in mute.seen for one in connection} <= set(ids[:WINDOW]), (
         "the window bounds what is sent"

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], int | None]
-"""The reason code of a PUBACK by the message; None ends the connection."""
+"""The reason code of a PUBACK by the message; None ends the connection, SILENCE gives no answer."""
+
+SILENCE = -1
+
+CHATTER_S = 0.05
+"""Between two messages of a broker that talks."""
 
 
 class ScriptedBroker:
@@ -22,9 +28,16 @@ class ScriptedBroker:
         connections: how many there were.
     """
 
-    def __init__(self, properties: bytes = b"", answer: Answer = lambda message: 0) -> None:
+    def __init__(self, properties: bytes = b"", answer: Answer = lambda message: 0, talks: bool = False) -> None:
+        """Set the broker up.
+
+        Args:
+            properties: of its CONNACK.
+            answer: to each message of QoS 1.
+            talks: whether it sends messages all the time, and answers no ping.
+        """
         self._connack = b"\x00\x00" + bytes([len(properties)]) + properties
-        self._answer = answer
+        self._answer, self._talks = answer, talks
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.seen: list[dict[str, Any]] = []
@@ -76,7 +89,9 @@ class ScriptedBroker:
             if first >> 4 == 1:
                 peer.sendall(b"\x20" + bytes([len(self._connack)]) + self._connack)
                 peer.settimeout(None)
-            elif first >> 4 == 12:
+                if self._talks:
+                    threading.Thread(target=_chatter, args=(peer,), daemon=True).start()
+            elif first >> 4 == 12 and not self._talks:
                 peer.sendall(b"\xd0\x00")
             elif first >> 4 == 3:
                 message = json.loads(body[body.index(b"{") :])
@@ -88,4 +103,14 @@ class ScriptedBroker:
                 code = self._answer(message)
                 if code is None:
                     return
+                if code == SILENCE:
+                    continue
                 peer.sendall(b"\x40\x03" + body[2 + topic_bytes : 4 + topic_bytes] + bytes([code]))
+
+
+def _chatter(peer: socket.socket) -> None:
+    """Send a message of QoS 0 again and again, until the connection ends."""
+    with suppress(OSError):
+        while True:
+            peer.sendall(b"\x30\x05\x00\x01t\x00x")
+            time.sleep(CHATTER_S)

@@ -17,7 +17,7 @@ from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
 from edge.storage.outbox import Outbox
 from tests.edge.publish.publish_parts import birth, result
-from tests.edge.publish.scripted_broker import ScriptedBroker
+from tests.edge.publish.scripted_broker import SILENCE, ScriptedBroker
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
 StartMosquitto = Callable[..., Mosquitto]
@@ -146,6 +146,48 @@ def test_a_broker_of_qos_0_gets_no_result_that_it_cannot_acknowledge(compose: Co
         wait_for(lambda: "sicklescope/event/1" in broker.flags)
         assert not broker.flags["sicklescope/status/1"] & 0x06
         assert (outbox.counts().pending, broker.connections) == (2, 1)
+
+
+def test_a_broker_that_talks_and_acknowledges_nothing_is_connected_to_anew(
+    compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paho 2.2 takes any byte for a sign of life, so it never notices that its pings go unanswered.
+
+    Kind: a connection that looks alive, and carries nothing.
+    """
+    monkeypatch.setattr(sender, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(sender, "POLL_S", 0.1)
+    silent = [True]
+    with (
+        ScriptedBroker(answer=lambda message: SILENCE if silent[0] else 0, talks=True) as broker,
+        publisher(broker.port, compose, outbox) as publishing,
+    ):
+        ids = put(publishing, compose, 3)
+        wait_for(lambda: "left a message unacknowledged" in publishing.state().reason)
+        assert publishing.state().pending == 3
+        silent[0] = False
+        wait_for(lambda: not publishing.state().pending)
+        assert broker.connections > 1
+        assert {one["id"] for one in broker.of("result")} == set(ids)
+        assert not outbox.counts().refused, "none of them is suspected"
+
+
+def test_a_result_that_is_never_answered_is_set_aside_and_the_others_flow(
+    compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the device would connect anew for it every half minute, for ever."""
+    monkeypatch.setattr(sender, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(sender, "POLL_S", 0.1)
+    bad = str(result(compose).id)
+    with (
+        ScriptedBroker(answer=lambda message: SILENCE if message.get("id") == bad else 0) as broker,
+        publisher(broker.port, compose, outbox) as publishing,
+    ):
+        publishing.result(result(compose).model_copy(update={"id": UUID(bad)}))
+        good = put(publishing, compose, 5)
+        wait_for(lambda: [row.id for row in outbox.refused()] == [bad])
+        wait_for(lambda: not publishing.state().pending)
+    assert {one["id"] for one in broker.of("result")} == {bad, *good}
 
 
 @pytest.mark.parametrize("limit", ["max_packet_size 4000", "message_size_limit 4000"])
