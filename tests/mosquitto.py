@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
@@ -115,3 +116,24 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def _password_file(folder: Path) -> Path:
+    path = folder / "passwords"
+    path.touch(mode=0o600)
+    subprocess.run(["mosquitto_passwd", "-b", str(path), "scope", "right"], check=True)
+    subprocess.run(["mosquitto_passwd", "-b", str(path), "dashboard", "reader"], check=True)
+    return path
+
+
+def with_users(folder: Path, *acl: str) -> list[str]:
+    """Return lines for a broker that knows `scope` (right) and `dashboard` (reader), with an access list."""
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd not installed")
+    (folder / "acl").write_text("\n".join(acl) + "\n")
+    (folder / "acl").chmod(0o600)
+    return [
+        "allow_anonymous false",
+        f"password_file {_password_file(folder)}",
+        *([f"acl_file {folder / 'acl'}"] if acl else []),
+    ]

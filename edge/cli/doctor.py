@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import distributions
@@ -19,8 +20,10 @@ from edge.camera.opencv import present_devices
 from edge.camera.registry import CAMERAS, open_camera
 from edge.cli import doctor_gpu
 from edge.config.model import Config
-from edge.errors import EdgeError
-from edge.publish.connection import check_broker
+from edge.errors import EdgeError, StorageError
+from edge.publish.broker_check import check_broker
+from edge.publish.composer import Composer
+from edge.publish.messages import Result, topic
 from edge.runtime.base import Source
 from edge.runtime.contract import ROLES, Role
 from edge.runtime.model_store import located
@@ -28,6 +31,7 @@ from edge.runtime.onnx import OnnxNetwork
 from edge.runtime.registry import RUNTIMES, chosen, digests, shipped_form
 from edge.sample.controls import ControlSlides
 from edge.storage.database import Database, database_path
+from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import clock_synchronised
 from edge.system.health import existing, free_mb
 from edge.vision.optics_calibration import misfits, read_calibration, utc_now
@@ -60,7 +64,7 @@ class Finding:
 def examine(config: Config) -> list[Finding]:
     """Look at everything.
 
-    Changes nothing but that it connects to the broker once, under a name of its own.
+    Changes nothing but that it connects to the broker once, under a name of its own, and sends it two messages.
     """
     return [
         Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
@@ -199,12 +203,31 @@ def _loaded(role: Role, config: Config) -> str:
 def _broker(config: Config) -> Finding:
     if not config.mqtt.enabled:
         return Finding("MQTT broker", "absent", "mqtt.enabled is false")
-    finding = _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S))
+    finding = _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S, _messages(config)))
     dotted = [name for name in (config.device.site, config.device.device) if "." in name]
     if dotted:
         warning = f"{' and '.join(dotted)} has a dot, which RabbitMQ turns into a level of the topic: docs/brokers.md"
         finding = replace(finding, text=f"{finding.text}. {warning}")
     return finding
+
+
+def _messages(config: Config) -> list[tuple[str, str]]:
+    """Return what is sent to see whether the broker takes it: an event, and the newest result once more.
+
+    A result may come twice; one that is none must not be made up.
+    """
+    compose = Composer(config.device)
+    event = compose.event("info", "doctor", "`sicklescope doctor` tries whether the broker takes messages")
+    messages = [(topic(event, compose.site, compose.device), event.to_json())]
+    path = database_path(config)
+    # A database that cannot be read is named in the row of the control slides.
+    with suppress(StorageError):
+        if path.exists():
+            with Database(path, checked=False) as database:
+                newest = ResultNumbers(database).newest()
+            if newest is not None:
+                messages.append((topic(Result, compose.site, compose.device), compose.dated(newest)[0]))
+    return messages
 
 
 def _controls(config: Config) -> Finding:

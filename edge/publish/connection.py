@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -17,8 +16,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config.model import MqttConfig
-from edge.errors import BrokerError
-from edge.publish.client import CONNECT_TIMEOUT_S, correlated, describe, make_client, refusal, unanswered, unreachable
+from edge.publish.client import correlated, describe, make_client, refusal, unanswered, unreachable
+from edge.publish.limits import Limits, limits_after_refusal, limits_of, shortcomings
 from edge.system.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -28,9 +27,6 @@ _UNSPECIFIED = 128
 
 _TAKEN_OVER = 142
 """Session taken over: another client has connected under the same identifier."""
-
-_NO_RETAIN, _NO_QOS_1 = 154, 155
-"""Retain, or this QoS, is not supported."""
 
 _RECONNECT_S = (1.0, 30.0)
 """The first pause before a new connection, and the longest: doubled from try to try."""
@@ -54,23 +50,6 @@ Key = tuple[int, int]
 
 Listen = tuple[str, Callable[[bytes, bytes | None], None]]
 """A topic, and what takes payload and Correlation Data of each of its messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the broker takes, as its CONNACK says (MQTT 5, 3.2.2.3); MQTT 3.1.1 says nothing.
-
-    Attributes:
-        unacknowledged: messages of QoS 1 on their way at once (Receive Maximum).
-        packet_bytes: size of one packet (Maximum Packet Size); None: any.
-        qos_1: whether it takes QoS 1 (Maximum QoS).
-        retain: whether it retains messages (Retain Available).
-    """
-
-    unacknowledged: int = 65535
-    packet_bytes: int | None = None
-    qos_1: bool = True
-    retain: bool = True
 
 
 class Link:
@@ -213,6 +192,7 @@ class Link:
         client.on_publish = self._on_publish
         if self._listen is not None:
             client.on_message = self._on_message
+            client.on_subscribe = self._on_subscribe
         return client
 
     def _on_connect(
@@ -221,10 +201,7 @@ class Link:
         self._answered = True
         if code.is_failure:
             # The will is of QoS 1 and retained; a broker that takes neither is tried again without.
-            self.limits = Limits(
-                qos_1=self.limits.qos_1 and code.value != _NO_QOS_1,
-                retain=self.limits.retain and code.value != _NO_RETAIN,
-            )
+            self.limits = limits_after_refusal(code.value, self.limits)
             self._lost("broker_refused", refusal(self._config, code, properties))
             return
         log.info("connected to %s:%d", self._config.host, self._config.port)
@@ -241,30 +218,24 @@ class Link:
 
     def _heed(self, properties: Properties | None) -> None:
         """Note the broker's limits, and tell those under which the device cannot do all its work."""
-        before = self.limits
-        self.limits = Limits(
-            unacknowledged=getattr(properties, "ReceiveMaximum", 65535),
-            packet_bytes=getattr(properties, "MaximumPacketSize", None),
-            qos_1=before.qos_1 and getattr(properties, "MaximumQoS", 1) > 0,
-            retain=before.retain and bool(getattr(properties, "RetainAvailable", 1)),
-        )
-        broker = f"broker {self._config.host}:{self._config.port}"
-        if not self.limits.retain and before.retain:
-            self._tell(
-                "broker_without_retain",
-                f"{broker} retains no messages: who connects later sees no status and birth of this device. "
-                "Switch on retained messages there (Mosquitto: retain_available true)",
-            )
-        if not self.limits.qos_1 and before.qos_1:
-            self._tell(
-                "broker_without_qos_1",
-                f"{broker} takes QoS 0 only and acknowledges nothing: results stay on this device. "
-                "Allow QoS 1 there (Mosquitto: max_qos 2)",
-            )
+        before, self.limits = self.limits, limits_of(properties, self.limits)
+        for code, text in shortcomings(before, self.limits):
+            self._tell(code, f"broker {self._config.host}:{self._config.port} {text}")
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if self._listen is not None and not message.retain:  # a retained one is of some time past
             self._listen[1](bytes(message.payload), getattr(message.properties, "CorrelationData", None))
+
+    def _on_subscribe(
+        self, _client: Client, _userdata: object, _mid: int, codes: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        for code in codes:
+            if code.is_failure and self._listen is not None:
+                self._tell(
+                    "commands_refused",
+                    f"broker {self._config.host}:{self._config.port} answered {describe(code, properties)} to the "
+                    f"subscription of {self._listen[0]}: no command comes in. Give this device the right to read it",
+                )
 
     def _on_disconnect(
         self,
@@ -319,40 +290,3 @@ class Link:
     ) -> None:
         self._answers += 1
         self._answer((self.number, mid), code.value, describe(code, properties))
-
-
-def check_broker(config: MqttConfig, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
-    """Connect once and return a line that says what was reached.
-
-    The connection has an identifier of its own.
-
-    Raises BrokerError with the broker's reason when it refuses or does not answer, ConfigError as `make_client`.
-    """
-    client = make_client(config, f"{config.client_id or 'sicklescope'}-check-{random.randrange(10**6)}")  # noqa: S311
-    client.connect_timeout = timeout_s
-    answers: list[str] = []
-    answered = threading.Event()
-
-    def on_connect(_c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
-        answers.append(refusal(config, code, properties) if code.is_failure else "")
-        answered.set()
-
-    client.on_connect = on_connect
-    client.on_disconnect = lambda *_: answered.set()
-    try:
-        client.connect(config.host, config.port, config.keepalive_s)
-    except OSError as error:
-        raise BrokerError(unreachable(config)) from error
-    client.loop_start()
-    answered.wait(timeout_s)
-    client.disconnect()
-    client.loop_stop()
-    transport = client.socket()
-    if transport is not None:  # paho leaves it open where the broker refused just now
-        transport.close()
-    if not answers:
-        raise BrokerError(unanswered(config))
-    if answers[0]:
-        raise BrokerError(answers[0])
-    user = f", user {config.username}" if config.username else ""
-    return f"{config.host}:{config.port}, MQTT {config.protocol}{', TLS' if config.tls else ''}{user}"

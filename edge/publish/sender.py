@@ -169,10 +169,7 @@ class Sender:
             return
         if self._impatient:  # of a broker that answers others meanwhile
             rows = [sent for sent in rows if sent.since_s < self._heard_s]
-        elif (
-            not self._link.unexplained
-            or time.monotonic() - max((sent.since_s for sent in rows), default=0.0) >= _BRIEF_S
-        ):
+        elif not self._link.unexplained or not any(time.monotonic() - sent.since_s < _BRIEF_S for sent in rows):
             return
         if rows:
             self._replay.ended_connection({sent.row_id: sent.model for sent in rows}, self._link.reason)

@@ -61,6 +61,13 @@ class ResultNumbers:
         """Return which results can be sent again."""
         return HeldResults(self._highest(), tuple(self._database.read(_HELD)))
 
+    def newest(self) -> str | None:
+        """Return the payload of the newest result, if it is what was written."""
+        found = self._database.read(
+            f"SELECT payload, crc32 IS NULL OR crc32 = {RESULT} FROM results ORDER BY rowid DESC LIMIT 1"  # noqa: S608
+        )
+        return next((payload for payload, whole in found if whole), None)
+
     def between(self, first: int, last: int) -> Iterator[tuple[int, str, str | None]]:
         """Return number, identifier and payload of the results in a range.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copy
 
 import pytest
+from pydantic import SecretStr
 from rich.console import Console
 
 import edge.cli.doctor
@@ -17,7 +19,7 @@ from edge.errors import RuntimeUnavailableError
 from edge.runtime.registry import RUNTIMES
 from tests.edge.camera.openflexure_parts import Microscope
 from tests.edge.service.service_parts import Program
-from tests.mosquitto import Mosquitto, free_port
+from tests.mosquitto import Mosquitto, free_port, with_users
 
 Start = Callable[..., Mosquitto]
 
@@ -63,10 +65,26 @@ def test_the_broker_is_reached_or_its_reason_shown(start_mosquitto: Start, tmp_p
     reached = found(tmp_path, mqtt=MqttConfig(host=broker.host, port=broker.port))["MQTT broker"]
     assert reached.state == "ok"
     assert str(broker.port) in reached.text
+    assert "/event" in reached.text
     gone = found(tmp_path, mqtt=MqttConfig(host=broker.host, port=free_port()))["MQTT broker"]
     assert gone.missing
     assert "cannot be reached" in gone.text
     assert found(tmp_path)["MQTT broker"].state == "absent"
+
+
+def test_a_broker_that_denies_the_devices_own_topics_is_missing(start_mosquitto: Start, tmp_path: Path) -> None:
+    """0.6.0 said ok: it only connected. The newest result is sent once more, as a result may be."""
+    acl = ("user scope", "topic write sicklescope/v1/lab/one/event", "user dashboard", "topic read #")
+    broker = start_mosquitto(*with_users(tmp_path, *acl))
+    mqtt = MqttConfig(host=broker.host, port=broker.port, username="scope", password=SecretStr("right"))
+    device = DeviceConfig(site="lab", device="one", state_dir=tmp_path / "state")
+    denied = found(tmp_path, mqtt=mqtt)["MQTT broker"]
+    assert (denied.state, "sicklescope/v1/site/device/event" in denied.text) == ("missing", True)
+    assert found(tmp_path, mqtt=mqtt, device=device)["MQTT broker"].state == "ok"
+    (tmp_path / "state").mkdir()
+    copy(Path(__file__).parents[2] / "fixtures" / "v0_6_0" / "sicklescope.sqlite3", tmp_path / "state")
+    denied = found(tmp_path, mqtt=mqtt, device=device)["MQTT broker"]
+    assert (denied.state, "sicklescope/v1/lab/one/result" in denied.text) == ("missing", True)
 
 
 def test_a_name_with_a_dot_is_named_for_the_broker_that_makes_a_level_of_it(

@@ -28,16 +28,23 @@ class ScriptedBroker:
         connections: how many there were.
     """
 
-    def __init__(self, properties: bytes = b"", answer: Answer = lambda message: 0, talks: bool = False) -> None:
+    def __init__(
+        self,
+        properties: bytes = b"",
+        answer: Answer = lambda message: 0,
+        talks: bool = False,
+        subscription: int = 0,
+    ) -> None:
         """Set the broker up.
 
         Args:
             properties: of its CONNACK.
             answer: to each message of QoS 1.
+            subscription: reason code for each subscription.
             talks: whether it sends messages all the time, and answers no ping.
         """
         self._connack = b"\x00\x00" + bytes([len(properties)]) + properties
-        self._answer, self._talks = answer, talks
+        self._answer, self._talks, self._subscription = answer, talks, subscription
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.seen: list[dict[str, Any]] = []
@@ -91,6 +98,8 @@ class ScriptedBroker:
                 peer.settimeout(None)
                 if self._talks:
                     threading.Thread(target=_chatter, args=(peer,), daemon=True).start()
+            elif first >> 4 == 8:
+                peer.sendall(b"\x90\x04" + body[:2] + b"\x00" + bytes([self._subscription]))
             elif first >> 4 == 12 and not self._talks:
                 peer.sendall(b"\xd0\x00")
             elif first >> 4 == 3:

@@ -190,6 +190,17 @@ def test_a_result_that_is_never_answered_is_set_aside_and_the_others_flow(
     assert {one["id"] for one in broker.of("result")} == {bad, *good}
 
 
+def test_a_broker_that_refuses_the_subscription_of_commands_is_named(compose: Composer, outbox: Outbox) -> None:
+    """Kind: commands that never come in, while both ends say ok."""
+    with ScriptedBroker(subscription=0x87) as broker:
+        config = MqttConfig(host="127.0.0.1", port=broker.port)
+        listen = ("sicklescope/v1/mbarara/scope-1/command", lambda payload, correlation: None)
+        with Publisher(config, compose, outbox, lambda: birth(compose), listen=listen):
+            (text,) = wait_for(lambda: events(broker, "commands_refused"))
+    assert "Not authorized (135)" in text
+    assert "scope-1/command" in text
+
+
 @pytest.mark.parametrize("limit", ["max_packet_size 4000", "message_size_limit 4000"])
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_mosquittos_own_limits_block_no_other_result(

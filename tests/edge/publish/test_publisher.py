@@ -24,15 +24,15 @@ from edge.cli.demo_broker import EmbeddedBroker
 from edge.config.model import MqttConfig
 from edge.errors import BrokerError, ConfigError, EdgeError, StorageError
 from edge.publish import connection
+from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
-from edge.publish.connection import check_broker
 from edge.publish.messages import Progress
 from edge.publish.pending import NEWS
 from edge.publish.publisher import Publisher, resend
 from edge.publish.sender import Sent
 from edge.storage.outbox import KEPT, Outbox, OutboxCounts, Row
 from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, VERDICT, birth, make_certificates, result
-from tests.mosquitto import Listener, Mosquitto, free_port, wait_for
+from tests.mosquitto import Listener, Mosquitto, free_port, wait_for, with_users
 
 StartMosquitto = Callable[..., Mosquitto]
 
@@ -58,26 +58,6 @@ def put_results(publishing: Publisher, compose: Composer, number: int) -> list[s
     for one in results:
         publishing.result(one)
     return [str(one.id) for one in results]
-
-
-def password_file(folder: Path) -> Path:
-    path = folder / "passwords"
-    path.touch(mode=0o600)
-    subprocess.run(["mosquitto_passwd", "-b", str(path), "scope", "right"], check=True)
-    subprocess.run(["mosquitto_passwd", "-b", str(path), "dashboard", "reader"], check=True)
-    return path
-
-
-def with_users(folder: Path, *acl: str) -> list[str]:
-    if shutil.which("mosquitto_passwd") is None:
-        pytest.skip("mosquitto_passwd not installed")
-    (folder / "acl").write_text("\n".join(acl) + "\n")
-    (folder / "acl").chmod(0o600)
-    return [
-        "allow_anonymous false",
-        f"password_file {password_file(folder)}",
-        *([f"acl_file {folder / 'acl'}"] if acl else []),
-    ]
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -300,6 +280,32 @@ def test_resend_without_a_broker_keeps_the_results(compose: Composer, outbox: Ou
     with pytest.raises(BrokerError, match=r"cannot be reached: .*Connection refused.*1 results wait"):
         resend(nowhere, compose, outbox, 5)
     assert outbox.counts() == OutboxCounts(1, 0)
+
+
+EVENT, RESULT = "sicklescope/v1/mbarara/scope-1/event", "sicklescope/v1/mbarara/scope-1/result"
+
+
+def test_a_broker_is_asked_whether_it_takes_the_devices_own_messages(
+    start_mosquitto: StartMosquitto, tmp_path: Path
+) -> None:
+    """Kind: a check that says ok of a broker that lets the device in and takes none of its messages."""
+    broker = start_mosquitto(*with_users(tmp_path, *DENYING))
+    config = settings(broker, **AS_SCOPE)
+    with pytest.raises(
+        BrokerError, match=rf"answered Not authorized \(135\) to a message to {EVENT}. Give user 'scope'"
+    ):
+        check_broker(config, messages=[(EVENT, "{}")])
+    (tmp_path / "acl").write_text("\n".join(("user scope", f"topic write {EVENT}", *DENYING[2:])) + "\n")
+    broker.reload()
+    with pytest.raises(BrokerError, match=RESULT):
+        check_broker(config, messages=[(EVENT, "{}"), (RESULT, "{}")])
+    (tmp_path / "acl").write_text("\n".join(GRANTING) + "\n")
+    broker.reload()
+    with Listener(broker.host, broker.port, topic=EVENT, user=("dashboard", "reader")):
+        said = check_broker(config, messages=[(EVENT, "{}"), (RESULT, "{}")])
+    assert said.endswith(f"It takes messages to {EVENT}. It takes messages to {RESULT}, to which nobody subscribes")
+    said = check_broker(settings(broker, **AS_SCOPE, protocol="3.1.1"), messages=[(EVENT, "{}")])
+    assert said.endswith(f"Whether it takes messages to {EVENT} cannot be seen with MQTT 3.1.1")
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho's, after a failed handshake
