@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from edge.errors import SampleError
+from edge.publish.messages import Result, topic
 from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Resend, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
-from edge.sample.resend import resend
 from edge.sample.review.changes import answer, sign
 from edge.sample.sample_row import StoredSample
+from edge.storage.outbox import Outbox
 
 STOPPED = "it was stopped before its target"
 
@@ -112,7 +114,19 @@ def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
 
 
 def _resend(command: Resend, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
-    sent, damaged = resend(lifecycle, command.first, command.last)
+    """Put results into the outbox again though the broker took them long ago; damaged ones stay."""
+    if not lifecycle.config.mqtt.enabled:
+        raise SampleError("mqtt.enabled is false: nothing can be sent")
+    sent = damaged = 0
+    outbox = Outbox(lifecycle.database)
+    with lifecycle.database.transaction():
+        for number, result_id, payload in lifecycle.numbers.between(command.first, command.last):
+            stored = {} if payload is None else json.loads(payload)
+            if payload is None or stored["number"] != number:
+                damaged += 1
+                continue
+            outbox.put_again(result_id, topic(Result, stored["site"], stored["device"]), payload)
+            sent += 1
     return {"results": sent, "error": f"{damaged} more are damaged on the disk and are not sent" if damaged else ""}
 
 
