@@ -99,7 +99,7 @@ def refusal(config: MqttConfig, code: ReasonCode, properties: Properties | None)
 
 
 def correlated(data: bytes) -> Properties:
-    """Return the properties of a message that answers the one with this Correlation Data (MQTT 5)."""
+    """Return the MQTT 5 properties of the answer to a message with this Correlation Data."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.CorrelationData = data
     return properties

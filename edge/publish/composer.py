@@ -181,7 +181,10 @@ class Composer:
         )
 
     def result_index(self, held: HeldResults) -> ResultIndex:
-        """Say which results can be sent again; of very many ranges the highest, as many as INDEX_CHARS hold."""
+        """Say which results can be sent again.
+
+        Of very many ranges the highest are listed, as many as INDEX_CHARS hold.
+        """
         texts: list[str] = []
         listed_from = 0
         chars = 0

@@ -312,9 +312,9 @@ class Result(Counted, Rejections, Networks, Reviewed):
 
 
 class ResultIndex(Message):
-    """Which results the device holds and can send again, by their numbers. Retained, at most 8 KB.
+    """Which results the device holds and can send again, by their numbers.
 
-    Results on their way to the broker are not listed, nor are those of an erased sample.
+    Retained, at most 8 KB. Results on their way to the broker are not listed, nor are those of an erased sample.
     """
 
     kind: ClassVar[str] = "results"

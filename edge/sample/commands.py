@@ -140,7 +140,7 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 def request_of(text: str) -> str:
-    """Return what a command's text calls the request, though the rest may be no command; else nothing."""
+    """Return what a text calls its request, though the rest may be no command; else nothing."""
     try:
         return _REQUEST.validate_python(json.loads(text).get("request", ""), strict=True)
     except (ValueError, AttributeError, RecursionError):

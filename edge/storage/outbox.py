@@ -88,7 +88,10 @@ class Outbox:
         self._insert(str(result_id), RESULT, topic, payload)
 
     def put_again(self, result_id: UUID | str, topic: str, payload: str) -> None:
-        """Store a result that has left, or was refused, as pending; one that is pending keeps its place."""
+        """Store a result as pending though it has left or was refused.
+
+        One that is pending keeps its place.
+        """
         with self._database.transaction():
             self._database.write("DELETE FROM outbox WHERE id = ? AND (unheard OR state = 'refused')", str(result_id))
             self.put(result_id, topic, payload)
