@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from edge.batch.reasons import LEFT_OUT, REASONS
 from edge.camera.input_files import LeftOut, Leftover, natural_order
+from edge.report.reasons import LEFT_OUT, REASONS
 from edge.screening.tally import field_score
 from edge.screening.verdict import FLAGS
 from edge.system.spreadsheet import inert_text
@@ -192,6 +192,12 @@ class Summary(Record):
     research_use: str
     complete: bool
     """false when the scan was stopped before the last input."""
+    name: str
+    """What was scanned: the names of the files and folders that were given."""
+    site: str
+    """As in the configuration."""
+    device: str
+    """As in the configuration."""
     started_at: str
     """ISO 8601, UTC, by this computer's clock."""
     seconds: Annotated[float, Field(ge=0.0)]

@@ -1,50 +1,136 @@
-"""report.html: one page with everything in it, to be read on a phone, printed or sent."""
+"""report.html of a scan: what its summary and its fields say, in words."""
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
 from collections.abc import Sequence
-from importlib.resources import files
+from datetime import datetime, timedelta
+from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from edge.batch.annotate import COLOURS, GalleryCell
-from edge.batch.reasons import LEFT_OUT, REASONS
-from edge.batch.records import FieldRecord, Summary
-from edge.screening.verdict import FLAGS, RESEARCH_USE
-
-REJECTED_SHOWN = 200
-"""Rejected fields listed one by one; the count by reason holds them all."""
+from edge.batch.annotate import GalleryCell
+from edge.batch.records import FieldRecord, ModelRecord, Summary
+from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Report
+from edge.report.reasons import LEFT_OUT
+from edge.report.shared import SCALE_WORDS, counts_of, network_facts, quality, sentences, warnings
+from edge.report.words import CELL_WORDS, breakable, headline, interval, number_of, percent, when
+from edge.types import Verdict
 
 
-def render(summary: Summary, gallery: Sequence[GalleryCell], rejected: Sequence[FieldRecord]) -> str:
-    """Return the page.
+def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Path) -> Report:
+    """Return the report of a scan.
 
-    rejected: lines of rejected fields, of which the caller need keep no more than are shown.
+    Args:
+        summary: of the scan.
+        gallery: the most sickle-like cells.
+        fields: its fields.jsonl.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.2f} %"
-    environment.filters["number"] = lambda value: f"{value:.4g}"
-    template = environment.from_string(files("edge.batch").joinpath("report.html").read_text(encoding="utf-8"))
-    counts = {**summary.by_class, **summary.excluded}
-    return template.render(
-        summary=summary,
-        verdict=summary.verdict,
-        counts=counts,
-        most=max(1, *counts.values()),
-        colours={name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in COLOURS.items()},
-        flags={name: FLAGS[name] for name in summary.verdict.flags},
-        gallery=[(cell, _data_uri(cell.picture)) for cell in gallery],
-        rejected=rejected[:REJECTED_SHOWN],
-        rejected_total=sum(summary.rejected.values()),
-        reasons=REASONS,
-        left_out=summary.left_out_files[:REJECTED_SHOWN],
-        left_out_reasons={reason.value: words for reason, words in LEFT_OUT.items()},
-        research_use=RESEARCH_USE,
+    verdict = Verdict(**{**summary.verdict.model_dump(), "flags": tuple(summary.verdict.flags)})
+    lines, left = _field_lines(fields)
+    return Report(
+        name=summary.name,
+        headline=headline(verdict, reviewed=False),
+        figure=percent(verdict.fraction) if verdict.status == "reported" else "",
+        interval=interval(verdict.low, verdict.high) if verdict.status == "reported" else "",
+        sentences=sentences(verdict, None),
+        facts=_facts(summary),
+        warnings=_stopped(summary) + warnings(verdict.flags),
+        counts=counts_of({**summary.by_class, **summary.excluded}),
+        quality=quality(
+            summary.fields_read, summary.rejected, summary.fields_repeated, summary.islands, summary.area_mm2,
+            summary.cells_seen,
+        ) + _left_out(summary),
+        gallery=tuple(
+            PictureOfCell(cell.picture, CELL_WORDS[cell.name], cell.p_sickle, Path(cell.image).name)
+            for cell in gallery
+        ),
+        gallery_words="The most sickle-like cells, with the chance that the network gives, whatever the cell was then "
+        "called. Look for yourself." if gallery else "No cell was found.",
+        details=_details(summary),
+        fields=lines,
+        fields_more=f"And {number_of(left, 'more field', 'more fields')}: see fields.jsonl." if left else "",
+        left_out=tuple(
+            Fact(one.cause + (f": {one.instead}" if one.instead else ""), breakable(one.file))
+            for one in summary.left_out_files[:FIELDS_SHOWN]
+        ),
+    )  # fmt: skip
+
+
+def _facts(summary: Summary) -> tuple[Fact, ...]:
+    begun = datetime.fromisoformat(summary.started_at)
+    ended = begun + timedelta(seconds=summary.seconds)
+    return (
+        Fact("name", breakable(summary.name)),
+        Fact("site", summary.site),
+        Fact("device", summary.device),
+        Fact("scan begun", when(int(begun.timestamp() * 1000))),
+        Fact("scan ended", when(int(ended.timestamp() * 1000))),
+        Fact("files", f"{summary.inputs_done} of {number_of(summary.inputs, 'file')}"),
     )
 
 
-def _data_uri(picture: bytes) -> Markup:
-    # Base64 of our own bytes has nothing to escape, and escaping would cost as much as the picture.
-    return Markup("data:image/jpeg;base64," + b64encode(picture).decode("ascii"))  # noqa: S704
+def _stopped(summary: Summary) -> tuple[str, ...]:
+    if summary.complete:
+        return ()
+    return (f"The scan was stopped early: {summary.inputs_done} of {number_of(summary.inputs, 'file')} are in it.",)
+
+
+def _left_out(summary: Summary) -> tuple[str, ...]:
+    words = {reason.value: text for reason, text in LEFT_OUT.items()}
+    return tuple(
+        f"{number_of(count, 'file')} left out: {words[reason]}." for reason, count in summary.left_out.items() if count
+    )
+
+
+def _field_lines(path: Path) -> tuple[tuple[FieldLine, ...], int]:
+    """Return a line for each of the first fields, and how many there are more."""
+    lines: list[FieldLine] = []
+    left = 0
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            if len(lines) == FIELDS_SHOWN:
+                left += 1
+                continue
+            field = FieldRecord.model_validate(json.loads(text))
+            why = "" if field.rejected is None else field.rejected.cause
+            counts = field.counts
+            lines.append(FieldLine(field.image, field.rbc, counts["sickle"], counts["abstained"], why))
+    return tuple(lines), left
+
+
+def _details(summary: Summary) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+    return (
+        ("Size of a pixel", _scale_facts(summary)),
+        ("Detector", _network(summary.models["detector"])),
+        ("Classifier", _network(summary.models["classifier"])),
+        ("Rules", _rules(summary)),
+        ("Program", (Fact("version", f"sicklescope {summary.sicklescope}"), Fact("seconds", f"{summary.seconds:.1f}"))),
+    )
+
+
+def _scale_facts(summary: Summary) -> tuple[Fact, ...]:
+    scale = summary.scale
+    if scale is None:
+        return (Fact("size", "unknown: no field was read"),)
+    return (
+        Fact("µm per pixel, median", f"{scale.median:.4g}"),
+        Fact("over the fields", f"{scale.lowest:.4g} to {scale.highest:.4g}"),
+        Fact("known because", "; ".join(SCALE_WORDS[source] for source in scale.sources)),
+        Fact("how uncertain", percent(scale.spread)),
+    )
+
+
+def _network(model: ModelRecord) -> tuple[Fact, ...]:
+    return network_facts(model.name, model.version, model.sha256, model.runtime, model.thresholds)
+
+
+def _rules(summary: Summary) -> tuple[Fact, ...]:
+    screening, limits = summary.settings["screening"], summary.settings["quality"]
+    blank = summary.verdict.limit_of_blank
+    return (
+        Fact("pictures are", str(summary.settings["reading"])),
+        Fact("red cells needed", str(screening["min_red_cells"])),
+        Fact("red cells aimed at", str(screening["target_red_cells"])),
+        Fact("cells cut by the border", "counted" if screening["keep_border"] else "not counted"),
+        Fact("blurred, dark, empty or crowded fields", "refused" if limits["gate"] else "read too"),
+        Fact("limit of blank", "not stated by the model" if blank is None else percent(blank)),
+    )

@@ -14,9 +14,10 @@ from typing import TextIO
 import numpy as np
 
 from edge.batch.annotate import Gallery, annotated, jpeg
-from edge.batch.records import CSV_COLUMNS, FieldRecord, ScaleRecord, Summary, csv_rows, field_record
-from edge.batch.report import REJECTED_SHOWN, render
+from edge.batch.records import CSV_COLUMNS, ScaleRecord, Summary, csv_rows, field_record
+from edge.batch.report import report_of_scan
 from edge.errors import InputError, StorageError
+from edge.report.page import render
 from edge.screening.accumulator import Accumulator
 from edge.system.atomic_files import ASIDE, move, storage_errors
 from edge.types import FieldReading, Pixels, Scale
@@ -44,7 +45,6 @@ class ResultFiles:
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
         self._gallery = Gallery()
         self._scales: list[Scale] = []
-        self._rejected: list[FieldRecord] = []
         self._open = ExitStack()
 
     def __enter__(self) -> ResultFiles:
@@ -81,11 +81,8 @@ class ResultFiles:
         with storage_errors(self._out_dir):
             self._lines.write(record.model_dump_json(by_alias=True) + "\n")
             self._csv.writerows(csv_rows(record))
-        if reading.rejected is None:
-            if reading.scale is not None:
-                self._scales.append(reading.scale)
-        elif len(self._rejected) < REJECTED_SHOWN:
-            self._rejected.append(record)
+        if reading.rejected is None and reading.scale is not None:
+            self._scales.append(reading.scale)
         if pixels is not None:
             self.readable += 1
             if reading.copy_of is None:
@@ -120,7 +117,7 @@ class ResultFiles:
         """
         with storage_errors(self._out_dir):
             (self._unfinished / SUMMARY).write_text(summary.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
-            page = render(summary, self._gallery.cells(), self._rejected)
+            page = render(report_of_scan(summary, self._gallery.cells(), self._unfinished / FIELDS))
             (self._unfinished / REPORT).write_text(page, "utf-8")
             self._publish_drawn()
         for name in _FILES:

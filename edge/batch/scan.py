@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -41,6 +41,9 @@ from edge.screening.accumulator import Accumulator
 from edge.screening.verdict import RESEARCH_USE, VerdictRules
 from edge.system.atomic_files import aside
 from edge.types import FieldReading, Pixels, Reason, Rejection, unread
+
+NAMES_SHOWN = 3
+"""Names of inputs that a report's title holds."""
 
 Progress = Callable[[int, int, str], None]
 """Called after each field with how many inputs are done, how many there are, and the name of the field."""
@@ -77,6 +80,7 @@ def scan(
     """
     if cells and one_sample:
         raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
+    paths = list(paths)
     config = _effective(config, keep_border, no_quality_gate, um_per_px)
     found = find_files(paths)
     refuse_others_files(out_dir)
@@ -95,6 +99,9 @@ def scan(
             sicklescope=version("sicklescope"),
             research_use=RESEARCH_USE,
             complete=done == len(inputs),
+            name=_named(paths),
+            site=config.device.site,
+            device=config.device.device,
             started_at=begun_at.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - begun_s, 3),
             inputs=len(inputs),
@@ -116,6 +123,13 @@ def scan(
             "Give images that open in other programs"
         )
     return summary
+
+
+def _named(paths: Sequence[Path | str]) -> str:
+    """Return what is scanned as a name for people: the last parts of the paths that were given."""
+    names = [printable(Path(path).name or str(Path(path).resolve().name)) for path in paths]
+    more = "" if len(names) <= NAMES_SHOWN else f" and {len(names) - NAMES_SHOWN} more"
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _effective(

@@ -135,15 +135,37 @@ def export(
     """Write a sample as CSV and JSON, with the pictures that are kept."""
     with answering():
         from edge.sample.export import export as write
+        from edge.sample.export import remember
 
         def work(lifecycle: Lifecycle) -> None:
             found = lifecycle.store.find(sample)
             cells = lifecycle.store.cells(found.id)
             crops = {one.number: lifecycle.store.crop(found.id, one.number) or b"" for one in cells if one.pictured}
-            write(folder, lifecycle.described(found), cells, crops)
+            remember(lifecycle.database, found.id, write(folder, lifecycle.described(found), cells, crops))
 
         _stored(load(config), work)
         typer.echo(f"{folder / 'sample.json'}")
+
+
+@app.command()
+def report(
+    sample: SampleName,
+    file: Annotated[Path, typer.Argument(metavar="FILE.html", help="Where the page goes.")],
+    config: ConfigPath = None,
+) -> None:
+    """Write the report of a sample: one page to read, print or send."""
+    with answering():
+        from edge.report.of_sample import report_of_sample
+        from edge.report.page import render
+        from edge.sample.export import remember, write_text
+
+        def work(lifecycle: Lifecycle) -> None:
+            found = lifecycle.store.find(sample)
+            write_text(file, render(report_of_sample(lifecycle, found)))
+            remember(lifecycle.database, found.id, [file])
+
+        _stored(load(config), work)
+        typer.echo(f"{file}")
 
 
 def _cell(text: str) -> tuple[int, str]:
@@ -168,6 +190,8 @@ def _do(config: Path | None, by: str | None, **fields: Any) -> None:
             answer = ask(loaded.config.device.state_dir, command)
         except NotRunningError:
             answer = _stored(loaded, lambda lifecycle: perform(command, lifecycle, NoScanner(lifecycle)))
+        for path in answer.get("left", []):
+            typer.echo(f"left, for it was changed or is another user's: {path}", err=True)
         reason = f": {answer['reason']}" if answer.get("reason") else ""
         typer.echo(f"sample {answer.get('sample', answer['id'])} is {answer['state']}{reason}")
 

@@ -109,8 +109,8 @@ def _review(command: Review, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
 
 def _erase(command: Erase, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
     sample = lifecycle.store.find(command.sample)
-    lifecycle.erase(sample, command.by, command.reason)
-    return {"id": sample.id, "state": "erased"}
+    left = lifecycle.erase(sample, command.by, command.reason)
+    return {"id": sample.id, "state": "erased", "left": [str(path) for path in left]}
 
 
 def _resend(command: Resend, lifecycle: Lifecycle, scanner: Scanner) -> Answer:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +24,7 @@ from edge.publish.messages import topic
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
+from edge.sample.export import remove_written, written
 from edge.sample.integrity import check_cells, damaged, record_of_row, row_damage
 from edge.sample.review.rows import marked, reviewed
 from edge.sample.sample_row import Moment, StoredSample
@@ -252,25 +254,34 @@ class Lifecycle:
         states = [str(step["state"]) for step in self.store.history(sample.id)]
         return next((state for state in reversed(states) if state != "final"), "review")
 
-    def erase(self, sample: StoredSample, by: str, reason: str) -> None:
+    def erase(self, sample: StoredSample, by: str, reason: str) -> list[Path]:
         """Erase all that is kept of a sample but a tombstone: its identifier, when, by whom and why.
 
         What left for the broker is not called back. `reason` and `by` stay, so they must name no patient.
-        """
-        self.erase_rows(sample, by, reason)
-        self.database.forget()
 
-    def erase_rows(self, sample: StoredSample, by: str, reason: str) -> None:
+        Returns:
+            Files that were written of it and are left: changed since, or another user's.
+        """
+        left = self.erase_rows(sample, by, reason)
+        self.database.forget()
+        return left
+
+    def erase_rows(self, sample: StoredSample, by: str, reason: str) -> list[Path]:
         """Erase a sample as `erase` does, but for the log of the database.
 
         `forget` of that has to follow.
         """
+        files = written(self.database, sample.id)
         require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         with self.changing(sample):
             for result_id in self.store.result_ids(sample.id):
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
             self.store.erase(sample, by, reason, self.clock())
+        left = remove_written(files)
+        if left:
+            log.warning("%d files written of an erased sample are left: changed, or another user's", len(left))
+        return left
 
     @contextmanager
     def changing(self, sample: StoredSample) -> Iterator[None]:
