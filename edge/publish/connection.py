@@ -206,7 +206,6 @@ class Link:
             return
         log.info("connected to %s:%d", self._config.host, self._config.port)
         self._heed(properties)
-        self._backoff.reset()
         self._handed_over = self._answers = 0
         self.reason = ""
         self._up_s = time.monotonic()
@@ -262,7 +261,11 @@ class Link:
         taken_over = code.value == _TAKEN_OVER
         self.unexplained = not self._renewed and not taken_over
         # With a message unacknowledged it may have been that message.
-        brief = not stated and not self._renewed and time.monotonic() - self._up_s < _BRIEF_S
+        lasted_s = time.monotonic() - self._up_s
+        if lasted_s >= _BRIEF_S:
+            # Not before: a broker that ends each connection for what it denies is not to be asked every second.
+            self._backoff.reset()
+        brief = not stated and not self._renewed and lasted_s < _BRIEF_S
         self._brief = self._brief + 1 if brief and self._answers >= self._handed_over else 0
         self._rival = taken_over or self._brief > 1
         if self._rival:

@@ -5,6 +5,7 @@ Kind of fault: one message, or one limit of the broker, stops all results; or a 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
@@ -188,6 +189,17 @@ def test_a_result_that_is_never_answered_is_set_aside_and_the_others_flow(
         wait_for(lambda: [row.id for row in outbox.refused()] == [bad])
         wait_for(lambda: not publishing.state().pending)
     assert {one["id"] for one in broker.of("result")} == {bad, *good}
+
+
+def test_a_broker_that_ends_every_connection_is_asked_less_and_less_often(compose: Composer, outbox: Outbox) -> None:
+    """RabbitMQ ends it for each message that it denies: with an event each time, twice a second, for ever."""
+    began_s = time.monotonic()
+    with (
+        ScriptedBroker(answer=lambda message: None) as broker,
+        publisher(broker.port, compose, outbox),
+    ):
+        wait_for(lambda: broker.connections == 5)
+    assert time.monotonic() - began_s > 0.05 * (1 + 2 + 4 + 8), "pauses of this test double from 0.05 s"
 
 
 def test_a_broker_that_refuses_the_subscription_of_commands_is_named(compose: Composer, outbox: Outbox) -> None:
