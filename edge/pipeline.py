@@ -23,6 +23,8 @@ from edge.types import (
     Floats,
     Frame,
     Labels,
+    Mask,
+    Masked,
     Numbers,
     Placement,
     Rejection,
@@ -35,6 +37,7 @@ from edge.vision.detect import CellDetector
 from edge.vision.examine import Examined, FieldExaminer
 from edge.vision.prepare import FieldPreparer, Prepared, canonical_field
 from edge.vision.registration.registrar import Registrar
+from edge.vision.stationary.dirt import StationaryDirt
 from edge.vision.timing import timed
 
 
@@ -61,7 +64,7 @@ class Pipeline:
         self._examine = FieldExaminer(config, CellDetector(self.detector), self._classify)
         self._rule = self._classify.rule
         # Their memory is taken once, and holds one sample after the other: taken anew for each, it would scatter.
-        self._registrar, self._registry = Registrar(), CellRegistry(self._rule)
+        self._registrar, self._registry, self._dirt = Registrar(), CellRegistry(self._rule), StationaryDirt()
         self.new_sample()
 
     def __enter__(self) -> Pipeline:
@@ -88,6 +91,11 @@ class Pipeline:
         self._each_cell_once = each_cell_once
         self._registrar.clear()
         self._registry.clear()
+        self._dirt.clear()
+
+    def hidden_part(self, frame: Frame) -> Mask | None:
+        """Return bool (H, W): what dirt hides of such frames so far; None where nothing."""
+        return self._dirt.hidden_part(frame)
 
     def read(self, frame: Frame) -> FieldReading:
         """Read a whole field.
@@ -99,6 +107,7 @@ class Pipeline:
         field = prepared.outcome
         if isinstance(field, Rejection):
             return report.rejected(field)
+        field = self._dirt.hidden(field, frame)
 
         # Before the field is placed: one that is refused must leave no trace.
         examined = self._examine(field, prepared.size_off_max, prepared.stage_ms)
@@ -120,10 +129,14 @@ class Pipeline:
             if placed is None:
                 prob, label = self._rule.classified(classes.prob(whole))
                 return report.read(field, examined, prob, label)
+            dirt = self._dirt.update(frame, field, placed, _in_frame(cells, field))
+            report.masked = self._dirt.masked()
+            whole = whole & ~np.isin(placed.ids, dirt)
+            examined = replace(examined, whole=whole)
             # A cell that was classified often enough is not again; of each the mean over all observations is given.
             new = whole & ~self._registry.known(placed)
             report.placement, report.ids = placed, placed.ids[whole]
-            report.change = self._registry.update(placed, whole, new, classes.prob(new))
+            report.change = self._registry.update(placed, whole, new, classes.prob(new), dirt)
             prob, label = self._registry.calibrated_probabilities(placed.ids[whole])
             return report.read(field, examined, prob, label)
 
@@ -173,6 +186,12 @@ def _opened(config: Config, progress: Callable[[str], None]) -> tuple[Network, N
         raise
 
 
+def _in_frame(cells: Cells, field: Field) -> Floats:
+    """Return the boxes (N, 4) of a field's cells in pixels of the frame."""
+    origin = np.array([*field.origin, *field.origin], np.float32)
+    return np.asarray(cells.boxes * np.float32(field.zoom) + origin, np.float32)
+
+
 class _Report:
     """Gathers what is known of a frame on its way, so that each exit gives a whole reading."""
 
@@ -181,6 +200,7 @@ class _Report:
         self.placement: Placement | None = None
         self.change: Change | None = None
         self.ids: Numbers | None = None
+        self.masked: Masked | None = None
 
     def rejected(self, rejection: Rejection) -> FieldReading:
         """Make the reading of a frame that is not read."""
@@ -194,7 +214,7 @@ class _Report:
         """Make the reading of a frame; prob (N, 6) and label (N,) are of its whole cells."""
         h, w = self._frame.pixels.shape[:2]
         cells, whole = examined.cells, examined.whole
-        origin = np.array([*field.origin, *field.origin], np.float32)
+        dirt = {"dirt"} if self.masked else set()
         return FieldReading(
             frame_index=self._frame.index,
             name=self._frame.name,
@@ -202,7 +222,7 @@ class _Report:
             height=h,
             scale=self._prepared.scale,
             rejected=None,
-            boxes=(cells.boxes[whole] * np.float32(field.zoom) + origin).astype(np.float32),
+            boxes=_in_frame(cells, field)[whole],
             score=cells.score[whole],
             prob=prob,
             label=label,
@@ -211,8 +231,9 @@ class _Report:
             border=int((~whole).sum()),
             area_mm2=field.area_mm2 * (self.placement.new_share if self.placement else 1.0),
             stage_ms=self._prepared.stage_ms,
-            flags=tuple(sorted({*self._prepared.flags, *examined.flags})),
+            flags=tuple(sorted({*self._prepared.flags, *examined.flags, *dirt})),
             placement=self.placement,
             change=self.change,
             ids=self.ids,
+            masked=self.masked,
         )

@@ -207,6 +207,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Masked:
+    """What of the frame is left out because dirt or a pointer stays there.
+
+    share: of the frame, 0–1. where: in words, such as `upper left, middle`.
+    """
+
+    share: float
+    where: str
+
+    @property
+    def in_words(self) -> str:
+        """What is in the picture, where, and what to do."""
+        return f"dirt or a pointer in the picture, {self.where}: clean the eyepiece or camera"
+
+    def with_earlier(self, other: Masked | None) -> Masked:
+        """Return this and what was masked earlier of the same sample."""
+        if other is None:
+            return self
+        where = dict.fromkeys([*other.where.split(", "), *self.where.split(", ")])
+        return Masked(max(self.share, other.share), ", ".join(where))
+
+
+@dataclass(frozen=True, slots=True)
 class FieldReading:
     """The whole result of one frame.
 
@@ -218,7 +241,7 @@ class FieldReading:
     area_mm2: slide that was read and that no frame of the sample showed before. placement, change: where the frame
     lies and what it adds to the sample, where its frames are placed; a cell that was seen before then has its mean
     probabilities, and ids (N,) are the numbers of the cells in the arrays. copy_of: name of the picture that shows the
-    same and whose cells count in place of this one's.
+    same and whose cells count in place of this one's. masked: what dirt hides of the frame.
     """
 
     frame_index: int
@@ -241,6 +264,7 @@ class FieldReading:
     change: Change | None = None
     ids: Numbers | None = None
     copy_of: str | None = None
+    masked: Masked | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the frame's cells by class and by reason of exclusion.

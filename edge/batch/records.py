@@ -159,6 +159,15 @@ class ScaleRecord(Record):
     behind an estimate, the standard uncertainty of a calibration, 0 when configured."""
 
 
+class MaskedRecord(Record):
+    """Dirt in the optics, or a pointer: what stays in the picture while the slide moves."""
+
+    share: Fraction
+    """Of the frame."""
+    where: str
+    """In words, such as `upper left, middle`."""
+
+
 class VerdictRecord(Record):
     """What the counts allow to be said. Fractions are of red cells."""
 
@@ -229,6 +238,9 @@ class Summary(Record):
     verdict: VerdictRecord
     scale: ScaleRecord | None
     """null when no field was read."""
+    masked: MaskedRecord | None = None
+    """What was left out of the frames of one sample because dirt or a pointer stays there; null where none was found.
+    """
     models: Annotated[dict[str, ModelRecord], Keyed(("detector", "classifier"))]
     settings: dict[str, Any]
     """What was asked, and the sections of the configuration that were in force."""

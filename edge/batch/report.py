@@ -13,7 +13,7 @@ from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Repor
 from edge.report.reasons import LEFT_OUT
 from edge.report.shared import SCALE_WORDS, counts_of, network_facts, quality, sentences, warnings
 from edge.report.words import CELL_WORDS, breakable, headline, interval, number_of, percent, when
-from edge.types import Verdict
+from edge.types import Masked, Verdict
 
 
 def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Path) -> Report:
@@ -25,6 +25,7 @@ def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Pat
         fields: its fields.jsonl.
     """
     verdict = Verdict(**{**summary.verdict.model_dump(), "flags": tuple(summary.verdict.flags)})
+    masked = Masked(summary.masked.share, summary.masked.where) if summary.masked else None
     lines, left = _field_lines(fields)
     return Report(
         name=summary.name,
@@ -33,7 +34,7 @@ def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Pat
         interval=interval(verdict.low, verdict.high) if verdict.status == "reported" else "",
         sentences=sentences(verdict, None),
         facts=_facts(summary),
-        warnings=_stopped(summary) + warnings(verdict.flags),
+        warnings=_stopped(summary) + warnings(verdict.flags, masked),
         counts=counts_of({**summary.by_class, **summary.excluded}),
         quality=quality(
             summary.fields_read, summary.rejected, summary.fields_repeated, summary.islands, summary.area_mm2,

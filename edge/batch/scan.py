@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from edge.batch.duplicates import CountedOnce
 from edge.batch.inputs import ScanFiles, copies_apart, find_files
-from edge.batch.records import ModelRecord, Summary, VerdictRecord, left_out_records, printable
+from edge.batch.records import MaskedRecord, ModelRecord, Summary, VerdictRecord, left_out_records, printable
 from edge.batch.result_files import ResultFiles, refuse_others_files
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.field import DecodedField
@@ -242,8 +242,13 @@ def _accumulator(pipeline: Pipeline) -> Accumulator:
 
 def _counted(accumulator: Accumulator) -> dict[str, Any]:
     """Return the keys of `Summary` that come from the counts."""
-    counts, verdict = accumulator.counts(), accumulator.verdict()
-    return {**asdict(counts), "red_cells": counts.red_cells, "verdict": VerdictRecord(**asdict(verdict))}
+    counts, verdict, masked = accumulator.counts(), accumulator.verdict(), accumulator.masked
+    return {
+        **asdict(counts),
+        "red_cells": counts.red_cells,
+        "verdict": VerdictRecord(**asdict(verdict)),
+        "masked": MaskedRecord(share=masked.share, where=masked.where) if masked else None,
+    }
 
 
 def _model(network: Network) -> ModelRecord:

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import distributions
@@ -30,6 +30,8 @@ from edge.runtime.model_store import located
 from edge.runtime.onnx import OnnxNetwork
 from edge.runtime.registry import RUNTIMES, chosen, digests, shipped_form
 from edge.sample.controls import ControlSlides
+from edge.sample.integrity import record_of_row
+from edge.sample.store import Store
 from edge.storage.database import Database, database_path
 from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import clock_synchronised
@@ -75,6 +77,7 @@ def examine(config: Config) -> list[Finding]:
         *_models(config),
         _broker(config),
         _controls(config),
+        _picture(config),
         _clock(),
         _disk(config),
     ]
@@ -243,6 +246,22 @@ def _controls(config: Config) -> Finding:
     except EdgeError as error:
         return Finding(what, "missing", str(error))
     return Finding(what, "warning" if found else "ok", "; ".join(found.values()) or "in order")
+
+
+def _picture(config: Config) -> Finding:
+    """Tell of dirt in the optics that the newest sample showed."""
+    what, path = "picture", database_path(config)
+    try:
+        with Database(path) if path.exists() else nullcontext() as database:
+            newest = Store(database).newest(1) if database else []
+            if not newest:
+                return Finding(what, "unknown", "no sample was read yet, which would show dirt in the optics")
+            masked = record_of_row(newest[0]).masked
+    except EdgeError as error:
+        return Finding(what, "unknown", str(error))
+    if masked is None:
+        return Finding(what, "ok", f"no dirt was found in it while sample {newest[0].code} was read")
+    return Finding(what, "warning", f"{masked.in_words} (sample {newest[0].code}, {newest[0].day})")
 
 
 def _clock() -> Finding:

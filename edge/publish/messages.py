@@ -290,6 +290,10 @@ class Result(Counted, Rejections, Networks, Reviewed):
     scale_spread: Annotated[float, Field(ge=0)] | None
     """Relative interquartile range of the cell diameters behind an estimate, the relative standard uncertainty of a
     calibration, 0 when configured."""
+    masked_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest part of a frame that was left out because dirt or a pointer stays there; 0 where none was found."""
+    masked_where: str = ""
+    """Where in the frame that is, in words, such as `upper left, middle`; empty where none was found."""
     threshold_score: float
     """Detector: a cell is one from here."""
     threshold_sickle: float

@@ -9,7 +9,7 @@ from typing import Any
 from edge.publish.messages import Result
 from edge.screening.review import ReviewedCounts
 from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
-from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
+from edge.types import CLASSES, Counts, Exclusion, Masked, Reason, Scale, Verdict
 
 
 def counted_fields(counts: Counts, verdict: Verdict) -> dict[str, Any]:
@@ -60,6 +60,8 @@ def record_fields(record: SampleRecord) -> dict[str, Any]:
         "um_per_px": scale.um_per_px if scale else None,
         "scale_source": scale.source if scale else None,
         "scale_spread": scale.spread if scale else None,
+        "masked_share": record.masked.share if record.masked else 0.0,
+        "masked_where": record.masked.where if record.masked else "",
     }
 
 
@@ -102,6 +104,7 @@ def record_of(stored: Result) -> SampleRecord:
         scale=_scale(stored),
         networks=UsedNetworks(**{name: getattr(stored, name) for name in UsedNetworks.__slots__}),
         period=Period(stored.started_ms, stored.ended_ms, stored.duration_s),
+        masked=Masked(stored.masked_share, stored.masked_where) if stored.masked_where else None,
     )
 
 

@@ -91,7 +91,7 @@ def report_of_sample(lifecycle: Lifecycle, sample: StoredSample) -> Report:
         interval=interval(found.low, found.high),
         sentences=sentences(found.verdict, found.reviewed),
         facts=_facts(lifecycle, sample, record),
-        warnings=warnings(found.verdict.flags),
+        warnings=warnings(found.verdict.flags, record.masked),
         counts=counts_of({**counts.by_class, **counts.excluded}, found.reviewed),
         quality=quality(
             counts.fields_read, counts.rejected, counts.fields_repeated, counts.islands, counts.area_mm2,

@@ -9,7 +9,7 @@ from edge.report.reasons import REASONS
 from edge.report.words import CLASS_WORDS, digest, interval, number_of, percent
 from edge.screening.review import ReviewedCounts
 from edge.screening.verdict import FLAGS
-from edge.types import Verdict
+from edge.types import Masked, Verdict
 
 SCALE_WORDS = {
     "configured": "set in the configuration",
@@ -82,9 +82,10 @@ def quality(
     return tuple(said)
 
 
-def warnings(flags: Iterable[str]) -> tuple[str, ...]:
-    """Return the meaning of each flag."""
-    return tuple(FLAGS[name] for name in flags if name in FLAGS)
+def warnings(flags: Iterable[str], masked: Masked | None) -> tuple[str, ...]:
+    """Return what dirt hides, and the meaning of each flag."""
+    dirt = [f"Dirt or a pointer, {masked.where}: {percent(masked.share)} of each field was left out."] if masked else []
+    return tuple(dirt + [FLAGS[name] for name in flags if name in FLAGS])
 
 
 def network_facts(

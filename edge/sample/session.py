@@ -90,7 +90,7 @@ class SessionFactory:
         flags = set(record.verdict.flags) & FLAGS_OF_READINGS
         if record.interruptions:
             flags.add("interrupted")
-        before = Accumulator(self._rules, record.counts, record.scale, flags)
+        before = Accumulator(self._rules, record.counts, record.scale, flags, record.masked)
         return Session(self, sample, record, before, self.lifecycle.store.next_number(sample.id))
 
     def _setup(self) -> str:
@@ -187,6 +187,7 @@ class Session:
             scale=self._accumulator.scale,
             networks=self._networks,
             period=self._clock.period(),
+            masked=self._accumulator.masked,
         )
 
     def rule(self) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Collection
 
 from edge.screening.tally import Tally
 from edge.screening.verdict import VerdictRules, assess
-from edge.types import Counts, FieldReading, Scale, Verdict
+from edge.types import Counts, FieldReading, Masked, Scale, Verdict
 
 ESTIMATED = frozenset({"estimated", "locked"})
 """Sources of a scale that is known from the red cells alone, which the verdict says."""
+
+
+DIRT_MAX = 0.03
+"""Share of the frame; where dirt hides more, the result is withheld."""
 
 
 class Accumulator:
@@ -21,6 +25,7 @@ class Accumulator:
         counts: Counts | None = None,
         scale: Scale | None = None,
         flags: Collection[str] = (),
+        masked: Masked | None = None,
     ) -> None:
         """Begin with nothing read, or go on from what was read earlier.
 
@@ -29,7 +34,9 @@ class Accumulator:
             counts: what was counted of the sample earlier.
             scale: the last scale at which it was read earlier.
             flags: names of `verdict.FLAGS` that the sample carries whatever is read of it.
+            masked: what dirt hid of its frames earlier.
         """
+        self.masked = masked
         self.scale = scale
         self.flags = set(flags)
         self._rules = rules
@@ -40,6 +47,9 @@ class Accumulator:
         """Count a reading."""
         self._tally.add(reading)
         self.flags.update(reading.flags)
+        if reading.masked is not None:
+            self.masked = reading.masked.with_earlier(self.masked)
+            self.flags |= {"dirt_broad"} if self.masked.share > DIRT_MAX else set()
         if reading.rejected is None and reading.scale is not None:
             self.scale = reading.scale
             self._scale_estimated |= reading.scale.source in ESTIMATED

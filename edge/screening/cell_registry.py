@@ -23,6 +23,9 @@ _NAMES = (Exclusion.BORDER.value, Exclusion.ABSTAINED.value, *CLASSES)
 """By state, from BORDER on."""
 
 
+NO_NUMBERS: Numbers = np.zeros(0, np.int64)
+
+
 class CellRegistry:
     """Keeps of each cell its summed class probabilities, its state and its frames: 37 bytes."""
 
@@ -52,7 +55,9 @@ class CellRegistry:
         oldest = placement.numbered_before + placement.found - CELLS_KEPT
         return observed & (placement.ids >= max(0, oldest)) & (placement.ids < placement.numbered_before)
 
-    def update(self, placement: Placement, whole: Mask, classified: Mask, prob: Floats) -> Change:
+    def update(
+        self, placement: Placement, whole: Mask, classified: Mask, prob: Floats, dirt: Numbers = NO_NUMBERS
+    ) -> Change:
         """Take in a frame, and return what it changes in the counts.
 
         Counts may go down: a cell seen cut before is now whole, two cells prove to be one when islands meet, and what
@@ -63,6 +68,7 @@ class CellRegistry:
             whole: bool (N,), the cells that are not cut by the edge.
             classified: bool (N,), those of them that were classified in this frame.
             prob: float32 (M, 6), class probabilities of the M cells that were classified.
+            dirt: (K,) numbers that prove to be no cells: they count no longer, whatever was seen of them.
         """
         # The memory of cells long past holds newer ones.
         oldest = placement.numbered_before + placement.found - CELLS_KEPT
@@ -70,7 +76,8 @@ class CellRegistry:
         joined = np.array(placement.joined, np.int64).reshape(-1, 2)
         joined = joined[(joined >= oldest).all(1)]
         absent = placement.absent[placement.absent >= oldest]
-        numbers = np.unique(np.concatenate([ids[ids >= 0], joined.ravel(), absent]))
+        dirt = dirt[dirt >= oldest]
+        numbers = np.unique(np.concatenate([ids[ids >= 0], joined.ravel(), absent, dirt]))
         touched = numbers % CELLS_KEPT
         fresh = numbers >= placement.numbered_before
         self._forget(touched[fresh])
@@ -92,6 +99,7 @@ class CellRegistry:
         # One without a row is named when a frame shows it whole, and not before.
         nameless = ~has_row & ~np.isin(numbers, ids[whole])
         self._judge(touched[alive], nameless[alive])
+        self._forget(dirt % CELLS_KEPT)
         after = self._state[touched]
         islands, self._islands = placement.islands - self._islands, placement.islands
         counted = _counted(after) - _counted(before)

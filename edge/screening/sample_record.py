@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from edge.types import Counts, Scale, Verdict
+from edge.types import Counts, Masked, Scale, Verdict
 
 Stage = Literal["review", "incomplete", "final", "discarded"]
 """What a sample can be in once its scanning has ended; `edge.publish.messages.Result` says what each means."""
@@ -55,6 +55,7 @@ class SampleRecord:
         scale: the last scale at which it was read; None when no field was.
         networks: what it was read with.
         period: when it was read.
+        masked: what dirt hid of its frames; None where nothing.
     """
 
     sample_id: UUID
@@ -65,6 +66,7 @@ class SampleRecord:
     scale: Scale | None
     networks: UsedNetworks
     period: Period
+    masked: Masked | None = None
 
     @property
     def frames(self) -> int:

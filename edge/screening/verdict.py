@@ -38,6 +38,10 @@ FLAGS = {
     "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
     "square, and cells look more elongated than they are.",
     "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",
+    "dirt": "Dirt or a pointer stays at one place of the picture while the slide moves: nothing was counted there. "
+    "Clean the eyepiece or camera.",
+    "dirt_broad": "Dirt or a pointer hides more than 3 % of the picture: clean the eyepiece or camera and read the "
+    "slide again.",
     "file_planes": "A file holds several pictures of one place (focus planes, a preview): the sharpest was read.",
     "file_scale_disagrees": "A file states another size of a pixel than its red cells show: the cells' was used.",
     "file_end_missing": "A picture file lacks its end marker; all its rows were there.",
@@ -48,6 +52,10 @@ FLAGS = {
     "calibration_foreign": "The optics calibration is of another camera, objective or frame size, and was not applied.",
 }
 """Every flag of a verdict and what it means, in the order in which they are given."""
+
+
+WITHHOLDING = frozenset({"unfamiliar", "dirt_broad"})
+"""Flags for which the counts are never to be used."""
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -78,7 +86,7 @@ class VerdictRules:
         min_red_cells: red cells below which the verdict is `insufficient`.
         target_red_cells: red cells that are the aim.
         limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
-        withhold: flags for which the counts are not to be used, beside `unfamiliar`.
+        withhold: flags for which the counts are not to be used, beside WITHHOLDING.
     """
 
     min_red_cells: int
@@ -124,7 +132,7 @@ def assess(counts: Counts, rules: VerdictRules, flags: Collection[str] = ()) -> 
         flags=tuple(name for name in FLAGS if raised.get(name)),
         text=_text(sickle, red, low, high, rules.min_red_cells),
     )
-    causes = [flag for flag in verdict.flags if flag in {"unfamiliar", *rules.withhold}]
+    causes = [flag for flag in verdict.flags if flag in {*WITHHOLDING, *rules.withhold}]
     return _withheld(verdict, causes) if causes else verdict
 
 

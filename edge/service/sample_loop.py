@@ -66,6 +66,7 @@ class SampleLoop:
         self.session: Session | None = None
         self.ended: tuple[Session, StoredResult] | None = None
         self.live: LiveField | None = None
+        self._dirt_told = ""
         self.publisher, self.reporter = publisher, reporter
         self._pipeline, self._sessions, self._composer = pipeline, sessions, composer
         self._lifecycle = sessions.lifecycle
@@ -114,7 +115,7 @@ class SampleLoop:
 
     def _scan(self, session: Session) -> StoredSample:
         self._pipeline.new_sample(each_cell_once=True)
-        self.session, self.ending = session, None
+        self.session, self.ending, self._dirt_told = session, None, ""
         self.reporter.begin(session)
         return session.stored
 
@@ -161,6 +162,7 @@ class SampleLoop:
         session.add(reading, item)
         if not isinstance(item, RejectedInputError):
             self.live = LiveField(item, reading)
+        self._tell_dirt(session, reading)
         try:
             if session.save_when_due():
                 self.reporter.solve("storage")
@@ -173,6 +175,12 @@ class SampleLoop:
                 raise
             self._hold(error)
         self.reporter.report(session, reading)
+
+    def _tell_dirt(self, session: Session, reading: FieldReading) -> None:
+        """Tell of dirt in the optics once for each place of it."""
+        if reading.masked is not None and reading.masked.where != self._dirt_told:
+            self._dirt_told = reading.masked.where
+            self._warn("dirt", reading.masked.in_words, session)
 
     def end(self, why: str, by: str = DEVICE, by_person: bool = False) -> StoredResult:
         """End the sample at hand: its result is on the disk on return.

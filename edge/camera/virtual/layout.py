@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
+from edge.camera.virtual.dirt import Dirt
 from edge.camera.virtual.smear import SHAPES, Outline
 from edge.types import CANONICAL_UM_PER_PX
 
@@ -56,6 +57,7 @@ class SlideSpec:
     exposure: factor on the light. motion_um: length of a smear along x. noise: standard deviation in grey levels.
     eyepiece: a bright disc on black, as in phone pictures. views: where the camera looks, on one smear that has no end,
     so that fields may overlap and be seen again; without them field after field of cells that no other field shows.
+    dirt: what stays in the picture.
     """
 
     seed: int = 0
@@ -75,6 +77,7 @@ class SlideSpec:
     noise: float = 1.6
     eyepiece: bool = False
     views: tuple[View, ...] = ()
+    dirt: tuple[Dirt, ...] = ()
 
     @property
     def eyepiece_radius_um(self) -> float:

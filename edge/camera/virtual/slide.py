@@ -66,11 +66,20 @@ class Slide:
         densities = [cv2.addWeighted(red, of_red, nuclei, of_nuclei, 0) for of_red, of_nuclei in self._stain]
         light = self._light * np.float32(spec.views[index].light) if spec.views else self._light
         field = cv2.multiply(cv2.exp(cv2.merge(densities)), light)  # the law of Beer and Lambert
+        if spec.dirt:
+            field = cv2.multiply(field, cv2.merge([np.exp(-self.dirt(index))] * 3))
         if spec.motion_um:
             field = cv2.blur(field, (max(1, round(spec.motion_um / spec.um_per_px)), 1))
         down, right = np.random.default_rng((spec.seed, 3, index)).integers(0, NOISE_TILE, 2)
         noise = self._noise[down : down + spec.height, right : right + spec.width]
         return np.asarray(cv2.add(field, noise, dtype=cv2.CV_8U), np.uint8)  # rounds, and saturates at 0 and 255
+
+    def dirt(self, index: int) -> Floats:
+        """Return the optical density of the dirt in a field's picture, float32 (H, W)."""
+        spec = self.spec
+        there = [one for one in spec.dirt if index >= one.first_field]
+        planes = [one.drawn(spec.height, spec.width, spec.um_per_px) for one in there]
+        return np.asarray(np.sum(planes, axis=0) if planes else np.zeros((spec.height, spec.width)), np.float32)
 
     def _planes(self, index: int) -> Floats:
         """Return the optical densities of red cells and of nuclei, float32 (2, H, W)."""

@@ -269,7 +269,7 @@ class FieldMap:
         """Lay the frame over a known field in every way."""
         known = self.fields[number].view
         tried = [Link(number, matched(view, known, motion)) for motion in correlation.search(view, known, SEARCHED)]
-        if (view.whole and known.whole) or any(sure(link.match) for link in tried):
+        if (view.nearly_whole and known.nearly_whole) or any(sure(link.match) for link in tried):
             return tried
         for factor in FACTORS:
             for motion in correlation.search(_turned(view, factor), known, 1):

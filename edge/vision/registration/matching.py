@@ -185,12 +185,12 @@ def _evidence(a: PointPattern, b: PointPattern, motion: Similarity, pairs: _Pair
     area = max(1.0, float(b.shows(motion(a.points())).sum())) * 100.0
     apart = np.abs(pairs.at_a - pairs.at_b)
     best = max(
-        _unlikely(int((apart <= near).sum()), pairs.fewer, pairs.more / area * math.pi * near**2) for near in CHANCE_UM
+        unlikely(int((apart <= near).sum()), pairs.fewer, pairs.more / area * math.pi * near**2) for near in CHANCE_UM
     )
     return max(0.0, best - math.log10(len(CHANCE_UM)))
 
 
-def _unlikely(found: int, expected: int, about: float) -> float:
+def unlikely(found: int, expected: int, about: float) -> float:
     """Return −log10 of the Chernoff bound for so many cells found of those expected.
 
     about: cells in the circle in which one is found. One cell counts for nothing: the fit lays it where it should be.

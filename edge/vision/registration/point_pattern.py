@@ -20,6 +20,10 @@ GRID_UM = 2.0
 """Side of a pixel of the coarse map on which fields are first laid over each other."""
 
 
+NEARLY_WHOLE = 0.9
+"""A round eyepiece shows less of its picture, dirt hides less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Similarity:
     """The similarity w = turn · z + shift, or, where it is mirrored, w = turn · z* + shift."""
@@ -79,6 +83,11 @@ class PointPattern:
 
     def __len__(self) -> int:
         return len(self.low)
+
+    @cached_property
+    def nearly_whole(self) -> bool:
+        """Whether no more than dirt is hidden of the field."""
+        return self.whole or float(self.seen.mean()) >= NEARLY_WHOLE
 
     @cached_property
     def middle(self) -> Places:

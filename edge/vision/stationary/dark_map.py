@@ -1,0 +1,135 @@
+"""Where a frame is dark whatever part of the slide it shows: the newest views, coarse and grey."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.types import Field, Mask, Pixels
+
+GRID_UM = 1.0
+"""Side of a pixel of the coarse views."""
+
+VIEWS_MIN, VIEWS_KEPT = 5, 16
+"""Fewer views show nothing, and more are not kept."""
+
+GROUND_UM = 41
+"""Side of the square over whose median the light is taken, odd."""
+
+DARK_SHARE, DARK_LEAST, DARK_MOST = 0.3, 0.03, 0.2
+"""What is darker than the light by this share of the cells' contrast is dark, within these limits."""
+
+BRIGHT = 200.0
+"""Grey level to which the light of each view is brought."""
+
+UNSEEN = 255
+"""Level of what a view does not show."""
+
+SURE = 6.5
+"""Minus log10 of the chance, at one place, from which what is dark in every view is dirt without a box."""
+
+CELL_UM = 9.0
+"""What is longer lies over as many cells as this goes into its length, and each is one more coincidence."""
+
+AREA_MIN_UM2 = 6.0
+"""What is smaller, and no box has found, is let be."""
+
+RIM_UM = 5
+"""So much along the rim of what is seen belongs to the rim."""
+
+
+class DarkMap:
+    """The newest views through one optics, of different places of the slide."""
+
+    def __init__(self, shape: tuple[int, int], um_per_px: float) -> None:
+        """Begin for frames of a shape (height, width) in pixels of so many µm."""
+        self.step_px = max(1, round(GRID_UM / um_per_px))
+        self._size = max(1, shape[1] // self.step_px), max(1, shape[0] // self.step_px)
+        self._views: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=VIEWS_KEPT)
+        self._um = um_per_px * self.step_px
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the map."""
+        return self._size[1], self._size[0]
+
+    def add(self, number: int, pixels: Pixels, field: Field) -> None:
+        """Keep a view by its number.
+
+        Args:
+            number: of the view.
+            pixels: the frame, uint8 (H, W, 3).
+            field: the part of it that was read.
+        """
+        grey = cv2.cvtColor(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        seen = self.seen(field)
+        light = float(np.percentile(grey[seen], 90)) if seen.any() else BRIGHT
+        level = np.clip(grey * (BRIGHT / max(light, 1.0)), 0, UNSEEN - 1).astype(np.uint8)
+        level[~seen] = UNSEEN
+        self._views.append((number, level))
+
+    def seen(self, field: Field) -> Mask:
+        """Return bool (h, w): what of the frame was read, without its rim."""
+        x, y = (round(part / self.step_px) for part in field.origin)
+        h, w = (max(1, round(side * field.zoom / self.step_px)) for side in field.pixels.shape[:2])
+        part = np.ones((h, w), np.uint8)
+        if field.visible is not None:
+            part = cv2.resize(field.visible.view(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)
+            rim = np.ones((2 * RIM_UM + 1, 2 * RIM_UM + 1), np.uint8)
+            part = cv2.erode(part, rim, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+        seen = np.zeros(self.shape, np.bool_)
+        inside = seen[y : y + h, x : x + w]
+        inside[:] = part[: inside.shape[0], : inside.shape[1]] > 0
+        return seen
+
+    def always_dark(self, since: int) -> Mask:
+        """Return bool (h, w): what is dark in every view from a number on."""
+        return self._dark(np.stack([level for number, level in self._views if number >= since] or [self._bright()]))
+
+    def sure(self) -> Mask:
+        """Return bool (h, w): what is dark in more views, or longer, than cells explain."""
+        found = np.zeros(self.shape, np.bool_)
+        levels = np.stack([level for _, level in self._views] or [self._bright()])
+        ground = self._ground()
+        limit = ground * (1 - self._limit(ground))
+        covered = float((levels < limit).mean())
+        of_a_view = -math.log10(min(max(covered, 1e-3), 0.999))
+        # Of the newest views only, for dirt may have come in mid-sample.
+        for count in range(VIEWS_MIN, len(levels) + 1):
+            dark = (levels[-count:].max(0) < limit).astype(np.uint8)
+            for outline in cv2.findContours(dark, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
+                length_um = (max(cv2.minAreaRect(outline)[1]) + 1) * self._um
+                large = cv2.contourArea(outline) * self._um**2 >= AREA_MIN_UM2
+                if large and count * of_a_view * max(1.0, length_um / CELL_UM) >= SURE:
+                    cv2.drawContours(part := np.zeros(self.shape, np.uint8), [outline], -1, 1, -1)
+                    found |= (part > 0) & (dark > 0)
+        return found
+
+    def _dark(self, levels: NDArray[np.uint8]) -> Mask:
+        ground = self._ground()
+        return np.asarray(levels.max(0) < ground * (1 - self._limit(ground)), np.bool_)
+
+    def _ground(self) -> NDArray[Any]:
+        """Return the light of each place: what is brightest there in any view, without what is small."""
+        brightest: NDArray[Any] = np.max([level for _, level in self._views] or [self._bright()], axis=0)
+        unseen = (brightest == UNSEEN).astype(np.uint8)
+        if unseen.any() and not unseen.all():  # or the rim would be darker than what lies beyond it
+            _, nearest = cv2.distanceTransformWithLabels(unseen, cv2.DIST_L1, 3, labelType=cv2.DIST_LABEL_PIXEL)
+            levels = np.zeros(int(nearest.max()) + 1, np.uint8)
+            levels[nearest[unseen == 0]] = brightest[unseen == 0]
+            brightest = levels[nearest]
+        side = min(round(GROUND_UM / self._um) | 1, 2 * (min(self.shape) // 2) - 1)
+        return np.asarray(cv2.medianBlur(brightest, max(3, side)), np.float32)
+
+    def _limit(self, ground: NDArray[Any]) -> float:
+        """Return the share by which what is dark is darker than the light."""
+        shares = np.concatenate([(level / ground)[level < UNSEEN][::4] for _, level in self._views] or [np.ones(1)])
+        return float(np.clip(DARK_SHARE * (1 - np.percentile(shares, 10)), DARK_LEAST, DARK_MOST))
+
+    def _bright(self) -> NDArray[np.uint8]:
+        return np.full(self.shape, UNSEEN, np.uint8)

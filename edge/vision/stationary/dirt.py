@@ -1,0 +1,176 @@
+"""Finds dirt in the optics, and pointers, while a sample is read: what does not move where the cells do.
+
+Two kinds of evidence: boxes that come back at one place of the frame over views of different places of the slide, and
+places that are dark in all of them. Once found, dirt is masked in the frame, and what was counted there is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.types import CELLS_KEPT, Field, Floats, Frame, Mask, Masked, Numbers, Placement
+from edge.vision.stationary.dark_map import DarkMap
+from edge.vision.stationary.tracks import Boxes, Recurring, Tracks
+
+MOVED_UM = 10.0
+"""A view counts when its cells lie so far from where they lay in the last one that counted."""
+
+STAYED_UM = 3.0
+"""A cell that was seen farther than this from where it was seen first moves with the slide, and is no dirt."""
+
+SIDES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
+"""What the ninths of a frame are called."""
+
+
+@dataclass(slots=True)
+class _Frames:
+    """What is known of frames of one size."""
+
+    shape: tuple[int, int]
+    dark: DarkMap
+    mask: Mask
+
+
+class StationaryDirt:
+    """Follows the frames of one sample that were placed."""
+
+    def __init__(self) -> None:
+        self._tracks = Tracks()
+        # By number modulo CELLS_KEPT: where a cell was seen first, and in the last view that counted; NaN: not.
+        self._first = np.empty(CELLS_KEPT, np.complex64)
+        self._last = np.empty(CELLS_KEPT, np.complex64)
+        self._moved = np.empty(CELLS_KEPT, np.bool_)
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a sample: dirt is proved anew."""
+        self._first[:] = self._last[:] = np.nan
+        self._moved[:] = False
+        self._frames: _Frames | None = None
+        self._views = 0
+
+    def hidden(self, field: Field, frame: Frame) -> Field:
+        """Return a field without the part that dirt hides."""
+        known = self._frames
+        if known is None or known.shape != frame.pixels.shape[:2] or not known.mask.any():
+            return field
+        h, w = field.pixels.shape[:2]
+        # From canonical pixels to those of the map.
+        zoom, step = field.zoom, known.dark.step_px
+        to_map = np.array([[zoom, 0, field.origin[0]], [0, zoom, field.origin[1]]], np.float32) / np.float32(step)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        dirt = cv2.warpAffine(known.mask.astype(np.uint8), to_map, (w, h), flags=flags).view(np.bool_)
+        visible = ~dirt if field.visible is None else field.visible & ~dirt
+        return Field(field.pixels, visible, field.origin, field.zoom)
+
+    def hidden_part(self, frame: Frame) -> Mask | None:
+        """Return bool (H, W): what is masked of frames of this size; None where nothing is."""
+        known = self._frames
+        if known is None or known.shape != frame.pixels.shape[:2] or not known.mask.any():
+            return None
+        h, w = known.shape
+        to_map = np.array([[1, 0, 0], [0, 1, 0]], np.float32) / np.float32(known.dark.step_px)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(known.mask.astype(np.uint8), to_map, (w, h), flags=flags).view(np.bool_)
+
+    def masked(self) -> Masked | None:
+        """Return how much of the frame is masked, and where; None where nothing is."""
+        known = self._frames
+        if known is None or not known.mask.any():
+            return None
+        h, w = known.mask.shape
+        _, labels = cv2.connectedComponents(known.mask.astype(np.uint8))
+        found = {}
+        for label in range(1, int(labels.max()) + 1):
+            y, x = (float(part.mean()) for part in np.nonzero(labels == label))
+            found[SIDES[min(2, int(3 * y / h))][min(2, int(3 * x / w))]] = True
+        return Masked(float(known.mask.mean()), ", ".join(found))
+
+    def update(self, frame: Frame, field: Field, placed: Placement, boxes: Floats) -> Numbers:
+        """Take in a placed frame.
+
+        Args:
+            frame: as it was read.
+            field: the part of it that was read.
+            placed: where it lies, with the numbers of its N cells.
+            boxes: float32 (N, 4), in pixels of the frame.
+
+        Returns:
+            The numbers of the cells of the sample that prove to be dirt now.
+        """
+        known = self._of(frame, field)
+        ids, found = placed.ids, Boxes.of(boxes)
+        self._remember(placed, found, field.um_per_px)
+        if not self._counts(ids, found, field.um_per_px):
+            return np.zeros(0, np.int64)
+        number, self._views = self._views, self._views + 1
+        known.dark.add(number, frame.pixels, field)
+        numbered = np.nonzero(ids >= 0)[0]
+        self._last[ids[numbered] % CELLS_KEPT] = found.at[numbered]
+        may_be = np.ones(len(ids), bool)
+        may_be[numbered] = ~self._moved[ids[numbered] % CELLS_KEPT]
+        seen = float(known.dark.seen(field).sum()) * known.dark.step_px**2
+        sure = self._tracks.add(number, found[may_be], field.um_per_px, max(seen, 1.0))
+        return self._proved(known, sure, placed.numbered_before + placed.found)
+
+    def _of(self, frame: Frame, field: Field) -> _Frames:
+        """Return what is known of frames of this size; another size is other optics."""
+        shape = frame.pixels.shape[0], frame.pixels.shape[1]
+        if self._frames is None or self._frames.shape != shape:
+            dark = DarkMap(shape, field.um_per_px)
+            self._frames = _Frames(shape, dark, np.zeros(dark.shape, np.bool_))
+            self._tracks.clear()
+            self._first[:] = self._last[:] = np.nan
+        return self._frames
+
+    def _remember(self, placed: Placement, found: Boxes, um_per_px: float) -> None:
+        """Note where cells are seen first, and which are seen elsewhere later."""
+        new = placed.ids[placed.ids >= placed.numbered_before] % CELLS_KEPT
+        self._first[new] = self._last[new] = np.nan
+        self._moved[new] = False
+        numbered = np.nonzero(placed.ids >= 0)[0]
+        at, where = placed.ids[numbered] % CELLS_KEPT, found.at[numbered]
+        unknown = np.isnan(self._first[at])
+        self._first[at[unknown]] = where[unknown]
+        self._moved[at] |= np.abs(self._first[at] - where) * um_per_px > STAYED_UM
+        for kept, dropped in placed.joined:
+            apart = np.abs(self._first[kept % CELLS_KEPT] - self._first[dropped % CELLS_KEPT]) * um_per_px
+            self._moved[kept % CELLS_KEPT] |= self._moved[dropped % CELLS_KEPT] or bool(apart > STAYED_UM)
+
+    def _counts(self, ids: Numbers, found: Boxes, um_per_px: float) -> bool:
+        """Whether the cells of a view lie elsewhere in the frame than in the last view that counted."""
+        numbered = np.nonzero(ids >= 0)[0]
+        shift = np.abs(self._last[ids[numbered] % CELLS_KEPT] - found.at[numbered]) * um_per_px
+        shift = shift[~np.isnan(shift)]
+        return not len(shift) or float(np.median(shift)) >= MOVED_UM
+
+    def _proved(self, known: _Frames, sure: list[Recurring], numbers: int) -> Numbers:
+        """Mask what is sure, and return the cells that lay there and never elsewhere."""
+        fresh = known.dark.sure() & ~known.mask
+        for one in sure:
+            fresh |= self._extent(known, one)
+        if not fresh.any():
+            return np.zeros(0, np.int64)
+        known.mask |= fresh
+        at = np.nonzero(~np.isnan(self._first) & ~self._moved)[0]
+        h, w = known.mask.shape
+        row = (self._first[at].imag / known.dark.step_px).astype(int).clip(0, h - 1)
+        column = (self._first[at].real / known.dark.step_px).astype(int).clip(0, w - 1)
+        at = at[known.mask[row, column]]
+        self._first[at] = np.nan
+        newest = numbers - 1
+        return np.sort(newest - (newest - at) % CELLS_KEPT)
+
+    def _extent(self, known: _Frames, one: Recurring) -> Mask:
+        """Return the mask of a place: its box, and what is always dark and hangs together with it."""
+        x0, y0, x1, y1 = (side / known.dark.step_px for side in one.box)
+        drawn = np.zeros(known.mask.shape, np.uint8)
+        middle, size = ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5), (max(1.0, x1 - x0), max(1.0, y1 - y0))
+        cv2.ellipse(drawn, (middle, size, 0.0), 1, -1)
+        box = drawn.view(np.bool_)
+        _, labels = cv2.connectedComponents(known.dark.always_dark(one.first_view).astype(np.uint8))
+        touched = np.unique(labels[box])
+        return np.asarray(box | np.isin(labels, touched[touched > 0]), np.bool_)
