@@ -38,6 +38,7 @@ class DeviceState(_Answer):
     """Why it is not, in words."""
     results_waiting: int
     results_refused: int
+    results_unheard: int
     camera_problem: str
     storage_problem: str
     counts: dict[str, Any] | None

@@ -148,5 +148,8 @@ def resend(config: ConfigPath = None) -> None:
 
         left = send_again(loaded.config)
         typer.echo(f"{left.sent} results were taken by the broker")
-        if left.pending or left.refused:
-            raise BrokerError(f"{left.pending} results wait and {left.refused} were refused; all are kept")
+        if left.pending or left.refused or left.unheard:
+            raise BrokerError(
+                f"{left.pending} results wait, {left.refused} were refused and to {left.unheard} nobody subscribes; "
+                "all are kept"
+            )

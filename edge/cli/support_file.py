@@ -44,7 +44,8 @@ TOOL_S = 60.0
 """How long a program that is asked may take."""
 
 STATE_KEYS = (
-    "state", "connected", "connection", "results_waiting", "results_refused", "camera_problem", "storage_problem",
+    "state", "connected", "connection", "results_waiting", "results_refused", "results_unheard", "camera_problem",
+    "storage_problem",
 )  # fmt: skip
 """Of what a running service answers: nothing of the sample."""
 

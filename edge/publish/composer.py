@@ -25,8 +25,8 @@ from edge.types import CLASSES, Counts, Verdict
 HISTORICAL_MS = 10_000
 """A message that leaves later than so after it was made tells of the past."""
 
-INDEX_CHARS = 7000
-"""For the ranges of results that an index lists: with the rest it has less than 8 KB."""
+INDEX_BYTES, _INDEX_REST_BYTES = 8192, 1192
+"""The longest index of results, and what of it is not for the ranges that it lists."""
 
 _FRESH, _HISTORICAL = '"historical":false', '"historical":true'
 """As pydantic writes the key. No value can hold the same bytes: a quote within a text is escaped."""
@@ -180,18 +180,19 @@ class Composer:
             reason=reason,
         )
 
-    def result_index(self, held: HeldResults) -> ResultIndex:
+    def result_index(self, held: HeldResults, packet_bytes: int | None = None) -> ResultIndex:
         """Say which results can be sent again.
 
-        Of very many ranges the highest are listed, as many as INDEX_CHARS hold.
+        Of very many ranges the highest are listed, as many as an index and a packet of the broker's size hold.
         """
+        room = INDEX_BYTES if packet_bytes is None else min(INDEX_BYTES, packet_bytes)
         texts: list[str] = []
-        listed_from = 0
+        listed_from = held.highest + 1
         chars = 0
         for first, last in held.ranges:
             text = str(first) if first == last else f"{first}-{last}"
             chars += len(text) + 1
-            if chars > INDEX_CHARS:
+            if chars > room - _INDEX_REST_BYTES:
                 break
             texts.append(text)
             listed_from = first
@@ -205,9 +206,9 @@ class Composer:
         )
 
     def telemetry(
-        self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, dropped: int
+        self, sample: str, counts: Counts, health: Health, *, pending: int, refused: int, unheard: int, dropped: int
     ) -> Telemetry:
-        """Make the message of how the device is doing; the last three: of the publisher's state()."""
+        """Make the message of how the device is doing; the last four: of the publisher's state()."""
         fields: dict[str, Any] = {
             **self._stamp(sample),
             **rejection_fields(counts.rejected),
@@ -216,6 +217,7 @@ class Composer:
             "frames_dropped": health.frames_dropped,
             "outbox_pending": pending,
             "outbox_refused": refused,
+            "outbox_unheard": unheard,
             "messages_dropped": dropped,
             "rss_mb": health.rss_mb,
             **asdict(health.machine),

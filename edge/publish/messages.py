@@ -352,6 +352,8 @@ class Telemetry(Rejections):
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
 
+    added: ClassVar[tuple[str, ...]] = ("outbox_unheard",)
+
     schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")
     fps: Annotated[float, Field(ge=0)]
     """Frames read or rejected in a second, since the last telemetry."""
@@ -363,6 +365,8 @@ class Telemetry(Rejections):
     """Results that wait for the broker."""
     outbox_refused: Count
     """Results that the broker refused; kept until `sicklescope resend`."""
+    outbox_unheard: Count
+    """Results that the broker took while nobody subscribed; kept, and sent again by themselves."""
     messages_dropped: Count
     """Progress, telemetry and event messages that were never sent, since the program began."""
     rss_mb: Annotated[float, Field(ge=0)]

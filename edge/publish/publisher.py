@@ -30,13 +30,14 @@ class PublisherState:
 
     reason: why there is none, in the broker's words if it gave any; else empty.
 
-    pending, refused: results in the outbox. dropped: progress, telemetry and events that were never sent.
+    pending, refused, unheard: results in the outbox. dropped: progress, telemetry and events that were never sent.
     """
 
     connected: bool
     reason: str
     pending: int
     refused: int
+    unheard: int
     dropped: int
 
 
@@ -44,12 +45,14 @@ class PublisherState:
 class Resent:
     """What came of `resend`.
 
-    sent: the broker took them; refused: again; pending: it has not answered yet.
+    sent: the broker took them; refused: again; pending: it has not answered yet; unheard: it took them, and nobody
+    subscribes.
     """
 
     sent: int
     refused: int
     pending: int
+    unheard: int
 
 
 class Publisher:
@@ -188,7 +191,9 @@ class Publisher:
         """Return what to show; raises StorageError when the outbox cannot be read."""
         counts = self._outbox.counts()
         reason = self._link.reason if self._enabled else "mqtt.enabled is false"
-        return PublisherState(self._link.connected, reason, counts.pending, counts.refused, self._pending.dropped)
+        return PublisherState(
+            self._link.connected, reason, counts.pending, counts.refused, counts.unheard, self._pending.dropped
+        )
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until no result waits for the broker.
@@ -239,6 +244,7 @@ def resend(config: MqttConfig, compose: Composer, outbox: Outbox, timeout_s: flo
     Raises BrokerError with the broker's reason when it cannot be reached; the results then wait for the service.
     """
     outbox.resend()
+    outbox.retry_unheard()
     total = outbox.counts().pending
     client_id = f"{config.client_id or f'sicklescope-{compose.site}-{compose.device}'}-resend"
     with Publisher(config, compose, outbox, birth=None, client_id=client_id) as publisher:
@@ -247,4 +253,5 @@ def resend(config: MqttConfig, compose: Composer, outbox: Outbox, timeout_s: flo
     if not drained and not state.connected:
         raise BrokerError(f"{state.reason}. {state.pending} results wait")
     counts = outbox.counts()
-    return Resent(total - counts.pending - counts.refused, counts.refused, counts.pending)
+    left = counts.pending + counts.refused + counts.unheard
+    return Resent(max(0, total - left), counts.refused, counts.pending, counts.unheard)

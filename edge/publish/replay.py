@@ -145,7 +145,13 @@ class Replay:
         """Make pending again what nobody subscribed to, on a new connection and from time to time."""
         now = self._monotonic()
         if connection != self._connection or now >= self._retry_s:
-            self._outbox.retry_unheard()
+            left = self._outbox.retry_unheard()
+            if left:
+                self._say(
+                    "result_unheard",
+                    f"{left} results to which nobody subscribes have left the outbox for want of room. The device has "
+                    "them yet: …/results lists them, and the command resend sends them",
+                )
             self._connection, self._retry_s = connection, now + UNHEARD_RETRY_S
 
     def next(self, on_their_way: set[str]) -> tuple[Row | None, float]:
@@ -189,8 +195,13 @@ class Replay:
         return min((wait_s for wait_s in waits.values() if wait_s), default=_NEVER_S)
 
     def _put_aside(self, row: Row) -> None:
-        """Keep a damaged result out of the way, for it must not arrive altered; other damaged messages are nothing."""
-        if row.kind == RESULT:
+        """Keep a damaged result out of the way, for it must not arrive altered; other damaged messages are nothing.
+
+        Where the sample store has it whole, it is taken from there.
+        """
+        if row.kind == RESULT and self._outbox.mend(row.id):
+            log.warning("result %s is damaged in the outbox, and was taken from the sample store again", row.id)
+        elif row.kind == RESULT:
             self._outbox.mark_refused(row.id, "damaged on the disk")
             self._say("storage", f"result {row.id} is damaged on the disk; it is kept, and not sent")
         else:

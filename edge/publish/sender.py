@@ -87,6 +87,7 @@ class Sender:
         self._waiting: dict[Key, Sent] = {}
         self._urgent: deque[Status | Birth | Reply] = deque()
         self._storage_fault = ""
+        self._refused: dict[type[Message], str] = {}
 
     def on_up(self) -> None:
         """Note that there is a new connection."""
@@ -146,11 +147,18 @@ class Sender:
                 self._patience_s, self._heard_s = PATIENCE_S, time.monotonic()
             if sent.row_id:
                 self._replay.answered(sent.row_id, sent.model, code, reason)
-            elif code >= FAILURE:
-                log.error(
-                    "the broker refused %s messages: %s. May this user publish to the topic?", sent.model.kind, reason
-                )
-                self._pending.drop(1)
+            else:
+                self._hear_of(sent.model, code, reason)
+
+    def _hear_of(self, model: type[Message], code: int, reason: str) -> None:
+        """Say once that the broker refuses a kind of messages, until it takes one."""
+        if code < FAILURE:
+            self._refused.pop(model, None)
+            return
+        self._pending.drop(1)
+        if self._refused.get(model) != reason:
+            self._refused[model] = reason
+            log.error("the broker refused %s messages: %s. May this user publish to the topic?", model.kind, reason)
 
     def _take_back(self) -> None:
         """Take back what was on its way on a connection that is gone."""
@@ -241,10 +249,14 @@ class Sender:
             return max(wait_s, 0.0) or POLL_S
         if self._held is not None and self._pending.take_index():
             self._index_s = time.monotonic()
-            new = self._link.number, self._held()
+            try:
+                new = self._link.number, self._held()
+            except StorageError:
+                self._pending.ask_index()
+                raise
             if new != self._index_sent:
                 self._index_sent = new
-                self._hand_over(self._compose.result_index(new[1]))
+                self._hand_over(self._compose.result_index(new[1], self._link.limits.packet_bytes))
         return POLL_S
 
     def _send_news(self) -> None:
@@ -274,8 +286,8 @@ class Sender:
         if self._too_large(to, payload):
             log.error("a %s message is larger than the broker takes, and dropped", message.kind)
             self._pending.drop(1)
-        elif not self._publish(to, payload, Sent(type(message), message=kept)):
-            self._pending.drop(1)
+        elif not self._publish(to, payload, sent := Sent(type(message), message=kept)):
+            self._give_back([sent])
 
     def _too_large(self, to: str, payload: str) -> bool:
         limit = self._link.limits.packet_bytes

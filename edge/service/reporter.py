@@ -146,7 +146,13 @@ class Reporter:
             self._publisher.event(self._composer.event(level, code, text))
         link = self._publisher.state()
         return self._composer.telemetry(
-            code, counts, health, pending=link.pending, refused=link.refused, dropped=link.dropped
+            code,
+            counts,
+            health,
+            pending=link.pending,
+            refused=link.refused,
+            unheard=link.unheard,
+            dropped=link.dropped,
         )
 
     def _restart(self, now: float) -> None:

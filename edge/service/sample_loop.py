@@ -144,6 +144,7 @@ class SampleLoop:
             "connection": link.reason,
             "results_waiting": link.pending,
             "results_refused": link.refused,
+            "results_unheard": link.unheard,
             **{f"{name}_problem": self.reporter.problems.get(name, "") for name in ("camera", "storage")},
             "counts": None,
             "verdict": None,

@@ -223,8 +223,9 @@ of it numbered since is not numbered again."""
 
 _RESULT_NUMBERS = (
     "ALTER TABLE results ADD COLUMN number INTEGER",
-    # Not unique: a changed bit must not keep new results from being stored.
-    "CREATE INDEX results_by_number ON results (number)",
+    # With the identifier, so that the payloads are not read for it. Not unique: a changed bit must not keep new
+    # results from being stored.
+    "CREATE INDEX results_by_number ON results (number, id)",
     "CREATE TABLE result_numbers (last INTEGER NOT NULL)",
     "INSERT INTO result_numbers (last) VALUES (0)",
     NEW_BLOCK.format(table="result_numbers"),

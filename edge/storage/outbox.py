@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID, uuid4
 
+from edge.storage.checksums import RESULT as RESULT_CHECKSUM
 from edge.storage.database import Database
 
 KEPT = {"event": 1000, "telemetry": 8640}
@@ -178,17 +179,30 @@ class Outbox:
                     self._database.write("UPDATE outbox SET unheard = 1 WHERE id = ?", result_id)
 
     def retry_unheard(self) -> int:
-        """Make pending again what was taken while nobody subscribed; returns how many.
+        """Make pending again what was taken while nobody subscribed.
 
-        Beyond a share of the disk the oldest leave the outbox: the samples' own store still has them.
+        Beyond a share of the disk the oldest leave the outbox, where the samples' own store still has them; returns how
+        many.
         """
         with self._database.transaction():
-            self._database.write(
+            left = self._database.write(
                 "DELETE FROM outbox WHERE id IN (SELECT id FROM (SELECT id, SUM(length(payload)) OVER "
                 "(ORDER BY rowid DESC) AS bytes FROM outbox WHERE unheard) WHERE bytes > ?)",
                 int(UNHEARD_SHARE * shutil.disk_usage(self._database.path.parent).total),
             )
-            return self._database.write("UPDATE outbox SET unheard = 0 WHERE unheard")
+            self._database.write("UPDATE outbox SET unheard = 0 WHERE unheard")
+            return left
+
+    def mend(self, result_id: str) -> bool:
+        """Take a damaged result from the samples' own store again; return whether it was whole there."""
+        whole = f"FROM results WHERE id = ? AND crc32 = {RESULT_CHECKSUM}"
+        return bool(
+            self._database.write(
+                f"UPDATE outbox SET (payload, crc32) = (SELECT payload, crc32(CAST(payload AS BLOB)) {whole}) "  # noqa: S608
+                f"WHERE id = ? AND EXISTS (SELECT 1 {whole})",
+                result_id, result_id, result_id,
+            )
+        )  # fmt: skip
 
     def resend(self) -> int:
         """Make the refused results pending again; returns how many."""

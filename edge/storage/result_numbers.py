@@ -14,8 +14,8 @@ HIGHEST_NUMBER = (1 << 53) - 1
 _HELD = """
 SELECT MIN(number), MAX(number) FROM (
     SELECT number, number - ROW_NUMBER() OVER (ORDER BY number) AS run FROM (
-        SELECT DISTINCT r.number FROM results r WHERE r.number IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = r.id AND o.state = 'pending' AND NOT o.unheard)
+        SELECT DISTINCT number FROM results WHERE number IS NOT NULL
+        AND id NOT IN (SELECT id FROM outbox WHERE state = 'pending' AND NOT unheard AND kind = 'result')
     )
 )
 GROUP BY run ORDER BY 1 DESC

@@ -69,7 +69,7 @@ def test_a_day_without_a_broker_costs_no_result_and_the_oldest_telemetry_only(
         wait_for(lambda: "cannot be reached" in publishing.state().reason)
         for number in range(telemetry):
             uptime_s += hours * 3600 / telemetry
-            message = compose.telemetry("", COUNTS, HEALTH, pending=0, refused=0, dropped=0)
+            message = compose.telemetry("", COUNTS, HEALTH, pending=0, refused=0, unheard=0, dropped=0)
             numbers.append(message.seq)
             publishing.live(message)
             if number % (telemetry // 60) == 0:

@@ -39,7 +39,7 @@ def every_message() -> dict[str, Message]:
         "progress": compose.progress("K-1042", COUNTS, VERDICT),
         "result": result(compose),
         "results": compose.result_index(HeldResults(382_113_000_017, ((382_113_000_001, 382_113_000_017),))),
-        "telemetry": compose.telemetry("K-1042", COUNTS, HEALTH, pending=1, refused=0, dropped=4),
+        "telemetry": compose.telemetry("K-1042", COUNTS, HEALTH, pending=1, refused=0, unheard=0, dropped=4),
         "event": compose.event("error", "camera", "camera /dev/video0 gave no frame for 5 s", "K-1042"),
         "reply": compose.reply(
             "start", {"id": "c5a0f5a4-1c5b-4f0e-8a43-2f6c3f7b9d10", "sample": "K-1042", "state": "scanning"}, "", "r-7"
@@ -56,7 +56,7 @@ def nearly_nothing() -> dict[str, Message]:
     return {
         "progress": compose.progress("", NOTHING, UNKNOWN),
         "result": compose.draft(nothing),
-        "telemetry": compose.telemetry("", NOTHING, health, pending=0, refused=0, dropped=0),
+        "telemetry": compose.telemetry("", NOTHING, health, pending=0, refused=0, unheard=0, dropped=0),
     }
 
 
@@ -147,6 +147,14 @@ def test_receivers_schemas_take_what_later_versions_add(message: Message) -> Non
 
 
 LONGEST_NAME = "x" * 63
+
+
+def test_an_index_keeps_within_the_brokers_packets() -> None:
+    ranges = tuple((one, one) for one in range(10**12 + 5000, 10**12, -2))
+    for limit in (4000, 1500, 300):
+        index = composer().result_index(HeldResults(10**12 + 5000, ranges), limit)
+        assert len(index.to_json()) < max(limit, 700)
+        assert index.listed_from == int(index.held.split(",")[0] or 10**12 + 5001)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])

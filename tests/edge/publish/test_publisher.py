@@ -30,6 +30,7 @@ from edge.publish.messages import Progress
 from edge.publish.pending import NEWS
 from edge.publish.publisher import Publisher, resend
 from edge.publish.sender import Sent
+from edge.sample.store import Store
 from edge.storage.outbox import KEPT, Outbox, OutboxCounts, Row
 from tests.edge.publish.publish_parts import COUNTS, DEVICE, HEALTH, VERDICT, birth, make_certificates, result
 from tests.mosquitto import Listener, Mosquitto, free_port, wait_for, with_users
@@ -384,7 +385,7 @@ def test_after_an_outage_results_come_first_then_the_rest_each_in_order_and_as_h
         wait_for(lambda: [row for row in outbox.pending() if "broker_unreachable" in row.payload])
         for number in range(30):
             publishing.event(compose.event("info", "tick", str(number)))
-            publishing.live(compose.telemetry("K-1042", COUNTS, HEALTH, pending=0, refused=0, dropped=0))
+            publishing.live(compose.telemetry("K-1042", COUNTS, HEALTH, pending=0, refused=0, unheard=0, dropped=0))
         ids = put_results(publishing, compose, 25)
     broker = start_mosquitto()
     now = later(hours=8)
@@ -453,6 +454,55 @@ def test_a_result_that_was_altered_on_the_disk_is_kept_told_and_never_sent(
     assert (told["code"], str(damaged.id) in told["text"]) == ("storage", True)
     assert [message["id"] for message in dashboard.of("result")] == [str(whole.id)]
     assert [(row.id, row.refused_reason) for row in outbox.refused()] == [(str(damaged.id), "damaged on the disk")]
+
+
+def test_a_result_that_only_the_outbox_has_damaged_is_taken_from_the_sample_store(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox
+) -> None:
+    """Kind: a result that waits for a person though the device has it whole."""
+    one, database = result(compose), outbox._database
+    database.write(
+        "INSERT INTO samples (id, code, day, state, boot_id, uptime_s, changed_ms, setup, draft) "
+        "VALUES ('s', 'K-1042', '2026-11-30', 'review', '', 0, 0, '', '')"
+    )
+    Store(database).add_result(str(one.id), "s", 1, one.number, one.to_json())
+    outbox.put(one.id, "sicklescope/v1/mbarara/scope-1/result", one.to_json())
+    database.write("UPDATE outbox SET payload = replace(payload, '37', '38')")
+    broker = start_mosquitto()
+    with Listener(broker.host, broker.port) as dashboard, publisher(settings(broker), compose, outbox):
+        wait_for(lambda: dashboard.of("result"))
+        wait_for(lambda: outbox.counts() == OutboxCounts(0, 0))
+    assert dashboard.of("result") == [json.loads(one.to_json())]
+
+
+def test_resend_says_what_nobody_heard(start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox) -> None:
+    """Kind: taken for delivered. `resend` counted as sent what has no subscriber."""
+    config = settings(start_mosquitto())
+    outbox.put("a", "sicklescope/v1/mbarara/scope-1/result", result(compose).to_json())
+    for _ in range(2):
+        again = resend(config, compose, outbox, 5)
+        assert (again.sent, again.refused, again.pending, again.unheard) == (0, 0, 0, 1)
+    with Listener(config.host, config.port):
+        again = resend(config, compose, outbox, 5)
+    assert (again.sent, again.unheard) == (1, 0)
+
+
+def test_what_is_handed_over_as_the_connection_ends_is_not_lost(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: a message that is dropped between two looks at the connection."""
+    broker = start_mosquitto()
+    with Listener(broker.host, broker.port) as dashboard, publisher(settings(broker), compose, outbox) as publishing:
+        wait_for(lambda: dashboard.of("birth"))
+        with monkeypatch.context() as patch:
+            gone = threading.Event()
+            patch.setattr(connection.Link, "publish", lambda *_: gone.set())
+            publishing.event(compose.event("info", "started", ""))
+            publishing.reply(compose.reply("stop", {}, "", "r-1"))
+            assert gone.wait(5)
+        publishing.wake()
+        wait_for(lambda: dashboard.of("event") and dashboard.of("reply"))
+        assert publishing.state().dropped == 0
 
 
 def test_a_disk_that_fails_stops_no_message(
