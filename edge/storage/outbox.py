@@ -194,7 +194,7 @@ class Outbox:
             return left
 
     def mend(self, result_id: str) -> bool:
-        """Take a damaged result from the samples' own store again; return whether it was whole there."""
+        """Take a damaged result from the sample store again; return whether it is whole there."""
         whole = f"FROM results WHERE id = ? AND crc32 = {RESULT_CHECKSUM}"
         return bool(
             self._database.write(
