@@ -18,6 +18,8 @@ from edge.api.access import PROGRAM, Identity, Right, right_for
 from edge.api.answers import CellList, CommandAnswer, DeviceState, Refusal, SampleBrief, SampleDescription, SampleList
 from edge.api.device import Device
 from edge.errors import CommandError, EdgeError, SampleError, StorageError
+from edge.report.fhir import fhir_bundle
+from edge.report.laboratory import laboratory_result
 from edge.sample.commands import LONGEST_BYTES, Command, parse
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import HIGHEST_NUMBER
@@ -122,6 +124,7 @@ class _Api:
         router.post("/command", response_model=CommandAnswer, openapi_extra=_COMMAND_BODY)(self.command)
         router.get("/samples", response_model=SampleList)(self.samples)
         router.get("/samples/{name}", response_model=SampleDescription)(self.sample)
+        router.get("/samples/{name}/fhir", response_class=_Fhir)(self.fhir)
         router.get("/samples/{name}/cells", response_model=CellList)(self.cells)
         router.get("/samples/{name}/cells/{number}.jpg", response_class=_Jpeg)(self.crop)
 
@@ -156,6 +159,13 @@ class _Api:
         """Return all that is kept of a sample but its cells. name: its identifier or code."""
         return self._device.lifecycle.described(self.named(name))
 
+    def fhir(self, name: str) -> Response:
+        """Return a sample's result as a FHIR R4B bundle, where the configuration allows it."""
+        lifecycle = self._device.lifecycle
+        if not lifecycle.config.web.fhir:
+            raise HTTPException(404, "results are not given as FHIR here. Set web.fhir to true")
+        return _Fhir(fhir_bundle(laboratory_result(lifecycle, self.named(name), version("sicklescope"))))
+
     def cells(
         self,
         name: str,
@@ -188,6 +198,10 @@ class _Api:
 
 class _Jpeg(Response):
     media_type = "image/jpeg"
+
+
+class _Fhir(Response):
+    media_type = "application/fhir+json"
 
 
 async def json_body(request: Request) -> bytes:

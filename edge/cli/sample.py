@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from edge.system.console import ConfigPath, answering
 
 if TYPE_CHECKING:
     from edge.sample.lifecycle import Lifecycle
+    from edge.sample.sample_row import StoredSample
 
 app = typer.Typer(
     help="Start, stop, review, list and export lifecycle.",
@@ -22,6 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Form(str, Enum):
+    """Forms in which a sample is exported."""
+
+    CSV = "csv"
+    FHIR = "fhir"
+    HL7 = "hl7"
+
 
 SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="Its code (then the newest with it) or identifier.")]
 Why = Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; stored, so never a patient's name.")]
@@ -129,22 +140,41 @@ def show(sample: SampleName, config: ConfigPath = None) -> None:
 @app.command()
 def export(
     sample: SampleName,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where cells.csv, sample.json and pictures/ go.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A folder for csv; else a file.")],
+    form: Annotated[
+        Form, typer.Option("--format", help="csv, with JSON and pictures; fhir (R4B) or hl7 (v2.5.1) for a laboratory.")
+    ] = Form.CSV,
     config: ConfigPath = None,
 ) -> None:
-    """Write a sample as CSV and JSON, with the pictures that are kept."""
+    """Write a sample as CSV and JSON with its pictures, or its result for a laboratory system."""
     with answering():
         from edge.sample.export import export as write
-        from edge.sample.export import remember
+        from edge.sample.export import remember, write_text
 
         def work(lifecycle: Lifecycle) -> None:
             found = lifecycle.store.find(sample)
+            if form is not Form.CSV:
+                write_text(target, _laboratory_text(lifecycle, found, form))
+                remember(lifecycle.database, found.id, [target])
+                return
             cells = lifecycle.store.cells(found.id)
             crops = {one.number: lifecycle.store.crop(found.id, one.number) or b"" for one in cells if one.pictured}
-            remember(lifecycle.database, found.id, write(folder, lifecycle.described(found), cells, crops))
+            remember(lifecycle.database, found.id, write(target, lifecycle.described(found), cells, crops))
 
         _stored(load(config), work)
-        typer.echo(f"{folder / 'sample.json'}")
+        typer.echo(f"{target / 'sample.json' if form is Form.CSV else target}")
+
+
+def _laboratory_text(lifecycle: Lifecycle, sample: StoredSample, form: Form) -> str:
+    """Return a sample's result as FHIR or HL7."""
+    from importlib.metadata import version
+
+    from edge.report.fhir import fhir_bundle
+    from edge.report.hl7 import hl7_message
+    from edge.report.laboratory import laboratory_result
+
+    result = laboratory_result(lifecycle, sample, version("sicklescope"))
+    return fhir_bundle(result) if form is Form.FHIR else hl7_message(result)
 
 
 @app.command()

@@ -319,6 +319,8 @@ class WebConfig(Section):
     """Its key, PEM, without a password."""
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")], ...] = ()
     """Further names by which browsers call this device, beside its host name, with .local, and its addresses."""
+    fhir: bool = False
+    """Whether the API gives results as FHIR R4B to laboratory systems; needs the extra `laboratory`."""
 
     @model_validator(mode="after")
     def _network_needs_tls(self) -> WebConfig:

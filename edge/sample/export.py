@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
     """
     with aside(path.parent) as unfinished:
         with storage_errors(path):
-            (unfinished / path.name).write_text(text, "utf-8")
+            (unfinished / path.name).write_bytes(text.encode())  # as it is: carriage returns end segments of HL7
             (unfinished / path.name).chmod(0o600)
         move(unfinished / path.name, path)
 
