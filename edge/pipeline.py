@@ -112,7 +112,8 @@ class Pipeline:
         # Before the field is placed: one that is refused must leave no trace.
         examined = self._examine(field, prepared.size_off_max, prepared.stage_ms)
         if isinstance(examined, Rejection):
-            return self._at_its_own_scale(frame) or report.rejected(examined)
+            held = prepared.scale is not None and prepared.scale.source == "locked"
+            return (self._at_its_own_scale(frame) if held else None) or report.rejected(examined)
         if len(examined.cells) >= quality.SIZED_CELLS:
             self._prepare.agrees(frame)
         cells, whole, classes = examined.cells, examined.whole, examined.classes

@@ -409,6 +409,19 @@ def test_a_scale_that_the_next_field_contradicts_is_not_held_against_the_sample(
     assert refused.reason is Reason.MAGNIFICATION
 
 
+def test_a_refused_field_that_shows_many_cells_is_read_once(pipeline: Pipeline) -> None:
+    """Kind: a field that is refused at its own scale is asked for another one, without end."""
+    inverted = 255 - Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, stain="wright")).render(0)
+    usual = Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, n_fields=2))
+    for index, pixels in enumerate((inverted, usual.render(0), inverted, usual.render(1))):
+        reading = checked(pipeline.read(framed(pixels, None, index)))
+        assert (reading.rejected is None) == (index % 2 == 1)
+    stacked = Slide(SlideSpec(seed=8, width=900, height=600, cells_per_mm2=30000, pair_share=1.0)).render(0)
+    pipeline.new_sample()
+    for index in range(3):
+        checked(pipeline.read(framed(stacked, None, index)))
+
+
 @pytest.mark.parametrize(("across", "down"), [(1.0, 1.0), (4 / 3, 1.0), (1.0, 1.4), (0.7, 1.0)])
 def test_pixels_that_are_not_square_are_flagged(pipeline: Pipeline, across: float, down: float) -> None:
     """Kind: a picture whose two sides have different scales, so that round cells look elongated."""
