@@ -23,7 +23,8 @@ from edge.config.model import Config
 from edge.errors import EdgeError, StorageError
 from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
-from edge.publish.messages import Result, topic
+from edge.publish.message_base import topic
+from edge.publish.result_messages import Result
 from edge.runtime.base import Source
 from edge.runtime.contract import ROLES, Role
 from edge.runtime.model_store import located

@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
 from edge.batch.records import FieldRecord, Summary
-from edge.publish.messages import MESSAGES, Message
+from edge.publish.message_base import Message
+from edge.publish.messages import MESSAGES
 
 
 class _Open(GenerateJsonSchema):

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from edge.config.model import DeviceConfig
-from edge.publish.messages import Birth, Event, Progress, Reply, Result, ResultIndex, Status, Telemetry
+from edge.publish.messages import Birth, Event, Reply, Status, Telemetry
+from edge.publish.result_messages import Progress, Result, ResultIndex
 from edge.publish.sample_fields import counted_fields, network_fields, record_fields, rejection_fields, review_fields
 from edge.screening.review import ReviewedCounts
 from edge.screening.sample_record import SampleRecord, Stage, UsedNetworks

@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from typing import Literal
 
-from edge.publish.messages import Event, Progress, Reply, Telemetry
+from edge.publish.messages import Event, Reply, Telemetry
+from edge.publish.result_messages import Progress
 
 State = Literal["online", "fault", "building"]
 

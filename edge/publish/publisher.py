@@ -16,9 +16,11 @@ from edge.config.model import MqttConfig
 from edge.errors import BrokerError
 from edge.publish.composer import Composer
 from edge.publish.connection import NOT_YET, STOP_S, Key, Link, Listen
-from edge.publish.messages import Birth, Event, Message, Progress, Reply, Result, Telemetry, topic
+from edge.publish.message_base import Message, topic
+from edge.publish.messages import Birth, Event, Reply, Telemetry
 from edge.publish.pending import Pending, State
 from edge.publish.replay import Replay
+from edge.publish.result_messages import Progress, Result
 from edge.publish.sender import Sender
 from edge.storage.outbox import Outbox
 from edge.storage.result_numbers import HeldResults

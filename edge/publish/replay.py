@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge.publish.composer import Composer
-from edge.publish.messages import Event, Message, Result, Telemetry, topic
+from edge.publish.message_base import Message, topic
+from edge.publish.messages import Event, Telemetry
 from edge.publish.pending import Pending
+from edge.publish.result_messages import Result
 from edge.publish.suspects import Postponed, Suspects
 from edge.storage.outbox import RESULT, News, Outbox, Row, Settlement
 from edge.system.backoff import Backoff

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.screening.review import ReviewedCounts
 from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
 from edge.types import CLASSES, Counts, Exclusion, Masked, Reason, Scale, Verdict

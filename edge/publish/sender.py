@@ -12,10 +12,12 @@ from typing import Literal
 from edge.errors import StorageError
 from edge.publish.composer import Composer
 from edge.publish.connection import Key, Link
-from edge.publish.messages import Birth, Event, Message, Progress, Reply, ResultIndex, Status, Telemetry
-from edge.publish.messages import topic as topic_of
+from edge.publish.message_base import Message
+from edge.publish.message_base import topic as topic_of
+from edge.publish.messages import Birth, Event, Reply, Status, Telemetry
 from edge.publish.pending import NEWS, Pending
 from edge.publish.replay import FAILURE, MODELS, Replay
+from edge.publish.result_messages import Progress, ResultIndex
 from edge.storage.result_numbers import HeldResults
 
 log = logging.getLogger(__name__)

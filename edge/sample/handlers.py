@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from edge.errors import SampleError
-from edge.publish.messages import Result, topic
+from edge.publish.message_base import topic
+from edge.publish.result_messages import Result
 from edge.sample.commands import Answer, Command, Discard, Erase, Reopen, Resend, Review, Start, Stop
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.changes import answer, sign

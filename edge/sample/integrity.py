@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from edge.errors import DamagedSampleError
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.publish.sample_fields import record_of
 from edge.sample.cell_rows import damaged_rows
 from edge.sample.sample_row import StoredSample

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 from edge.config.model import Config
 from edge.errors import DamagedSampleError, SampleError
 from edge.publish.composer import Composer
-from edge.publish.messages import topic
+from edge.publish.message_base import topic
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides

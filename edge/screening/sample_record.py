@@ -9,7 +9,7 @@ from uuid import UUID
 from edge.types import Counts, Masked, Scale, Verdict
 
 Stage = Literal["review", "incomplete", "final", "discarded"]
-"""What a sample can be in once its scanning has ended; `edge.publish.messages.Result` says what each means."""
+"""What a sample can be in once its scanning has ended; `edge.publish.result_messages.Result` says what each means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
-from edge.publish.messages import ROOT, Birth
+from edge.publish.message_base import ROOT
+from edge.publish.messages import Birth
 from edge.publish.publisher import Publisher, Resent
 from edge.publish.publisher import resend as send_again
 from edge.sample.codes import new_sample_code, sample_code

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from edge.config.model import DeviceConfig
 from edge.publish.composer import Composer, Health
-from edge.publish.messages import Birth, Result
+from edge.publish.messages import Birth
+from edge.publish.result_messages import Result
 from edge.screening.sample_record import Period, SampleRecord, UsedNetworks
 from edge.system.health import MachineHealth
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict

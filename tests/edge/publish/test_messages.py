@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from edge.config.model import DeviceConfig
 from edge.publish.composer import Composer, Health
-from edge.publish.messages import MESSAGES, Message, Result, topic
+from edge.publish.message_base import Message, topic
+from edge.publish.messages import MESSAGES
+from edge.publish.result_messages import Result
 from edge.publish.sample_fields import record_of
 from edge.screening.sample_record import Period
 from edge.storage.result_numbers import HeldResults

@@ -26,9 +26,9 @@ from edge.errors import BrokerError, ConfigError, EdgeError, StorageError
 from edge.publish import connection
 from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
-from edge.publish.messages import Progress
 from edge.publish.pending import NEWS
 from edge.publish.publisher import Publisher, resend
+from edge.publish.result_messages import Progress
 from edge.publish.sender import Sent
 from edge.sample.store import Store
 from edge.storage.outbox import KEPT, Outbox, OutboxCounts, Row

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.sample.cell_records import CellChanges, LocatedCell
 from edge.sample.commands import parse
 from edge.sample.handlers import NoScanner, perform

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, RetentionConfig, ScreeningConfig, StopConfig
 from edge.errors import SampleError, StorageError
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.sample.cell_records import NORMALS_PICTURED, CellChanges, CellRecorder, LocatedCell
 from edge.sample.codes import sample_code
 from edge.sample.commands import Answer, Stop, parse

@@ -15,7 +15,7 @@ from edge.camera.virtual.dirt import Dirt
 from edge.camera.virtual.slide import Slide
 from edge.cli.doctor import examine
 from edge.config.model import CameraConfig
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.sample.lifecycle import Lifecycle
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
