@@ -128,7 +128,7 @@ class Result(Counted, Rejections, Networks, Reviewed):
     kind: ClassVar[str] = "result"
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
-    added: ClassVar[tuple[str, ...]] = ("number", "reviewed_missed")
+    added: ClassVar[tuple[str, ...]] = ("number", "reviewed_missed", "masked_share", "masked_where")
 
     schema_: Literal["sicklescope/result/2"] = Field(default="sicklescope/result/2", alias="schema")
     id: UUID
