@@ -52,8 +52,8 @@ daemon-reload) exit 0 ;;
 esac
 [ -e $unit ] || exit 5
 case "$1" in
-start) [ -e $running ] || /opt/sicklescope/current/bin/sicklescope > $running ;;
-restart) /opt/sicklescope/current/bin/sicklescope > $running ;;
+start) [ -e $running ] || /opt/sicklescope/current/bin/sicklescope --version > $running ;;
+restart) /opt/sicklescope/current/bin/sicklescope --version > $running ;;
 stop) rm -f $running ;;
 enable) mkdir -p "$(dirname $wanted)" && ln -sf $unit $wanted ;;
 disable) rm -f $wanted $running ;;
