@@ -26,10 +26,11 @@ from edge.publish.composer import Composer
 from edge.publish.message_base import topic
 from edge.publish.result_messages import Result
 from edge.runtime.base import Source
-from edge.runtime.contract import ROLES, Role
+from edge.runtime.contract import ROLES, SHIPPED_DIR, Role
 from edge.runtime.model_store import located
 from edge.runtime.onnx import OnnxNetwork
 from edge.runtime.registry import RUNTIMES, chosen, digests, shipped_form
+from edge.runtime.trial import tried
 from edge.sample.controls import ControlSlides
 from edge.sample.integrity import record_of_row
 from edge.sample.store import Store
@@ -192,6 +193,8 @@ def _loaded(role: Role, config: Config) -> str:
     runtime = chosen(config.models)
     form = shipped_form(role, runtime, config.models.precision)
     path, sha256 = located(role, config.models, config.device.state_dir, form)
+    if path.parent != SHIPPED_DIR:
+        tried(path)
     network = OnnxNetwork(Source(role, path, sha256, config.models))
     try:
         contract = network.contract

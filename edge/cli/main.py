@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -42,11 +43,19 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that stand before a command.
+
+    What a command writes is not for everybody on the machine, whatever the umask; a scan's files are its caller's.
+    """
+    if context.invoked_subcommand != "scan":
+        before = os.umask(0o077)
+        os.umask(before | 0o007)
+        context.call_on_close(lambda: os.umask(before))
 
 
 @app.command()

@@ -55,7 +55,7 @@ NAMING = ("code", "by", "name", "who")
 
 
 def parts(path: Path | None) -> Iterator[str]:
-    """Give the file's text part by part; what needs root's rights first, the rest as the service's user."""
+    """Give the text part by part: with root's rights first, then as the service's user."""
     yield _part("versions", _versions)
     log = _tried(_log)[-LONGEST_CHARACTERS:]
     try:

@@ -46,6 +46,10 @@ def metadata_of(session: Any) -> dict[str, str]:
     return dict(session.get_modelmeta().custom_metadata_map)
 
 
+WHY_CHARACTERS = 200
+"""Of ONNX Runtime's reason: what to do comes behind it, and a status has no room for more."""
+
+
 class SessionNetwork:
     """A network run by a session; see edge.runtime.base.Network."""
 
@@ -64,7 +68,7 @@ class SessionNetwork:
             role, why = self.contract.role, " ".join(str(error).split())
             raise ModelError(
                 f"the {role} {self.contract.name} {self.contract.version} failed in {RUNTIME} on a batch {batch.shape}"
-                f": {why}. Go back: `sicklescope model rollback {role}`"
+                f": {why[:WHY_CHARACTERS]}. Go back: `sicklescope model rollback {role}`"
             ) from error
         return dict(zip(self._outputs, answers, strict=True))
 

@@ -8,10 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 from edge.config.model import ModelsConfig
-from edge.errors import EdgeError, RuntimeUnavailableError
+from edge.errors import EdgeError, ModelError, RuntimeUnavailableError
 from edge.runtime.base import STATE_DIR, Network, Source
-from edge.runtime.contract import CPU_FORM, GPU_FORM, ROLES, Role
+from edge.runtime.contract import CPU_FORM, GPU_FORM, ROLES, SHIPPED_DIR, Role
 from edge.runtime.model_store import located
+from edge.runtime.trial import check_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,21 @@ def open_network(
     It is the one that the configuration names, else the one chosen of those installed below state_dir, else the
     shipped one.
 
-    Raises ModelError when the file is not what was pinned, RuntimeUnavailableError when the named runtime is absent,
-    EngineError when it fails: a named backend never falls back to another. `auto` takes TensorRT where it and a GPU
-    are present, and then stays with it.
+    Raises ModelError when the file is not what was pinned or breaks its contract, RuntimeUnavailableError when the
+    named runtime is absent, EngineError when it fails: a named backend never falls back to another. `auto` takes
+    TensorRT where it and a GPU are present, and then stays with it.
     """
     name = chosen(config)
     path, sha256 = located(role, config, state_dir, shipped_form(role, name, config.precision))
     module, _, cls = RUNTIMES[name].target.partition(":")
     network: Network = getattr(import_module(module), cls)(Source(role, path, sha256, config, state_dir, progress))
+    if name == "onnxruntime" and path.parent != SHIPPED_DIR:
+        # One's own, which nobody may have tried: better now than in a sample. TensorRT compares when it builds.
+        try:
+            check_answers(path, network)
+        except ModelError:
+            network.close()
+            raise
     return network
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import ModelError
+from edge.runtime.base import Network
 from edge.runtime.contract import NOVELTY, OUTPUTS, STRIDE, Contract
 
 TIMEOUT_S = 120.0
@@ -55,22 +56,31 @@ def main(path: str) -> None:
     from edge.config.model import ModelsConfig
     from edge.runtime.base import Source
     from edge.runtime.onnx import OnnxNetwork
-    from edge.runtime.parity import golden_pictures
 
     try:
-        network = OnnxNetwork(Source(None, Path(path), "", ModelsConfig(threads=1)))
-        pictures = golden_pictures(network.contract)
-        # Of several sizes and numbers, for fields have any size and come with any number of cells.
-        batches = [pictures, pictures[:1]]
-        if network.contract.role == "detector":
-            batches += [np.ascontiguousarray(pictures[:, :96, :128]), np.tile(pictures, (1, 2, 3, 1))]
-        else:
-            batches.append(np.tile(pictures, (6, 1, 1, 1))[:32])
-        for batch in batches:
-            _check(Path(path), network.contract, batch.shape[:3], network(batch))
+        check_answers(Path(path), OnnxNetwork(Source(None, Path(path), "", ModelsConfig(threads=1))))
     except ModelError as error:
         sys.stdout.write(str(error))
         sys.exit(REFUSED)
+
+
+def check_answers(path: Path, network: Network) -> None:
+    """Run a network of a file on golden pictures.
+
+    Raises:
+        ModelError: It fails, or answers something else than its contract says.
+    """
+    from edge.runtime.parity import golden_pictures
+
+    pictures = golden_pictures(network.contract)
+    # Of several sizes and numbers, for fields have any size and come with any number of cells.
+    batches = [pictures, pictures[:1]]
+    if network.contract.role == "detector":
+        batches += [np.ascontiguousarray(pictures[:, :96, :128]), np.tile(pictures, (1, 2, 3, 1))]
+    else:
+        batches.append(np.tile(pictures, (6, 1, 1, 1))[:32])
+    for batch in batches:
+        _check(path, network.contract, batch.shape[:3], network(batch))
 
 
 def _check(path: Path, contract: Contract, shape: tuple[int, ...], found: dict[str, np.ndarray]) -> None:

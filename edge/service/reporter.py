@@ -13,7 +13,7 @@ from typing import Literal
 
 from edge.camera.capture_thread import Mailbox, Notice
 from edge.config.model import Config
-from edge.errors import StorageError
+from edge.errors import CameraError, ConfigError, EdgeError, ModelError, StorageError
 from edge.publish.composer import Composer, Health
 from edge.publish.messages import Telemetry
 from edge.publish.publisher import Publisher, PublisherState
@@ -158,6 +158,14 @@ class Reporter:
     def _restart(self, now: float) -> None:
         self._telemetry_s, self._frames = now, 0
         self._stage_ms.clear()
+
+
+def fault_code(fault: EdgeError) -> str:
+    """Return the code of the event that tells a fault."""
+    return next((code for kind, code in _CODES if isinstance(fault, kind)), "fault")
+
+
+_CODES = ((ConfigError, "config"), (CameraError, "camera"), (ModelError, "model"), (StorageError, "storage"))
 
 
 def resident_mb() -> float:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from edge.config.loader import load, load_connection
 from edge.config.model import Config
-from edge.errors import BusyError, CameraError, ConfigError, EdgeError, ModelError, SampleError, StorageError
+from edge.errors import BusyError, ConfigError, EdgeError, SampleError, StorageError
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
+from edge.service.reporter import fault_code
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
@@ -37,9 +38,6 @@ WELL_S = 600.0
 
 POLL_S = 0.2
 """How often a wait looks whether it is to end."""
-
-CODES = ((ConfigError, "config"), (CameraError, "camera"), (ModelError, "model"), (StorageError, "storage"))
-"""The event's code by the kind of error; `fault` for the others."""
 
 
 class SafeMode:
@@ -131,8 +129,7 @@ def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[P
         publisher = Publisher(config.mqtt, composer, outbox, birth=lambda: None)
         publisher.status("fault", str(fault))  # before it connects: it is not online
         if is_news:
-            code = next((code for kind, code in CODES if isinstance(fault, kind)), "fault")
-            publisher.event(composer.event("error", code, str(fault)))
+            publisher.event(composer.event("error", fault_code(fault), str(fault)))
         with publisher:
             yield publisher
 

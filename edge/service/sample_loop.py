@@ -10,7 +10,7 @@ from typing import Any
 from edge.api.device import LiveField
 from edge.camera.base import RejectedInputError
 from edge.camera.capture_thread import Item
-from edge.errors import CameraError, DamagedSampleError, EdgeError, LockedError, SampleError, StorageError
+from edge.errors import DamagedSampleError, EdgeError, LockedError, SampleError, StorageError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
@@ -20,7 +20,7 @@ from edge.sample.lifecycle import DEVICE, StoredResult, now
 from edge.sample.retention import sweep
 from edge.sample.sample_row import StoredSample
 from edge.sample.session import Session, SessionFactory
-from edge.service.reporter import Reporter
+from edge.service.reporter import Reporter, fault_code
 from edge.system.backoff import Backoff
 from edge.types import FieldReading, unread
 
@@ -267,9 +267,8 @@ class SampleLoop:
     def announce_fault(self, fault: EdgeError) -> None:
         """Tell the broker what ended the run."""
         self.publisher.status("fault", str(fault))
-        code = "camera" if isinstance(fault, CameraError) else "fault"
         sample = self.ended[0].stored.code if self.ended else ""
-        self.publisher.event(self._composer.event("error", code, str(fault), sample))
+        self.publisher.event(self._composer.event("error", fault_code(fault), str(fault), sample))
 
 
 def _reading(pipeline: Pipeline, item: Item, index: int) -> FieldReading:

@@ -36,9 +36,9 @@ def of_a_device(state_dir: Path, configuration: str, calibration: Path | None) -
 
 
 def unpack(database: Database, state_dir: Path) -> list[str]:
-    """Take the carried files out of a restored database; return which were written, by their names in `state_dir`.
+    """Take the carried files out of a restored database; return which were written.
 
-    A model that is there already stays; another list of models is replaced.
+    By their names in `state_dir`. A model that is there already stays; another list of models is replaced.
     """
     if not database.read("SELECT 1 FROM sqlite_master WHERE name = 'carried'"):
         return []

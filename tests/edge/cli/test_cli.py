@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -211,3 +212,26 @@ def test_every_exit_code_is_in_the_table_and_means_one_thing() -> None:
     codes = {kind.exit_code for kind in kinds}
     assert codes | {GateError.exit_code} <= named
     assert GateError.exit_code not in codes
+
+
+def test_what_the_commands_write_is_not_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
+    """Kind: files of patients' cells that anyone on the machine can read. In 0.6.0 all but the unit's were 0644."""
+    config = tmp_path / "sicklescope.toml"
+    config.write_text(
+        '[device]\nstate_dir = "state"\n[mqtt]\nenabled = false\n[optics]\num_per_px = 0.25\n'
+        '[camera]\nkind = "virtual"\nwidth = 320\nheight = 240\nframes = 2\n'
+    )
+    before = os.umask(0)
+    try:
+        for line in (
+            ["run", "--sample", "K-1"], ["sample", "export", "K-1", str(tmp_path / "out")],
+            ["backup", str(tmp_path / "copy.sqlite3")],
+        ):  # fmt: skip
+            result = CliRunner().invoke(app, [*line, "--config", str(config)])
+            assert result.exit_code == 0, result.output
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    written = [path for path in tmp_path.rglob("*") if path != config]
+    assert {path.name for path in written} >= {"cells.csv", "sample.json", "pictures", "copy.sqlite3", "service.lock"}
+    assert [path.name for path in written if path.stat().st_mode & 0o007] == []

@@ -20,8 +20,10 @@ from edge.cli.doctor import examine
 from edge.cli.main import app
 from edge.config.model import Config, DeviceConfig, ModelConfig, ModelsConfig
 from edge.errors import ModelError
+from edge.runtime.base import Source
 from edge.runtime.contract import METADATA_KEY, SHIPPED_DIR, SHIPPED_SHA256, Contract
 from edge.runtime.model_store import ModelStore
+from edge.runtime.onnx import OnnxNetwork
 from edge.runtime.registry import open_network
 
 CREATED = "2026-11-20T12:00:00+00:00"
@@ -416,7 +418,12 @@ def test_a_model_that_fails_on_a_field_is_a_refused_model(own: Callable[..., Pat
     model.graph.node.append(onnx.helper.make_node("Reshape", ["inner", "two"], ["prob"]))
     onnx.save(model, str(path))
     given = ModelsConfig(threads=1, classifier=ModelConfig(path=path, sha256=digest(path)))
-    network = open_network("classifier", given, tmp_path / "state")
+    with pytest.raises(ModelError, match=r"the classifier lab-a 1 failed in onnxruntime.*model rollback classifier"):
+        open_network("classifier", given, tmp_path / "state")
+    network = OnnxNetwork(Source("classifier", path, digest(path), given))
     with pytest.raises(ModelError, match=r"the classifier lab-a 1 failed in onnxruntime.*model rollback classifier"):
         network(np.zeros((3, 64, 64, 3), np.uint8))
     network.close()
+    config = Config(device=DeviceConfig(state_dir=tmp_path / "state"), models=given)
+    (found,) = (one for one in examine(config) if one.what == "model classifier")
+    assert (found.state, "lab-a 1 failed in onnxruntime" in found.text) == ("missing", True)

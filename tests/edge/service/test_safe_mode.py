@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from edge.config.environment import Supervisor
+from edge.runtime.contract import SHIPPED_DIR
 from edge.service.safe_mode import SafeMode
+from edge.system.digest import sha256_file
 from edge.system.lock import exclusive
 from edge.system.systemd import Heartbeat
 from tests.edge.system.systemd_parts import Ear
@@ -97,6 +101,33 @@ def test_a_refused_model_and_a_damaged_database_are_told(start_mosquitto: Start,
         wait_for(lambda: "damaged" in faults(dashboard)[-1])
         wait_for(lambda: dashboard.of("event")[-1]["code"] == "storage")
     assert damaged.read_bytes()[16:32] == b"\x5a" * 16  # left as it is
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_model_that_fails_is_told_and_the_sample_goes_on_with_another(
+    start_mosquitto: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    """Kind: a failure of a part that ends the whole. later: it stands the trial at the start, and fails on a field."""
+    if later:
+        monkeypatch.setattr("edge.runtime.registry.check_answers", lambda *_: None)
+    model, path = tmp_path / "own.onnx", SHIPPED_DIR / "classifier.onnx"
+    graph = onnx.load(str(path))
+    maker = next(node for node in graph.graph.node if "prob" in node.output)
+    maker.output[list(maker.output).index("prob")] = "inner"
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 6]), "two"))
+    graph.graph.node.append(onnx.helper.make_node("Reshape", ["inner", "two"], ["prob"]))
+    onnx.save(graph, str(model))
+    more = f'[models.classifier]\npath = "{model}"\nsha256 = "{sha256_file(model)}"'
+    broker = start_mosquitto()
+    settings = write(tmp_path, broker.port, more=more)
+    with Listener(broker.host, broker.port) as dashboard, unattended(settings) as thread:
+        wait_for(lambda: faults(dashboard) and dashboard.of("event"), 30)
+        assert " on a batch (" in faults(dashboard)[0]
+        assert "sicklescope model rollback classifier" in faults(dashboard)[0]
+        wait_for(lambda: "model" in {event["code"] for event in dashboard.of("event")})
+        assert thread.is_alive()
+        write(tmp_path, broker.port)
+        wait_for(lambda: dashboard.states()[-1] == "online" and dashboard.of("progress"), 30)
 
 
 def test_results_that_wait_are_sent_while_there_is_no_camera(start_mosquitto: Start, tmp_path: Path) -> None:
