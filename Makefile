@@ -64,7 +64,7 @@ bundle: $(VENV)/.made
 clean:
 	rm -rf .coverage* $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
-	find edge export calibration training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find edge export calibration fleet training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call make-venv,PYTHON,FOLDER): says what is missing before anything is made.
 define make-venv

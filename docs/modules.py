@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGES = ("edge", "calibration", "export", "training")
+PACKAGES = ("edge", "calibration", "export", "fleet", "training")
 BEGIN, END = "<!-- modules: python docs/modules.py -->\n", "<!-- end of modules -->\n"
 
 

@@ -60,6 +60,10 @@ class Mosquitto:
             self._process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(self.config)], stdout=log, stderr=log)
         wait_for(self._answers)
 
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()

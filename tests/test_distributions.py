@@ -1,4 +1,4 @@
-"""Two distributions from one repository: a device gets no training code, and neither leaves a module behind."""
+"""Three distributions from one repository: a device gets no code of the others, and none leaves a module behind."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 DEVICE, TRAINING = (".", ("edge", "export", "calibration")), ("training", ("training",))
+FLEET = ("fleet", ("fleet",))
 
 
 def tracked(*tops: str) -> list[str]:
@@ -27,10 +28,10 @@ def tracked(*tops: str) -> list[str]:
     return [name for name in listed.splitlines() if (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize(("folder", "tops"), [DEVICE, TRAINING], ids=["device", "training"])
+@pytest.mark.parametrize(("folder", "tops"), [DEVICE, TRAINING, FLEET], ids=["device", "training", "fleet"])
 def test_a_wheel_carries_its_own_rooms_and_no_others(folder: str, tops: tuple[str, ...], tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for name in tracked("pyproject.toml", "README.md", "LICENSE", "edge", "export", "calibration", "training"):
+    for name in tracked("pyproject.toml", "README.md", "LICENSE", "edge", "export", "calibration", "training", "fleet"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
     build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "wheel", "--no-deps", "--wheel-dir"]
@@ -41,9 +42,10 @@ def test_a_wheel_carries_its_own_rooms_and_no_others(folder: str, tops: tuple[st
     assert carried == {name for name in tracked(*tops) if not name.endswith("pyproject.toml")}
 
 
-def test_both_have_the_same_version() -> None:
-    device, training = (
-        tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8"))["project"] for folder in (".", "training")
+@pytest.mark.parametrize("folder", ["training", "fleet"])
+def test_all_have_the_same_version(folder: str) -> None:
+    device, other = (
+        tomllib.loads((ROOT / name / "pyproject.toml").read_text("utf-8"))["project"] for name in (".", folder)
     )
-    assert training["version"] == device["version"]
-    assert f"sicklescope=={device['version']}" in training["dependencies"]
+    assert other["version"] == device["version"]
+    assert f"sicklescope=={device['version']}" in other["dependencies"]

@@ -7,7 +7,7 @@ import pytest
 grimp = pytest.importorskip("grimp", reason="grimp comes with the check extra (make test)")
 
 
-@pytest.mark.parametrize("package", ["edge", "calibration", "export", "training"])
+@pytest.mark.parametrize("package", ["edge", "calibration", "export", "fleet", "training"])
 def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
     """Imports for types alone count too: a reader follows them as any other."""
     graph = grimp.build_graph(package, cache_dir=None)

@@ -16,7 +16,7 @@ FIRST_LINE_MAX = 90
 
 FOLDERS = [
     folder
-    for top in ("edge", "calibration", "training")
+    for top in ("edge", "calibration", "fleet", "training")
     for folder in (ROOT / top, *sorted((ROOT / top).rglob("*")))
     if folder.is_dir() and any(folder.glob("*.py"))
 ]
@@ -44,7 +44,7 @@ def test_a_room_is_small_and_says_in_a_sentence_what_belongs_in_it(folder: Path)
 
 def public_docstrings() -> Iterator[tuple[str, str]]:
     """Give name and docstring of each public function, method and class of the program."""
-    for top in ("edge", "calibration", "export", "training"):
+    for top in ("edge", "calibration", "export", "fleet", "training"):
         for path in sorted((ROOT / top).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):

@@ -1,0 +1,1 @@
+"""The database of a programme: PostgreSQL, or SQLite for one clinic, behind one protocol."""

@@ -1,0 +1,1 @@
+"""From a message to its rows: examined, placed in time, written once; knows no broker."""

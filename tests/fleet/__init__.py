@@ -1,0 +1,1 @@
+"""Tests of fleet/: the collector, its tables and the dashboards."""
