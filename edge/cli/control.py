@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli import blank
 from edge.config.environment import person
 from edge.config.loader import Loaded, load
 from edge.errors import CommandError, ConfigError, EdgeError, InputError, SampleError
@@ -31,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(blank.app, name="blank")
 
 SlideName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the control slide.")]
 

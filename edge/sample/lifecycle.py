@@ -21,6 +21,7 @@ from edge.config.model import Config
 from edge.errors import DamagedSampleError, SampleError
 from edge.publish.composer import Composer
 from edge.publish.message_base import topic
+from edge.sample.blanks import BlankSlides
 from edge.sample.cell_records import CellChanges
 from edge.sample.codes import sample_code
 from edge.sample.controls import ControlSlides
@@ -80,6 +81,7 @@ class Lifecycle:
         self.numbers = ResultNumbers(database)
         self._marker = ScanMarker(database.path.parent)
         self.controls = ControlSlides(database, lambda: self.clock().made_ms / 1000)
+        self.blanks = BlankSlides(database, lambda: self.clock().made_ms / 1000)
 
     def described(self, sample: StoredSample) -> dict[str, Any]:
         """Return all that is kept of a sample but its cells, for JSON.

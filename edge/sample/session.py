@@ -14,6 +14,7 @@ from edge.config.model import Config, StopConfig
 from edge.errors import SampleError
 from edge.publish.sample_fields import network_fields
 from edge.runtime.base import Network
+from edge.sample.blanks import optics_of
 from edge.sample.cell_records import CellChanges, CellRecorder
 from edge.sample.codes import CONTROL
 from edge.sample.lifecycle import DEVICE, Lifecycle, StoredResult
@@ -29,7 +30,7 @@ CONTROL_FLAGS = frozenset({"control_failed", "control_overdue"})
 
 FLAGS_OF_READINGS = frozenset(FLAGS) - {
     "insufficient", "unfamiliar", "below_target", "no_limit_of_blank", "wbc_may_include_nucleated_red_cells",
-    "many_abstained", "scale_estimated",
+    "many_abstained", "scale_estimated", "blank_site", "blank_provisional", "blank_stale",
 }  # fmt: skip
 """Flags that do not follow from the counts: they stay with a sample that goes on."""
 
@@ -63,7 +64,8 @@ class SessionFactory:
         """
         code = self.lifecycle.code(code)
         flags = self.lifecycle.controls.flags(code, self.config.control, self.networks.digests)
-        nothing, now_ms = Accumulator(self._rules, flags=flags), int(time.time() * 1000)
+        rules, stale = self._rules_now()
+        nothing, now_ms = Accumulator(rules, flags=flags | stale), int(time.time() * 1000)
         record = SampleRecord(
             sample_id=uuid4(),
             code=code,
@@ -90,8 +92,14 @@ class SessionFactory:
         flags = set(record.verdict.flags) & FLAGS_OF_READINGS
         if record.interruptions:
             flags.add("interrupted")
-        before = Accumulator(self._rules, record.counts, record.scale, flags, record.masked)
+        rules, stale = self._rules_now()
+        before = Accumulator(rules, record.counts, record.scale, flags | stale, record.masked)
         return Session(self, sample, record, before, self.lifecycle.store.next_number(sample.id))
+
+    def _rules_now(self) -> tuple[VerdictRules, frozenset[str]]:
+        """Return what verdicts are made by with the blank slides as they are, and the flag of stale ones."""
+        blanks, with_these = self.lifecycle.blanks, (self.networks.digests, optics_of(self._setup()))
+        return replace(self._rules, site_blank=blanks.in_force(*with_these)), blanks.flags(*with_these)
 
     def _setup(self) -> str:
         """Return what a sample is read with, as JSON, beside what its results tell."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
 
+from edge.screening.site_blank import SiteBlank
 from edge.types import Counts, Exclusion, Reason, Verdict
 
 RESEARCH_USE = "For Research Use Only. Not for use in diagnostic procedures."
@@ -26,6 +27,11 @@ FLAGS = {
     "control_overdue": "A control slide was not read in time: whether the device is in order is not known.",
     "interrupted": "Scanning was broken off and went on: cells seen before and after may have been counted twice.",
     "below_target": "Enough red cells for a result, but fewer than is the aim.",
+    "blank_site": "The limit of blank is this site's own, from slides without sickle cells that were read here.",
+    "blank_provisional": "The limit of blank is this site's own and provisional: too few slides without sickle cells, "
+    "or not of the people, days and stain batches that are needed, were read here.",
+    "blank_stale": "The site's own limit of blank was measured with other models or optics and is not used: read its "
+    "slides again.",
     "no_limit_of_blank": "The model states no limit of blank: what it finds on smears without sickle cells is unknown.",
     "wbc_may_include_nucleated_red_cells": "The white cells counted may include nucleated red cells.",
     "many_abstained": "The classifier would not name many cells: see the fraction if none, or all, were sickle-like.",
@@ -87,12 +93,20 @@ class VerdictRules:
         target_red_cells: red cells that are the aim.
         limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
         withhold: flags for which the counts are not to be used, beside WITHHOLDING.
+        site_blank: the site's own blank slides, where there are any of these models and optics.
     """
 
     min_red_cells: int
     target_red_cells: int
     limit_of_blank: float | None
     withhold: frozenset[str] = frozenset()
+    site_blank: SiteBlank | None = None
+
+    def limit_at(self, red_cells: int) -> float | None:
+        """Return the limit of blank for a sample of so many red cells; a site's own is never below the model's."""
+        if self.site_blank is None:
+            return self.limit_of_blank
+        return max(self.limit_of_blank or 0.0, self.site_blank.limit(red_cells))
 
 
 def assess(counts: Counts, rules: VerdictRules, flags: Collection[str] = ()) -> Verdict:
@@ -108,12 +122,14 @@ def assess(counts: Counts, rules: VerdictRules, flags: Collection[str] = ()) -> 
     abstained = counts.excluded[Exclusion.ABSTAINED.value]
     insufficient = red < rules.min_red_cells
     low, high = wilson(sickle, red) if red else (None, None)
-    blank = rules.limit_of_blank
+    blank, site = rules.limit_at(red), rules.site_blank
     above_blank = None if insufficient or blank is None or low is None else low > blank
     raised = {
         "insufficient": insufficient,
         "unfamiliar": strange > counts.fields_read,
         "below_target": rules.min_red_cells <= red < rules.target_red_cells,
+        "blank_site": site is not None and not site.provisional,
+        "blank_provisional": site is not None and site.provisional,
         "no_limit_of_blank": blank is None,
         "wbc_may_include_nucleated_red_cells": counts.by_class["wbc"] > 0,
         "many_abstained": abstained > MANY_ABSTAINED * (red + abstained),

@@ -257,6 +257,30 @@ CREATE TABLE audit (
     "BEGIN SELECT RAISE(ABORT, 'the audit log is not changed'); END",
 )
 
+_BLANK_SLIDES = (
+    """
+CREATE TABLE blank_slides (
+    sample_id TEXT PRIMARY KEY NOT NULL,
+    code TEXT NOT NULL,
+    sickle INTEGER NOT NULL,
+    red_cells INTEGER NOT NULL CHECK (red_cells > 0 AND sickle BETWEEN 0 AND red_cells),
+    person TEXT NOT NULL,
+    stain TEXT NOT NULL,
+    method TEXT NOT NULL CHECK (method IN ('hplc', 'electrophoresis')),
+    anaemic INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    read_ms INTEGER NOT NULL,
+    detector_sha256 TEXT NOT NULL,
+    classifier_sha256 TEXT NOT NULL,
+    optics TEXT NOT NULL,
+    added_ms INTEGER NOT NULL
+)
+""",
+    # Of an erased sample the counts stay, and neither its code nor the person's.
+    "CREATE TRIGGER blank_slide_of_an_erased_sample AFTER DELETE ON samples BEGIN "
+    "UPDATE blank_slides SET code = '', person = 'erased' WHERE sample_id = OLD.id; END",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
@@ -267,5 +291,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _REVIEW,
     _RESULT_NUMBERS,
     _USERS,
+    _BLANK_SLIDES,
 )
 """Each step is statements that run in one transaction with the new version."""
