@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from edge.cli.main import app
 from edge.config.model import CameraConfig, Config, OpticsConfig, ScreeningConfig
-from edge.publish.messages import Result
+from edge.publish.result_messages import Result
 from edge.sample.lifecycle import Lifecycle
 from edge.screening import site_blank
 from edge.service.service import Service
