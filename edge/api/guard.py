@@ -102,7 +102,7 @@ class Guard:
 
 
 def cookie_name(secure: bool) -> str:
-    """Return the name of the cookie with a login's token; with TLS one that no other host can set."""
+    """Return the cookie's name; with TLS one that no other host can set."""
     return "__Host-sicklescope" if secure else "sicklescope"
 
 

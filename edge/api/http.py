@@ -20,7 +20,7 @@ from edge.api.device import Device
 from edge.errors import CommandError, EdgeError, SampleError, StorageError
 from edge.report.fhir import fhir_bundle
 from edge.report.laboratory import laboratory_result
-from edge.sample.commands import LONGEST_BYTES, Command, parse
+from edge.sample.commands import LONGEST_BYTES, Command, Review, parse
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import HIGHEST_NUMBER
 from edge.types import Frame
@@ -149,6 +149,8 @@ class _Api:
         identity = require(identity_of(request), right_for(command))
         if identity.name and command.by != identity.name:
             raise HTTPException(403, f"by is not {identity.name}, who is signed in: give commands in your own name")
+        if identity.signed_in and isinstance(command, Review) and command.done:
+            raise HTTPException(403, "a person signs on the page, with the password again")
         return await run_in_threadpool(self._device.commands.ask, command)
 
     def samples(self, limit: Number = 50) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from edge.page import static_files
 from edge.page.render import html, is_htmx
 from edge.page.views.live import LivePages
 from edge.page.views.login import LoginPages
+from edge.page.views.review import ReviewPages
+from edge.page.views.samples import SamplePages
+from edge.page.views.sign import SignPages
 
 
 def page(device: Device, logins: Logins, secure: bool) -> FastAPI:
@@ -28,7 +31,15 @@ def page(device: Device, logins: Logins, secure: bool) -> FastAPI:
         secure: whether it is reached by TLS.
     """
     app = application(device)
-    for router in (static_files.router, LoginPages(logins, secure).router, LivePages(device, logins).router):
+    routers = (
+        static_files.router,
+        LoginPages(logins, secure).router,
+        LivePages(device, logins).router,
+        SamplePages(device).router,
+        ReviewPages(device).router,
+        SignPages(device, logins).router,
+    )
+    for router in routers:
         app.include_router(router)
     for kind in (EdgeError, HTTPException, RequestValidationError, Exception):
         app.exception_handlers[kind] = _problem

@@ -25,6 +25,9 @@ COLOURS = {
 WIDTH_MAX = 1280
 """Pixels of a picture that is sent; more costs a slow connection time and shows no more on a phone."""
 
+DARK = (16, 24, 30)
+"""RGB of the picture before the first."""
+
 QUALITY = 72
 """Of JPEG: some 45 kB at 640x480."""
 
@@ -38,8 +41,10 @@ class LivePicture:
         self._lock = threading.Lock()
         self._made: tuple[LiveField, bytes] | None = None
 
-    def jpeg(self, live: LiveField) -> bytes:
-        """Return a field's picture as JPEG."""
+    def jpeg(self, live: LiveField | None) -> bytes:
+        """Return a field's picture as JPEG; a dark one before there is any."""
+        if live is None:
+            return _encoded(np.full((480, 640, 3), DARK, np.uint8))
         with self._lock:
             if self._made is None or self._made[0] is not live:
                 self._made = live, _encoded(drawn(live.frame.pixels, live.reading))

@@ -74,7 +74,12 @@ def environment(code: str) -> Environment:
         auto_reload=False,
     )
     made.install_gettext_translations(spoken.messages, newstyle=True)  # type: ignore[attr-defined]
-    made.filters |= {"number": spoken.number, "percent": spoken.percent, "time": spoken.time}
+    made.filters |= {
+        "told": spoken.messages.gettext,
+        "number": spoken.number,
+        "percent": spoken.percent,
+        "time": spoken.time,
+    }
     made.globals |= {
         "language": spoken,
         "languages": [language(one) for one in codes()],

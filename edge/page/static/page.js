@@ -15,11 +15,15 @@ const offline = (lost) => {
   document.getElementById("offline").hidden = !lost;
   document.body.classList.toggle("is-offline", lost);
 };
+// The stream of pictures never ends: begun with the page it would keep the page loading. Another address begins it anew.
+const stream = () => {
+  for (const picture of document.querySelectorAll("[data-live]")) picture.src = `${picture.dataset.live}?${Date.now()}`;
+};
+window.addEventListener("load", stream);
 let wasLost = false;
 for (const name of ["htmx:sse:error", "htmx:error"]) document.addEventListener(name, () => { wasLost = true; offline(true); });
 document.addEventListener("htmx:sse:after:connection", () => {
   offline(false);
-  // The stream of pictures ended with the connection; another address begins a new one.
-  if (wasLost) for (const picture of document.querySelectorAll("[data-live]")) picture.src = `/live/pictures?${Date.now()}`;
+  if (wasLost) stream();
   wasLost = false;
 });

@@ -14,7 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from edge.api.access import Identity
-from edge.api.device import Device, LiveField
+from edge.api.device import Device
 from edge.api.http import identity_of, needs, require
 from edge.api.logins import Logins
 from edge.config.model import ScreeningConfig
@@ -72,10 +72,7 @@ class LivePages:
 
     def picture(self) -> Response:
         """Return the newest picture, for browsers without script."""
-        live = self._device.live()
-        if live is None:
-            raise HTTPException(404, "the camera has given no picture yet")
-        return Response(self._picture.jpeg(live), media_type="image/jpeg")
+        return Response(self._picture.jpeg(self._device.live()), media_type="image/jpeg")
 
     async def pictures(self, request: Request) -> Response:
         """Send one picture after the other, each when the one before has been read."""
@@ -100,11 +97,11 @@ class LivePages:
 
     async def _pictures(self, request: Request) -> AsyncIterator[bytes]:
         yield b"--" + _BOUNDARY + b"\r\n"
-        last: LiveField | None = None
+        last: object = _BOUNDARY  # which no picture is
         checked_s = time.monotonic()
         while True:
             live = self._device.live()
-            if live is None or live is last:
+            if live is last:
                 await asyncio.sleep(0.02)
             else:
                 jpeg, last = await run_in_threadpool(self._picture.jpeg, live), live
@@ -157,10 +154,10 @@ class LivePages:
         """End the scanning."""
         await form_of(request)
         try:
-            await self._do(Stop(command="stop", by=_allowed(request).name))
+            answer = await self._do(Stop(command="stop", by=_allowed(request).name))
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, str(error), 409)
-        return see_other(request, "/")
+        return see_other(request, f"/samples/{answer['id']}")
 
     def ask_discard(self, request: Request, name: str) -> Response:
         """Ask whether a sample is to be discarded, and why."""
@@ -174,14 +171,14 @@ class LivePages:
         if not reason:
             raise CommandError("say why the sample is discarded")
         await self._do(Discard(command="discard", sample=name, reason=reason, by=_allowed(request).name))
-        return see_other(request, "/")
+        return see_other(request, f"/samples/{name}")
 
     async def reopen(self, request: Request, name: str) -> Response:
         """Bring a sample a step back."""
         fields = await form_of(request)
         reason = fields.get("reason", "").strip()[:500]
-        await self._do(Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name))
-        return see_other(request, "/")
+        answer = await self._do(Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name))
+        return see_other(request, "/" if answer["state"] == "scanning" else f"/samples/{answer['id']}")
 
     async def _do(self, command: Command) -> dict[str, Any]:
         answer = await run_in_threadpool(self._device.commands.ask, command)

@@ -1,0 +1,95 @@
+"""The list of samples, and the page of each: verdict, counts, map, history."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from edge.api.device import Device
+from edge.api.http import needs
+from edge.errors import SampleError
+from edge.page.listing import LISTED, figures_now, listing
+from edge.page.render import html
+from edge.page.slide_map import slide_map, squares
+from edge.sample.review.field_pictures import pictured_fields
+from edge.sample.review.review import SampleReview
+from edge.sample.review.rows import marks, notes
+from edge.sample.sample_row import State, StoredSample
+from edge.screening.verdict import FLAGS
+
+SHOWN_CROPS = 60
+"""Pictures of sickle-like and unnamed cells on a sample's page."""
+
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+Part = Annotated[str, Query(max_length=63)]
+
+
+class SamplePages:
+    """The pages of samples."""
+
+    def __init__(self, device: Device) -> None:
+        self._lifecycle = device.lifecycle
+        self._review = SampleReview(device.lifecycle)
+        router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
+        router.get("/samples")(self.list)
+        router.get("/samples/{name}")(self.show)
+        router.get("/samples/{name}/cells/{number}.jpg")(self.crop)
+
+    def list(self, request: Request, q: Part = "", state: Part = "", offset: Offset = 0) -> Response:
+        """Show a page of the list."""
+        if state not in get_args(State):
+            state = ""
+        total, found = listing(self._lifecycle.database, q.strip(), state, offset)
+        return html(
+            request, "samples.html", total=total, samples=found, q=q, state=state, states=get_args(State),
+            offset=offset, step=LISTED, device=self._review.normals_of_device(),
+        )  # fmt: skip
+
+    def show(self, request: Request, name: str) -> Response:
+        """Show a sample."""
+        sample = named(self._lifecycle.store.find, name)
+        described = self._lifecycle.described(sample)
+        figures = figures_now(self._lifecycle, sample)
+        database = self._lifecycle.database
+        ended = sample.state in ("review", "incomplete", "final")
+        called = [
+            *self._lifecycle.store.cells(sample.id, "sickle"),
+            *self._lifecycle.store.cells(sample.id, "abstained"),
+        ]
+        return html(
+            request, "sample.html", sample=sample, described=described, figures=figures,
+            slide=slide_map(squares(database, sample.id)),
+            crops=[cell for cell in called if cell.pictured][:SHOWN_CROPS],
+            flags=[(flag, FLAGS[flag]) for flag in (figures.flags if figures else ()) if flag in FLAGS],
+            readers=self._review.readers(sample) if ended else {}, signed=self._review.signed_by(sample),
+            agreement=self._review.agreement(sample) if ended else None,
+            unsettled=len(self._review.unsettled(sample)) if ended else 0,
+            normals=self._review.normals(sample) if ended else None, attempts=self._review.attempts(sample),
+            notes=notes(database, sample.id), marks=[one for one in marks(database, sample.id) if one.class_name],
+            fields=pictured_fields(database, sample.id),
+        )  # fmt: skip
+
+    def crop(self, name: str, number: Annotated[int, "of the cell"]) -> Response:
+        """Return the picture of a cell."""
+        jpeg = (
+            self._lifecycle.store.crop(named(self._lifecycle.store.find, name).id, number) if number < 1 << 40 else None
+        )
+        if jpeg is None:
+            raise HTTPException(404, "no picture of this cell is kept")
+        return Response(jpeg, media_type="image/jpeg")
+
+
+def named(find: Any, name: str) -> StoredSample:
+    """Return a sample by its identifier or code.
+
+    Raises:
+        HTTPException: There is none.
+    """
+    try:
+        found: StoredSample = find(name)
+    except SampleError as error:
+        raise HTTPException(404, str(error)) from error
+    return found

@@ -1,0 +1,57 @@
+"""Signing: by name, with the password again; the sample is final, published and locked."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response
+
+from edge.api.device import Device
+from edge.api.http import identity_of, needs, require
+from edge.api.logins import Logins
+from edge.errors import EdgeError
+from edge.page.listing import figures_now
+from edge.page.render import form_of, html
+from edge.page.views.samples import named
+from edge.sample.commands import Review
+from edge.sample.review.review import SampleReview
+
+
+class SignPages:
+    """The page that signs a sample."""
+
+    def __init__(self, device: Device, logins: Logins) -> None:
+        self._device, self._lifecycle, self._logins = device, device.lifecycle, logins
+        self._review = SampleReview(device.lifecycle)
+        router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("review")])
+        router.get("/samples/{name}/sign")(self.show)
+        router.post("/samples/{name}/sign")(self.sign)
+
+    def show(self, request: Request, name: str) -> Response:
+        """Ask for the password, beside what is signed."""
+        return self._shown(request, name)
+
+    def _shown(self, request: Request, name: str, error: str = "", reason: str = "", code: int = 200) -> Response:
+        sample = named(self._lifecycle.store.find, name)
+        return html(
+            request, "sign.html", code, sample=sample, error=error, reason=reason,
+            figures=figures_now(self._lifecycle, sample), gallery=self._review.gallery(sample),
+            normals=self._review.normals(sample), unsettled=len(self._review.unsettled(sample)),
+            attempts=self._review.attempts(sample), has_users=self._logins.users.any(),
+        )  # fmt: skip
+
+    async def sign(self, request: Request, name: str) -> Response:
+        """Sign a sample."""
+        fields = await form_of(request)
+        who = require(identity_of(request), "review")
+        address = request.client.host if request.client else ""
+        reason = fields.get("reason", "").strip()[:500]
+        sample = await run_in_threadpool(named, self._lifecycle.store.find, name)
+        try:
+            await run_in_threadpool(self._logins.check, who.name, fields.get("password", ""), address)
+            command = Review(command="review", sample=sample.id, by=who.name, reason=reason, done=True)
+            await run_in_threadpool(self._device.commands.ask, command)
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, name, str(error), reason, 409)
+        await run_in_threadpool(self._logins.users.note, who.name, "signed", sample.id)
+        return RedirectResponse(f"/samples/{sample.id}", 303)

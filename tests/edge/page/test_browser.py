@@ -1,0 +1,116 @@
+"""A person's way through the page in a real browser, against the real service on the virtual slide."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.edge.page.browser_parts import Watched, chromium, virtual_device, with_users
+from tests.edge.page.page_parts import PASSWORD
+from tests.edge.service.service_parts import Program
+from tests.mosquitto import free_port
+
+
+@dataclass
+class Bench:
+    """A browser and a device beside it."""
+
+    browser: Browser
+    folder: Path
+    port: int
+    device: Program
+    shots: Path
+
+    def watched(self, **options: object) -> Watched:
+        return Watched(self.browser, self.port, self.shots, **options)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder, port = tmp_path_factory.mktemp("device"), free_port()
+    shots = Path(os.environ.get("SICKLESCOPE_SHOTS", str(folder)))
+    shots.mkdir(exist_ok=True, parents=True)
+    with_users(folder / "state", ("Ada", "reviewer"), ("Ben", "reviewer"), ("Ida", "integrator"))
+    with chromium() as browser:
+        made = Bench(browser, folder, port, virtual_device(folder, port), shots)
+        yield made
+        made.device.process.terminate()
+        made.device.end()
+
+
+def red_cells(seen: Watched) -> int:
+    return int("".join(filter(str.isdigit, seen.page.inner_text(".big b"))))
+
+
+def test_a_sample_from_its_code_to_the_signature(bench: Bench) -> None:
+    """Started, counted, stopped, reviewed with one key a cell, undone, killed in between, signed."""
+    seen = bench.watched()
+    page = seen.page
+    seen.go("/samples")
+    page.wait_for_url("**/login?to=/samples")
+    seen.check("login")
+    seen.sign_in("Ada")
+    seen.check("live-ready")
+
+    page.fill("#code", "Jane Doe")
+    page.keyboard.press("Enter")
+    expect(page.locator(".error")).to_contain_text("looks like a name")
+    page.fill("#code", "K-1042")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".big b")
+    page.wait_for_function("() => Number(document.querySelector('.big b').textContent.replace(/\\D/g, '')) > 150")
+    first = red_cells(seen)
+    page.wait_for_function(f"() => Number(document.querySelector('.big b').textContent.replace(/\\D/g, '')) > {first}")
+    assert page.evaluate("document.querySelector('[data-live]').naturalWidth") == 640
+    assert "%" not in page.inner_text("#now"), "nobody shall stop at a fraction that they like"
+    seen.check("live-counting")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("button", name="Stop and keep").click()
+    page.wait_for_url("**/samples/*")
+    expect(page.locator("h1")).to_contain_text("K-1042")
+    seen.check("sample")
+
+    page.get_by_role("link", name="Review", exact=True).click()
+    page.wait_for_selector(".classes")
+    seen.check("review")
+    answered = _answer(seen, "nns")
+    page.keyboard.press("u")
+    expect(page.locator(".done-of")).to_contain_text(f"{answered - 1} of")
+    os.kill(bench.device.process.pid, signal.SIGKILL)
+    bench.device.process.wait()
+    bench.device = virtual_device(bench.folder, bench.port)
+    expect(page.locator(".done-of")).to_contain_text(f"{answered - 1} of")
+    _answer(seen, "n" * (_total(seen) - answered + 1))
+    expect(page.locator("main")).to_contain_text("Every cell is answered")
+    page.get_by_role("link", name="Sign …").click()
+    seen.check("sign")
+    page.fill("#reason", "a trial")
+    page.fill("#password", "not the password")
+    page.get_by_role("button", name="Sign as Ada").click()
+    expect(page.locator(".error")).to_contain_text("wrong")
+    page.fill("#password", PASSWORD)
+    page.get_by_role("button", name="Sign as Ada").click()
+    expect(page.locator(".done")).to_contain_text("Signed by Ada")
+    seen.check("signed")
+    seen.go("/samples?q=1042")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    seen.check("samples")
+
+
+def _total(seen: Watched) -> int:
+    return int(seen.page.inner_text(".done-of p").split(" of ")[1].split()[0].replace(",", ""))
+
+
+def _answer(seen: Watched, keys: str) -> int:
+    """Answer with a key for each cell; return how many are answered then."""
+    done = int(seen.page.inner_text(".done-of p").split(" of ")[0])
+    for number, key in enumerate(keys, start=done + 1):
+        seen.page.keyboard.press(key)
+        seen.page.wait_for_function(f"() => document.querySelector('.done-of p').textContent.startsWith('{number} of')")
+    return done + len(keys)
