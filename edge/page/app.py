@@ -14,7 +14,11 @@ from edge.api.http import ROOT, application, refusal
 from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page import static_files
+from edge.page.recent_log import RecentLog
 from edge.page.render import html, is_htmx
+from edge.page.views.control import ControlPages
+from edge.page.views.device import DevicePages
+from edge.page.views.help import HelpPages, api_page
 from edge.page.views.live import LivePages
 from edge.page.views.login import LoginPages
 from edge.page.views.review import ReviewPages
@@ -22,13 +26,14 @@ from edge.page.views.samples import SamplePages
 from edge.page.views.sign import SignPages
 
 
-def page(device: Device, logins: Logins, secure: bool) -> FastAPI:
+def page(device: Device, logins: Logins, secure: bool, log: RecentLog) -> FastAPI:
     """Return the page of a device, with its API.
 
     Args:
         device: which.
         logins: who is signed in.
         secure: whether it is reached by TLS.
+        log: keeps the log's last lines.
     """
     app = application(device)
     routers = (
@@ -38,6 +43,10 @@ def page(device: Device, logins: Logins, secure: bool) -> FastAPI:
         SamplePages(device).router,
         ReviewPages(device).router,
         SignPages(device, logins).router,
+        ControlPages(device).router,
+        DevicePages(device, logins, log).router,
+        HelpPages().router,
+        api_page(app),
     )
     for router in routers:
         app.include_router(router)

@@ -13,6 +13,7 @@ from edge.api.logins import Logins
 from edge.api.server import LOOPBACK, Listener, serving
 from edge.config.model import WebConfig
 from edge.page.app import page
+from edge.page.recent_log import RecentLog
 from edge.storage.users import Users
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ def _listener(device: Device, web: WebConfig, port: int) -> Listener:
             "the page is for this device alone: add a user with `sicklescope user add`, and restart the service"
         )
     secure = web.host is not None and logins.users.any()
+    recent = _recent_log()
     names = LOOPBACK_NAMES | {name.lower() for name in (*web.names, *own_names())} if secure else LOOPBACK_NAMES
-    guarded = Guard(page(device, logins, secure), logins, names, secure)
+    guarded = Guard(page(device, logins, secure, recent), logins, names, secure)
     if not secure or web.host is None:
         return Listener(guarded, LOOPBACK, port)
     return Listener(guarded, web.host, port, web.certificate, web.key)
@@ -45,3 +47,13 @@ def own_names() -> tuple[str, ...]:
     """Return this computer's name, and the one by which mDNS knows it."""
     name = socket.gethostname().partition(".")[0].lower()
     return name, f"{name}.local"
+
+
+def _recent_log() -> RecentLog:
+    """Return what keeps the log's last lines, of which a program has one."""
+    root = logging.getLogger()
+    found = next((one for one in root.handlers if isinstance(one, RecentLog)), None)
+    if found is None:
+        found = RecentLog()
+        root.addHandler(found)
+    return found

@@ -17,6 +17,7 @@ from edge.api.logins import Logins
 from edge.api.passwords import hashed
 from edge.config.model import Config, DeviceConfig, MqttConfig
 from edge.page.app import page
+from edge.page.recent_log import RecentLog
 from edge.publish.composer import Composer
 from edge.sample.command_queue import CommandQueue
 from edge.sample.handlers import NoScanner, perform
@@ -69,7 +70,9 @@ def site(folder: Path, *users: tuple[str, str]) -> Iterator[Site]:
             logins.users.put(User(name, (role,), HASH))
         device = Device(config, lifecycle, queue, lambda: dict(IDLE), lambda: None)
         try:
-            yield Site(device, logins, Guard(page(device, logins, False), logins, frozenset({"localhost"}), False))
+            yield Site(
+                device, logins, Guard(page(device, logins, False, RecentLog()), logins, frozenset({"localhost"}), False)
+            )
         finally:
             stopped.set()
             worker.join()

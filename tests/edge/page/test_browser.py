@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from edge.sample.controls import ControlSlides
+from edge.screening.westgard import Expected
+from edge.storage.database import Database
 from tests.edge.page.browser_parts import Watched, chromium, virtual_device, with_users
 from tests.edge.page.page_parts import PASSWORD
 from tests.edge.service.service_parts import Program
@@ -114,3 +117,44 @@ def _answer(seen: Watched, keys: str) -> int:
         seen.page.keyboard.press(key)
         seen.page.wait_for_function(f"() => document.querySelector('.done-of p').textContent.startsWith('{number} of')")
     return done + len(keys)
+
+
+def test_every_other_page_stands_at_every_width(bench: Bench) -> None:
+    with Database(bench.folder / "state" / "sicklescope.sqlite3", checked=False) as database:
+        ControlSlides(database).add("AS1", Expected(0.05, 0.01))
+    seen = bench.watched()
+    seen.sign_in("Ida")
+    for path in ("/control", "/device", "/help", "/api/v1/docs"):
+        seen.go(path)
+        seen.check(path.strip("/").replace("/", "-"))
+    seen.go("/device")
+    with seen.page.expect_download() as download:
+        seen.page.get_by_role("link", name="Download the backup").click()
+    assert download.value.path().read_bytes()[:15] == b"SQLite format 3"
+    seen.go("/samples/nobody")
+    expect(seen.page.locator(".error")).to_contain_text("no such sample")
+    seen.check("problem")
+    sample = seen.page.evaluate(
+        "fetch('/api/v1/samples').then(answer => answer.json()).then(told => told.samples[0].id)"
+    )
+    seen.go(f"/scan/discard/{sample}")
+    seen.check("discard")
+    seen.go(f"/samples/{sample}")
+    seen.page.locator("details summary", has_text="kept").click()
+    seen.page.locator(".links a").first.click()
+    seen.page.wait_for_selector(".field img")
+    seen.check("field")
+
+
+def test_without_script_everything_can_be_read_and_a_sample_started(bench: Bench) -> None:
+    seen = bench.watched(java_script_enabled=False)
+    seen.sign_in("Ben")
+    seen.page.fill("#code", "K-77")
+    seen.page.keyboard.press("Enter")
+    expect(seen.page.get_by_role("button", name="Stop and keep")).to_be_visible()
+    seen.page.get_by_role("button", name="Stop and keep").click()
+    seen.page.wait_for_url("**/samples/*")
+    for path in ("/", "/samples", "/control", "/device", "/help"):
+        seen.go(path)
+        assert len(seen.page.inner_text("main")) > 20
+    assert seen.faults == []

@@ -1,0 +1,164 @@
+"""The device itself: what it is made of, light and broker, models, backup, log."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import segno
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+
+from edge.api.device import Device
+from edge.api.http import identity_of, needs, require
+from edge.api.logins import Logins
+from edge.errors import EdgeError
+from edge.page.recent_log import RecentLog
+from edge.page.render import form_of, html
+from edge.publish.broker_check import check_broker
+from edge.publish.composer import Composer
+from edge.publish.messages import topic
+from edge.runtime.contract import Role
+from edge.runtime.model_store import SHIPPED, ModelStore
+from edge.system.clock import clock_synchronised
+from edge.system.health import Machine
+from edge.types import Frame
+
+BINS = 32
+"""Bars of the camera's histogram."""
+
+BROKER_TIMEOUT_S = 3.0
+
+AUDIT_SHOWN = 100
+
+CHUNK_BYTES = 1 << 16
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Light of a picture.
+
+    bars: height of each, as a part of the highest. dark, full: parts of the picture that are black or full.
+    """
+
+    bars: tuple[float, ...]
+    dark: float
+    full: float
+
+
+class DevicePages:
+    """The page of the device."""
+
+    def __init__(self, device: Device, logins: Logins, log: RecentLog) -> None:
+        self._device, self._logins, self._log = device, logins, log
+        self._machine = Machine(device.config.device.state_dir)
+        self._models = ModelStore(device.config.device.state_dir)
+        router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
+        router.get("/device")(self.show)
+        router.post("/device/broker")(self.broker)
+        router.post("/device/rollback")(self.rollback)
+        router.get("/device/backup")(self.backup)
+
+    def show(self, request: Request) -> Response:
+        """Show the device."""
+        return self._shown(request)
+
+    def _shown(self, request: Request, done: str = "", error: str = "") -> Response:
+        live, manages = self._device.live(), "manage" in identity_of(request).rights
+        address = str(request.base_url).rstrip("/")
+        return html(
+            request, "device.html", done=done, error=error, fault=self._device.fault, state=self._device.state(),
+            config=self._device.config, health=self._machine.health(), clock_set=clock_synchronised(),
+            python=f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+            histogram=None if live is None else histogram(live.frame), frame=None if live is None else live.frame,
+            models=[(role, *self._in_use(role)) for role in ROLES],
+            log=self._log.lines() if manages else [], audit=self._logins.users.audit(AUDIT_SHOWN) if manages else [],
+            # The code is our own drawing of the address that the browser came by.
+            address=address, qr=Markup(segno.make(address).svg_inline(omitsize=True)),  # noqa: S704
+        )  # fmt: skip
+
+    def _in_use(self, role: Role) -> tuple[str, bool]:
+        """Return how the model in use is called, and whether one before it can be gone back to."""
+        given = getattr(self._device.config.models, role)
+        if given.path is not None:
+            return str(given.path.name), False
+        try:
+            history = self._models.history(role)
+        except EdgeError as error:
+            return str(error), False
+        used = history.stack[-1]
+        names = {one.sha256: f"{one.name} {one.version}" for one in history.installed}
+        return (SHIPPED if used == SHIPPED else names.get(used, used[:12])), len(history.stack) > 1
+
+    async def broker(self, request: Request) -> Response:
+        """Try whether the broker takes the device's own messages."""
+        await form_of(request)
+        who = require(identity_of(request), "manage")
+        try:
+            told = await run_in_threadpool(self._tried_broker)
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, "", str(error))
+        await run_in_threadpool(self._logins.users.note, who.name, "tried the broker")
+        return await run_in_threadpool(self._shown, request, told)
+
+    def _tried_broker(self) -> str:
+        config = self._device.config
+        compose = Composer(config.device)
+        event = compose.event("info", "page", "a person tries whether the broker takes messages")
+        message = topic(event, compose.site, compose.device), event.to_json()
+        return check_broker(config.mqtt, BROKER_TIMEOUT_S, [message])
+
+    async def rollback(self, request: Request) -> Response:
+        """Go back to the model before, from the next start on."""
+        fields = await form_of(request)
+        who = require(identity_of(request), "manage")
+        role = next((one for one in ROLES if one == fields.get("role")), None)
+        if role is None:
+            raise HTTPException(400, "there is no such network")
+        await run_in_threadpool(self._models.rollback, role)
+        await run_in_threadpool(self._logins.users.note, who.name, "went back to the model before", role)
+        return RedirectResponse("/device", 303)
+
+    async def backup(self, request: Request) -> Response:
+        """Send a copy of the database."""
+        who = require(identity_of(request), "manage")
+        folder = tempfile.TemporaryDirectory(prefix="backup-", dir=self._device.config.device.state_dir)
+        copy = Path(folder.name, "sicklescope.sqlite3")
+        try:
+            await run_in_threadpool(self._device.lifecycle.database.backup, copy)
+            await run_in_threadpool(self._logins.users.note, who.name, "took a backup")
+        except BaseException:
+            folder.cleanup()
+            raise
+        name = f"sicklescope-{self._device.config.device.device}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}.sqlite3"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(copy.stat().st_size)}
+        return StreamingResponse(_sent(copy, folder), media_type="application/vnd.sqlite3", headers=headers)
+
+
+async def _sent(copy: Path, folder: Any) -> AsyncIterator[bytes]:
+    """Give a file part by part, and remove its folder however that ends."""
+    try:
+        with copy.open("rb") as file:
+            while part := await run_in_threadpool(file.read, CHUNK_BYTES):
+                yield part
+    finally:
+        folder.cleanup()
+
+
+def histogram(frame: Frame) -> Histogram:
+    """Return the histogram of a picture's green light."""
+    green = frame.pixels[::4, ::4, 1]
+    counts = np.bincount((green >> 3).ravel(), minlength=BINS).astype(float)
+    bars = counts / max(1.0, counts.max())
+    return Histogram(tuple(bars.round(3).tolist()), float((green < 8).mean()), float((green > 250).mean()))
