@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from edge.config.model import Config
@@ -34,6 +35,7 @@ class Device:
         state: gives what is going on.
         live: gives the camera's newest picture; None before the first.
         fault: why the device cannot read samples, in safe mode; else empty.
+        ended: set when nobody is to be served any more.
     """
 
     config: Config
@@ -42,3 +44,4 @@ class Device:
     state: Callable[[], dict[str, Any]]
     live: Callable[[], LiveField | None]
     fault: str = ""
+    ended: Event = field(default_factory=Event)

@@ -59,14 +59,10 @@ class LiveState:
         return bool(self.state["state"] == "scanning")
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> str:
         """What changes when another sample is scanned, or none, or the device is out of order."""
-        return (
-            self.state["id"],
-            self.last.id if self.last else None,
-            self.last.state if self.last else None,
-            self.working,
-        )
+        last = f"{self.last.id}-{self.last.state}" if self.last else ""
+        return f"{self.state['id']}-{last}-{self.state['state']}"
 
     @property
     def working(self) -> bool:
@@ -104,6 +100,11 @@ class LiveStates:
             if self._made is None or now_s - self._made[0] >= FRESH_S:
                 self._made = now_s, self._gathered(now_s)
             return self._made[1]
+
+    def forget(self) -> None:
+        """Gather anew for the next who asks: something was done."""
+        with self._lock:
+            self._made = None
 
     def _gathered(self, now_s: float) -> LiveState:
         state, live = self._device.state(), self._device.live()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge.api.device import Device
 from edge.api.guard import Guard
@@ -21,11 +22,16 @@ log = logging.getLogger(__name__)
 LOOPBACK_NAMES = frozenset({"localhost"})
 
 
-def served(device: Device) -> AbstractContextManager[None]:
+@contextmanager
+def served(device: Device) -> Iterator[None]:
     """Serve a device until the block is left; see `serving`."""
     web = device.config.web
     listener = None if web.port is None else _listener(device, web, web.port)
-    return serving(application(device), device.config.device.state_dir, listener)
+    with serving(application(device), device.config.device.state_dir, listener):
+        try:
+            yield
+        finally:
+            device.ended.set()  # streams end by themselves, before they are broken off
 
 
 def _listener(device: Device, web: WebConfig, port: int) -> Listener:

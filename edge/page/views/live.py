@@ -99,7 +99,7 @@ class LivePages:
         yield b"--" + _BOUNDARY + b"\r\n"
         last: object = _BOUNDARY  # which no picture is
         checked_s = time.monotonic()
-        while True:
+        while not self._device.ended.is_set():
             live = self._device.live()
             if live is last:
                 await asyncio.sleep(0.02)
@@ -115,8 +115,9 @@ class LivePages:
                     return
 
     async def _events(self, request: Request) -> AsyncIterator[bytes]:
-        last, of, told_s = "", self._states.now().key, time.monotonic()
-        while True:
+        # The page says of which sample it is: one may have begun since it was made.
+        last, of, told_s = "", request.query_params.get("of", ""), time.monotonic()
+        while not self._device.ended.is_set():
             live = await run_in_threadpool(self._states.now)
             now = await run_in_threadpool(text, request, "live_now.html", live=live)
             if live.key != of:
@@ -183,6 +184,7 @@ class LivePages:
     async def _do(self, command: Command) -> dict[str, Any]:
         answer = await run_in_threadpool(self._device.commands.ask, command)
         await run_in_threadpool(self._logins.users.note, command.by, command.command, str(answer["id"]))
+        self._states.forget()
         return answer
 
 
