@@ -13,9 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.api.logins import Logins
 
+POLICY = "Content-Security-Policy"
+
 SECURITY_HEADERS = {
     # Nothing inline, nothing from elsewhere; data: is a page's own small pictures.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    POLICY: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -51,7 +53,9 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers(scope["path"]))
+                given = MutableHeaders(scope=message)
+                for name, value in self._headers(scope["path"]).items():
+                    given.setdefault(name, value)
             await send(message)
 
         why = self._foreign(scope, headers)

@@ -26,7 +26,7 @@ from edge.page.recent_log import RecentLog
 from edge.page.render import form_of, html
 from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
-from edge.publish.messages import topic
+from edge.publish.message_base import topic
 from edge.runtime.contract import Role
 from edge.runtime.model_store import SHIPPED, ModelStore
 from edge.system.clock import clock_synchronised

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from edge.api.device import Device
+from edge.api.guard import POLICY, SECURITY_HEADERS
 from edge.api.http import needs
 from edge.errors import SampleError
 from edge.page.listing import LISTED, figures_now, listing
 from edge.page.render import html
 from edge.page.slide_map import slide_map, squares
+from edge.report.of_sample import report_of_sample
+from edge.report.page import render, style_source
 from edge.sample.review.field_pictures import pictured_fields
 from edge.sample.review.review import SampleReview
 from edge.sample.review.rows import marks, notes
@@ -36,6 +39,7 @@ class SamplePages:
         router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
         router.get("/samples")(self.list)
         router.get("/samples/{name}")(self.show)
+        router.get("/samples/{name}/report")(self.report)
         router.get("/samples/{name}/cells/{number}.jpg")(self.crop)
 
     def list(self, request: Request, q: Part = "", state: Part = "", offset: Offset = 0) -> Response:
@@ -71,6 +75,12 @@ class SamplePages:
             notes=notes(database, sample.id), marks=[one for one in marks(database, sample.id) if one.class_name],
             fields=pictured_fields(database, sample.id),
         )  # fmt: skip
+
+    def report(self, name: str) -> Response:
+        """Show the page that is printed: it is whole in itself, with its style, which the policy names."""
+        sample = named(self._lifecycle.store.find, name)
+        policy = SECURITY_HEADERS[POLICY].replace("style-src 'self'", f"style-src {style_source()}")
+        return HTMLResponse(render(report_of_sample(self._lifecycle, sample)), headers={POLICY: policy})
 
     def crop(self, name: str, number: Annotated[int, "of the cell"]) -> Response:
         """Return the picture of a cell."""

@@ -30,7 +30,8 @@ HASH = hashed(PASSWORD)
 
 IDLE = {
     "state": "idle", "sample": None, "id": None, "connected": True, "connection": "", "results_waiting": 0,
-    "results_refused": 0, "results_unheard": 0, "camera_problem": "", "storage_problem": "", "counts": None, "verdict": None,
+    "results_refused": 0, "results_unheard": 0, "camera_problem": "", "storage_problem": "",
+    "counts": None, "verdict": None,
 }  # fmt: skip
 
 
