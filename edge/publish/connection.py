@@ -16,6 +16,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config.model import MqttConfig
+from edge.errors import ConfigError
 from edge.publish.client import correlated, describe, make_client, refusal, unanswered, unreachable
 from edge.publish.limits import Limits, limits_after_refusal, limits_of, shortcomings
 from edge.system.backoff import Backoff
@@ -164,7 +165,12 @@ class Link:
 
     def _connect_once(self) -> None:
         """Connect, and return when the connection has ended."""
-        client = self._client = self._new_client()
+        try:
+            client = self._client = self._new_client()
+        except ConfigError as error:  # a certificate that is being renewed, and is there again soon
+            self.unreachable += 1
+            self._lost("broker_unreachable", str(error))
+            return
         self._ended.clear()
         self._answered = False
         if self._will is not None:

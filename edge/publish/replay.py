@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from edge.publish.messages import Event, Telemetry
 from edge.publish.pending import Pending
 from edge.publish.result_messages import Result
 from edge.publish.suspects import Postponed, Suspects
-from edge.storage.outbox import RESULT, News, Outbox, Row, Settlement
+from edge.storage.outbox import KEPT, RESULT, News, Outbox, Row, Settlement
 from edge.system.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ class Replay:
                 self._ahead.popleft()
                 self._put_aside(row)
                 continue
+            row = _addressed(row)
             payload, historical = self._compose.dated(row.payload)
             if historical:
                 if now < self._next_s:
@@ -201,9 +203,9 @@ class Replay:
 
         Where the sample store has it whole, it is taken from there.
         """
-        if row.kind == RESULT and self._outbox.mend(row.id):
+        if self._outbox.mend(row.id):
             log.warning("result %s is damaged in the outbox, and was taken from the sample store again", row.id)
-        elif row.kind == RESULT:
+        elif row.kind not in KEPT:
             self._outbox.mark_refused(row.id, "damaged on the disk")
             self._say("storage", f"result {row.id} is damaged on the disk; it is kept, and not sent")
         else:
@@ -237,3 +239,10 @@ class Replay:
 
     def _say(self, code: str, text: str) -> None:
         self._pending.put_news(self._compose.event("error", code, text))
+
+
+def _addressed(row: Row) -> Row:
+    """Return a row with kind and topic as its payload says, which alone has a checksum."""
+    made = json.loads(row.payload)
+    kind = made["schema"].split("/")[1]
+    return replace(row, kind=kind, topic=topic(MODELS[kind], made["site"], made["device"]))

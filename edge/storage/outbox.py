@@ -94,7 +94,7 @@ class Outbox:
         One that is pending keeps its place.
         """
         with self._database.transaction():
-            self._database.write("DELETE FROM outbox WHERE id = ? AND (unheard OR state = 'refused')", str(result_id))
+            self._database.write("DELETE FROM outbox WHERE id = ? AND (unheard OR state <> 'pending')", str(result_id))
             self.put(result_id, topic, payload)
 
     def store(self, news: Sequence[News]) -> int:
@@ -190,7 +190,10 @@ class Outbox:
                 "(ORDER BY rowid DESC) AS bytes FROM outbox WHERE unheard) WHERE bytes > ?)",
                 int(UNHEARD_SHARE * shutil.disk_usage(self._database.path.parent).total),
             )
-            self._database.write("UPDATE outbox SET unheard = 0 WHERE unheard")
+            # And what a changed bit has brought into no state at all.
+            self._database.write(
+                "UPDATE outbox SET unheard = 0, state = 'pending' WHERE unheard OR state NOT IN ('pending', 'refused')"
+            )
             return left
 
     def mend(self, result_id: str) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -348,6 +349,28 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         check_broker(MqttConfig(tls=True, ca_file=tmp_path / "empty.pem"))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho's, after a failed handshake
+def test_a_certificate_that_is_away_while_the_device_runs_costs_only_time(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, tmp_path: Path
+) -> None:
+    """Kind: a thread that ends without a word. The connection was never tried again."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl not installed, which makes the certificates")
+    make_certificates(tmp_path)
+    authority, away = tmp_path / "ca.pem", tmp_path / "away.pem"
+    broker = start_mosquitto(f"certfile {tmp_path / 'broker.pem'}", f"keyfile {tmp_path / 'broker.key'}")
+    with publisher(settings(broker, tls=True, ca_file=authority), compose, outbox) as publishing:
+        wait_for(lambda: publishing.state().connected)
+        authority.rename(away)
+        broker.stop()
+        wait_for(lambda: "ca.pem not found" in publishing.state().reason)
+        broker.start()
+        put_results(publishing, compose, 1)
+        away.rename(authority)
+        wait_for(lambda: publishing.state().connected)
+        wait_for(lambda: not outbox.counts().pending)
+
+
 def test_a_host_that_is_no_name_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match=r"mqtt.host 'a\.\.b' is not a host name"):
         check_broker(MqttConfig(host="a..b"))
@@ -454,6 +477,36 @@ def test_a_result_that_was_altered_on_the_disk_is_kept_told_and_never_sent(
     assert (told["code"], str(damaged.id) in told["text"]) == ("storage", True)
     assert [message["id"] for message in dashboard.of("result")] == [str(whole.id)]
     assert [(row.id, row.refused_reason) for row in outbox.refused()] == [(str(damaged.id), "damaged on the disk")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("topic", "sicklescope/v1/mbarara/scope-2/result"),
+        ("topic", "sicklescope/#"),
+        ("kind", "resulu"),
+        ("kind", "event"),
+        ("state", "pendinf"),
+        ("unheard", 64),
+    ],
+)
+def test_a_changed_bit_beside_a_result_neither_loses_nor_misleads_it(
+    start_mosquitto: StartMosquitto, compose: Composer, outbox: Outbox, column: str, value: object
+) -> None:
+    """Kind: damage where no checksum looks. A topic that is none ended the sender's thread."""
+    ids = [str(one.id) for one in (result(compose), result(compose))]
+    for one in ids:
+        made = result(compose).model_copy(update={"id": UUID(one)})
+        outbox.put(one, "sicklescope/v1/mbarara/scope-1/result", made.to_json())
+    with closing(sqlite3.connect(outbox._database.path)) as other, other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(f"UPDATE outbox SET {column} = ? WHERE id = ?", (value, ids[0]))  # noqa: S608
+    broker = start_mosquitto()
+    with Listener(broker.host, broker.port) as dashboard, publisher(settings(broker), compose, outbox) as publishing:
+        wait_for(lambda: {one["id"] for one in dashboard.of("result")} == set(ids))
+        assert publishing.drain(5)
+        wait_for(lambda: not outbox._database.read("SELECT id FROM outbox"))
+    assert {topic for topic, _, _ in dashboard.seen if "result" in topic} == {"sicklescope/v1/mbarara/scope-1/result"}
 
 
 def test_a_result_that_only_the_outbox_has_damaged_is_taken_from_the_sample_store(
