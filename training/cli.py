@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from edge.runtime.contract import SHIPPED_DIR
 from edge.system.console import out
 from edge.system.progress_bars import progress_bars
 from training.answering import answering
+from training.answers_cli import app as answers
 from training.bench.cli import app as bench
 from training.run_folder import RunDir, write_text
 
@@ -22,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.add_typer(answers, name="answers")
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="RUN_DIR", help="Folder of the run; files there are not made again.")
@@ -122,6 +125,70 @@ def report(
 
         write_text(page, markdown(RunDir(run_dir).path / "evaluation.json"))
         out.print(f"{page} written")
+
+
+Models = Annotated[Path, typer.Option("--models", metavar="DIR", help="Folder of detector and classifier files.")]
+Form = Annotated[str, typer.Option(help="Form of the files: fp32, or what a processor runs, int8.cpu.")]
+Workers = Annotated[int, typer.Option(min=1, help="Fields read at a time.")]
+
+
+@app.command("left-out")
+def left_out_command(
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of readings and figures.")],
+    models: Models = SHIPPED_DIR,
+    form: Form = "int8.cpu",
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to read; else all.")] = None,
+    half: Annotated[
+        str, typer.Option(help="Half of the fields: choose, judge (is logged), or all (is logged).")
+    ] = "choose",
+    log: Annotated[Path | None, typer.Option(metavar="PAGE", help="Page that the look is logged on.")] = None,
+    fields: Annotated[int | None, typer.Option(min=1, help="At most so many of each set.")] = None,
+    forms: Annotated[
+        bool, typer.Option(help="Read some fields in other forms too: decoder, JPEG, shift, zoom.")
+    ] = False,
+    workers: Workers = 2,
+) -> None:
+    """Read sets that a pair never saw, and print what it calls, abstains from and refuses there."""
+    from training.data.sets import SETS
+    from training.evaluate.left_out import HALVES, Looked, left_out, log_look, markdown, pair_in, robust
+
+    names = sets or list(SETS)
+    if unknown := [name for name in names if name not in SETS]:
+        raise typer.BadParameter(f"no set {', '.join(unknown)}; known: {', '.join(SETS)}")
+    if half not in HALVES:
+        raise typer.BadParameter(f"no half {half!r}; expected one of {', '.join(HALVES)}")
+    if half != "choose" and log is None:
+        raise typer.BadParameter("a look at the half that judges is logged: name the page with --log")
+    with answering(), progress_bars(out) as progress:
+        from training.data.datasets import data_root
+
+        pair = pair_in(models, form)
+        looked = Looked(half, out_dir / half, fields, workers, progress)
+        figures = left_out(pair, data_root(), names, looked)
+        if forms:
+            figures["other forms of the same pictures"] = robust(pair, data_root(), looked)
+        write_text(out_dir / f"left-out-{half}.md", markdown(figures))
+        if log is not None:
+            log_look(log, pair, names, half, figures)
+    out.print(markdown(figures), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("freeze-reference")
+def freeze_reference(
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of readings.")],
+    models: Models = SHIPPED_DIR,
+    form: Form = "int8.cpu",
+    workers: Workers = 2,
+) -> None:
+    """Count red cells and choose places for pasted cells anew.
+
+    Figures of `left-out` do not compare with earlier ones then.
+    """
+    with answering(), progress_bars(out) as progress:
+        from training.data.datasets import data_root
+        from training.evaluate.left_out import Looked, frozen, pair_in
+
+        frozen(pair_in(models, form), data_root(), Looked("all", out_dir, None, workers, progress))
 
 
 @app.command("gate-list")

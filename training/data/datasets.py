@@ -54,7 +54,8 @@ class LabelledField:
     boxes: float32 (N, 4) x0, y0, x1, y1 in pixels, for `txl_pbc` every cell, for `uganda_scd` the boxed sickle cells.
     kinds: int (N,) into KINDS; partial: bool (N,), boxes that are cut. points: float32 (M, 3) x, y, class for
     `chula_rbc12`. unboxed: float32 (K, 3) x, y and 1 or 0 for cells of `uganda_scd` that have no box and were looked at
-    by eye: may it be a sickle cell after all? fold is -1 where the set has none; group is what must never be split.
+    by eye: may it be a sickle cell after all? answers: x, y and what a reviewer saw there, see `training.data.answers`.
+    fold is -1 where the set has none; group is what must never be split.
     """
 
     dataset: str
@@ -68,6 +69,7 @@ class LabelledField:
     points: Floats
     fraction_unlabelled: float = 0.0
     unboxed: Floats = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    answers: tuple[tuple[float, float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ def numbers(path: Path, columns: int) -> Floats:
     return np.array(rows, np.float32).reshape(-1, columns)
 
 
-def _field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
+def labelled_field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
+    """Return a field with these labels and no others; raises DataError when there is no such picture."""
     if not path.is_file():
         raise DataError(f"{path} is named by the labels of {dataset} but not found")
     empty = {
@@ -176,8 +179,8 @@ def txl_fields(home: Path, split: str) -> list[LabelledField]:
         centre, half = rows[:, 1:3] * (width, height), rows[:, 3:5] * (width, height) / 2
         boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
         kinds = to_kind[rows[:, 0].astype(int)]
-        fields.append(_field("txl_pbc", path, path.stem, -1, split, boxes=boxes, kinds=kinds,
-                             partial=np.zeros(len(rows), bool)))  # fmt: skip
+        fields.append(labelled_field("txl_pbc", path, path.stem, -1, split, boxes=boxes, kinds=kinds,
+                                     partial=np.zeros(len(rows), bool)))  # fmt: skip
     return fields
 
 
@@ -194,8 +197,9 @@ def chula_fields(folder: Path) -> list[LabelledField]:
         path = folder / row["path"]
         points = numbers(folder / "labels" / f"{path.stem}.txt", 3)
         unlabelled = float(row["fraction_unlabelled"] or "nan")
-        fields.append(_field("chula_rbc12", path, row["series_group"], int(row["fold"]), "negative", points=points,
-                             fraction_unlabelled=unlabelled))  # fmt: skip
+        group, fold = row["series_group"], int(row["fold"])
+        fields.append(labelled_field("chula_rbc12", path, group, fold, "negative", points=points,
+                                     fraction_unlabelled=unlabelled))  # fmt: skip
     return fields
 
 
@@ -216,8 +220,9 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
-        made = _field("uganda_scd", folder / row["path"], row["field_group"], int(row["fold"]), row["label"],
-                      boxes=found[:, :4], kinds=np.zeros(len(found), np.int64), partial=found[:, 4] > 0)  # fmt: skip
+        group, fold, n = row["field_group"], int(row["fold"]), len(found)
+        made = labelled_field("uganda_scd", folder / row["path"], group, fold, row["label"], boxes=found[:, :4],
+                              kinds=np.zeros(n, np.int64), partial=found[:, 4] > 0)  # fmt: skip
         seen = unboxed.get(digest(made.path)[:16], [])
         fields.append(replace(made, unboxed=np.array(seen, np.float32).reshape(-1, 3)))
     return fields

@@ -94,10 +94,10 @@ def log_evaluation(page: Path, threshold: float, figures: dict[str, Figure]) -> 
         raise StorageError(f"{page} cannot be read: {error.strerror}. The look must be logged there") from error
     result = "; ".join(f"{name.replace('_', ' ')} {f.value:.3f} ({f.counted})" for name, f in figures.items())
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
-    write_text(page, f"{before}| {when} | {_commit()} | {threshold:.6f} | {result} |\n")
+    write_text(page, f"{before}| {when} | {commit()} | {threshold:.6f} | {result} |\n")
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit of the source, marked where files differ from it; `unknown` outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     try:

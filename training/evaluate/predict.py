@@ -15,19 +15,42 @@ import numpy as np
 import edge
 import training
 from edge.camera.frames import stamped
-from edge.config.model import Config, OpticsConfig, QualityConfig, ScreeningConfig
+from edge.config.model import Config, ModelsConfig, OpticsConfig, QualityConfig, ScreeningConfig
 from edge.errors import ModelError
 from edge.pipeline import Pipeline
+from edge.runtime.base import Network, Source
+from edge.runtime.contract import Role
+from edge.runtime.onnx import OnnxNetwork
 from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import CLASSES, FieldReading, Floats, Pixels
 from training.data.datasets import LabelledField, read_pixels
 from training.evaluate import interventions
 from training.evaluate.predictions import PredictedCells, Prediction
+from training.evaluate.remembering import RememberingNetwork
 from training.fit.classifier import restored as restored_classifier
 from training.fit.detector import restored as restored_detector
 from training.fit.thresholds import SCORES
 from training.fit.torch_network import TorchNetwork
 from training.run_folder import digest, write_text
+
+ONNX = ".onnx"
+
+
+def opened(detector: Path, classifier: Path) -> tuple[Network, Network]:
+    """Open a pair, weights of a run or ONNX files; raises ModelError."""
+    if detector.suffix == ONNX:
+        return _onnx("detector", detector), _onnx("classifier", classifier)
+    return (
+        TorchNetwork(restored_detector(detector), digest(detector)),
+        TorchNetwork(restored_classifier(classifier), digest(classifier)),
+    )
+
+
+def _onnx(role: Role, path: Path) -> Network:
+    """Open a file, its probabilities not calibrated: thresholds are of before."""
+    network = OnnxNetwork(Source(role, path, digest(path), ModelsConfig(threads=1)))
+    network.contract = network.contract.model_copy(update={"log_odds": (1.0, 0.0)})
+    return network
 
 
 class FieldReader:
@@ -37,10 +60,9 @@ class FieldReader:
     """
 
     def __init__(self, detector: Path, classifier: Path) -> None:
-        self._networks = (
-            TorchNetwork(restored_detector(detector), digest(detector)),
-            TorchNetwork(restored_classifier(classifier), digest(classifier)),
-        )
+        """Read with weights of a run (`.pt`), or with files as a device has them (`.onnx`)."""
+        first, second = opened(detector, classifier)
+        self._networks = RememberingNetwork(first), RememberingNetwork(second)
         quality, kept = QualityConfig(gate=False), ScreeningConfig(keep_border=True)
         self._all = Pipeline(Config(quality=quality, screening=kept), self._networks)
         self._whole = Pipeline(Config(quality=quality), self._networks)
@@ -103,7 +125,7 @@ def read_fields(
 
     Readings of an earlier run come from `cache`.
 
-    Boxes from FLOOR are kept in the cache, those from SCORES returned.
+    Of weights of a run boxes from FLOOR are kept in the cache, those from SCORES returned; an ONNX file has its own.
     A cache made with other weights, of other fields, or by other code of the device is made anew.
     Raises ModelError, DataError, StorageError.
     """
@@ -116,7 +138,9 @@ def read_fields(
         lines = [reading.to_json() for reading in read]
         write_text(cache, "\n".join([head, *lines]) + "\n")
         readings = [PredictedCells.from_json(line) for line in lines]  # rounded as those of a later run will be
-    return [Prediction(f, r.above(SCORES)) for f, r in zip(fields, readings, strict=True)]
+    if weights[0].suffix != ONNX:
+        readings = [reading.above(SCORES) for reading in readings]
+    return [Prediction(f, r) for f, r in zip(fields, readings, strict=True)]
 
 
 def _code_digest(picture: Picture) -> str:

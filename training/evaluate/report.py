@@ -91,7 +91,18 @@ ASKED = {
 }  # fmt: skip
 """What issue and data README ask of a figure, by section and name."""
 
-PER_CENT = ("refused", "not_named", "calls", "error", "limit_of", "above_blank", "risk", "coverage", "wrong")
+PER_CENT = (
+    "abstained_neg",
+    "refused",
+    "not_named",
+    "calls",
+    "error",
+    "limit_of",
+    "above_blank",
+    "risk",
+    "coverage",
+    "wrong",
+)
 """Figures with one of these words in their name are shown in per cent, and so are all mimics."""
 
 

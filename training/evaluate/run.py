@@ -190,6 +190,8 @@ def sickle_figures(uganda: list[Prediction], chula: list[Prediction], thresholds
     return {
         "recall": sickle_calls.recall(positive, thresholds),
         "recall_with_quality_gate": sickle_calls.recall(positive, thresholds, gate=True),
+        "boxes_called_or_abstained": sickle_calls.offered(positive, thresholds),
+        "abstained_negative_fields": sickle_calls.abstained(negative, thresholds),
         "false_calls_negative_fields": rates["pooled"],
         "false_calls_worst_tenth": rates["worst_tenth"],
         "false_calls_chula_normal": sickle_calls.normal_calls(chula, thresholds),

@@ -143,7 +143,7 @@ def pasted_cells(changed: Changed, uganda: list[Prediction], thresholds: Thresho
         sources = [s for s in of(uganda, "uganda_scd", "positive") if s.field.fold == target.field.fold]
         if not sources or target.reading.um_per_px is None:
             continue
-        cells = _planned(target, sources, looks)
+        cells = planned(target, sources, looks)
         plans[target.field.path] = [(absorbance, at) for absorbance, at, _, _ in cells]
         boxes = [[x, y, x + a.shape[1], y + a.shape[0]] for a, (x, y), _, _ in cells]
         fields.append(_labelled(target.field, np.array(boxes, np.float32).reshape(-1, 4)))
@@ -169,8 +169,8 @@ def _alone(source: Prediction, box: Floats) -> Prediction:
     return Prediction(_labelled(source.field, box[None]), source.reading)
 
 
-def _planned(
-    target: Prediction, sources: list[Prediction], looks: dict[Path, Appearance]
+def planned(
+    target: Prediction, sources: list[Prediction], looks: dict[Path, Appearance], most: int = PASTED_A_FIELD
 ) -> list[tuple[Floats, tuple[int, int], Prediction, Floats]]:
     """Choose free cells of the sources and free places for them: absorbance, position, and where each comes from."""
     rng = _rng(target.field.path)
@@ -202,7 +202,7 @@ def _planned(
         x, y = place
         taken.append(np.array([x, y, x + absorbance.shape[1], y + absorbance.shape[0]], np.float32))
         chosen.append((absorbance, place, source, box))
-        if len(chosen) == PASTED_A_FIELD:
+        if len(chosen) == most:
             break
     return chosen
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.screening.calls import calibrated_probabilities
 from edge.screening.tally import field_score
-from edge.types import Floats, Mask
+from edge.types import ABSTAINED, Floats, Mask
 from training.data.datasets import CHULA_NAMES, CHULA_NORMAL
 from training.evaluate.detection import matched_points
 from training.evaluate.estimates import Figure, LogOdds, Thresholds, red
@@ -54,6 +54,24 @@ def recall(seen: Sequence[Prediction], thresholds: Thresholds, gate: bool = Fals
     """Return the part of boxed sickle cells that were found."""
     rows = [found_boxes(s, thresholds[s.field.fold], gate) for s in seen]
     return Figure.ratio([r[0] for r in rows], [r[1] for r in rows], [s.field.group for s in seen])
+
+
+def offered(seen: Sequence[Prediction], thresholds: Thresholds) -> Figure:
+    """Return the part of boxed sickle cells that a reviewer is offered: called or abstained."""
+    rows = []
+    for s in seen:
+        boxes = s.field.boxes[~s.field.partial]
+        labels = s.reading.labels(thresholds[s.field.fold])
+        shown = np.isin(labels, (SICKLE, ABSTAINED)) & ~s.reading.border
+        rows.append((int(np.isfinite(nearness(s.reading.centres[shown], boxes)).any(0).sum()), len(boxes)))
+    return Figure.ratio([row[0] for row in rows], [row[1] for row in rows], [s.field.group for s in seen])
+
+
+def abstained(seen: Sequence[Prediction], thresholds: Thresholds) -> Figure:
+    """Return the part of whole red cells that stay without a name."""
+    found = [s.reading.labels(thresholds[s.field.fold])[~s.reading.border] for s in seen]
+    part, whole = ([int(kind(labels).sum()) for labels in found] for kind in (lambda x: x == ABSTAINED, red))
+    return Figure.ratio(part, whole, [s.field.group for s in seen])
 
 
 def calls(s: Prediction, threshold: float) -> tuple[int, int]:

@@ -183,7 +183,6 @@ def complete_labels(run: RunDir, root: Path, progress: ReportProgress = quiet) -
 
 
 def _taught(field: LabelledField, network: TorchNetwork) -> TrainingField:
-    network.forget()
     scale, _ = ScaleEstimator(network)(read_pixels(field.path), CELLS_MIN)
     low, high = BELIEVED_UM_PER_PX
     um_per_px = scale.um_per_px if scale is not None and low < scale.um_per_px < high else LIKELY_UM_PER_PX

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,10 +15,7 @@ from training.fit.thresholds import ABSTAIN, FLOOR, SECOND_LOOK
 
 
 class TorchNetwork:
-    """Trained weights in place of an ONNX file; see edge.runtime.base.Network.
-
-    Answers to pictures are remembered until `forget`, so that a field can be read with other settings at no cost.
-    """
+    """Trained weights in place of an ONNX file; see edge.runtime.base.Network."""
 
     def __init__(self, net: Detector | Classifier, sha256: str = "", temperature: float = 1.0) -> None:
         self.sha256, self.runtime = sha256, f"torch {torch.__version__} cpu"
@@ -43,24 +38,13 @@ class TorchNetwork:
                 "graph_sha256": "",
             }
         )  # fmt: skip
-        self._known: dict[bytes, tuple[NDArray[np.float32], ...]] = {}
 
     def __call__(self, batch: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Run the network on those pictures of uint8 (N, H, W, 3) that it has not seen since `forget`."""
-        keys = [hashlib.blake2b(picture.tobytes() + repr(picture.shape).encode()).digest() for picture in batch]
-        fresh = [i for i, key in enumerate(keys) if key not in self._known]
-        if fresh:
-            with torch.inference_mode():
-                answer = self._graph(torch.from_numpy(np.ascontiguousarray(batch[fresh])))
-            arrays = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
-            self._known |= {keys[i]: tuple(part[row] for part in arrays) for row, i in enumerate(fresh)}
-        rows = zip(*(self._known[key] for key in keys), strict=True)
-        return {name: np.stack(row) for name, row in zip(self._outputs, rows, strict=True)}
-
-    def forget(self) -> None:
-        """Forget the pictures seen."""
-        self._known.clear()
+        """Run the network on uint8 (N, H, W, 3)."""
+        with torch.inference_mode():
+            answer = self._graph(torch.from_numpy(np.ascontiguousarray(batch)))
+        arrays = [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+        return dict(zip(self._outputs, arrays, strict=True))
 
     def close(self) -> None:
-        """Give memory back."""
-        self.forget()
+        """Give memory back: Python does."""
