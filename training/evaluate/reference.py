@@ -139,7 +139,8 @@ def freeze(targets: Sequence[Prediction], sources: Sequence[Prediction], sickle:
         if target.field.dataset == "uganda_scd" or um is None:
             continue
         for _, at, source, box in planned(target, list(sources), looks, 1):
-            rows.append((name_of(target.field), um, *at, name_of(source.field), source.reading.um_per_px,
+            scales = (f"{scale:.6f}" for scale in (um, source.reading.um_per_px or um))
+            rows.append((name_of(target.field), next(scales), *at, name_of(source.field), next(scales),
                          *np.round(box.astype(float), 1)))  # fmt: skip
     write_text(COUNTS, _csv(COUNT_COLUMNS, counts))
     write_text(PASTED, _csv(PASTED_COLUMNS, rows))
