@@ -31,7 +31,7 @@ def sheet(
         from training.data.answers import FILE, answers
         from training.data.datasets import DataError, data_root
         from training.data.sets import SETS, read_set
-        from training.evaluate.answer_sheets import KINDS, chosen, readings_in, write_sheets
+        from training.evaluate.unseen.answer_sheets import KINDS, chosen, readings_in, write_sheets
 
         if set_ not in SETS:
             raise DataError(f"no set {set_!r}; known: {', '.join(SETS)}")

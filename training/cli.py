@@ -150,7 +150,7 @@ def left_out_command(
 ) -> None:
     """Read sets that a pair never saw, and print what it calls, abstains from and refuses there."""
     from training.data.sets import SETS
-    from training.evaluate.left_out import HALVES, Looked, left_out, log_look, markdown, pair_in, robust
+    from training.evaluate.unseen.left_out import HALVES, Looked, left_out, log_look, markdown, pair_in, robust
 
     names = sets or list(SETS)
     if unknown := [name for name in names if name not in SETS]:
@@ -186,7 +186,7 @@ def freeze_reference(
     """
     with answering(), progress_bars(out) as progress:
         from training.data.datasets import data_root
-        from training.evaluate.left_out import Looked, frozen, pair_in
+        from training.evaluate.unseen.left_out import Looked, frozen, pair_in
 
         frozen(pair_in(models, form), data_root(), Looked("all", out_dir, None, workers, progress))
 

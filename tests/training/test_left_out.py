@@ -15,12 +15,12 @@ from edge.types import CLASSES, Floats
 from tests.training.training_parts import rendered, write
 from training.cli import app
 from training.data.datasets import DataError, LabelledField
-from training.evaluate import reference
 from training.evaluate.estimates import Figure
-from training.evaluate.left_out import Pair, in_half, log_look, of_negatives, of_pasted
 from training.evaluate.predictions import PredictedCells, Prediction
-from training.evaluate.reference import Paster, counted, freeze, name_of
-from training.evaluate.robustness import compared
+from training.evaluate.unseen import reference
+from training.evaluate.unseen.left_out import Pair, in_half, log_look, of_negatives, of_pasted
+from training.evaluate.unseen.reference import Paster, counted, freeze, name_of
+from training.evaluate.unseen.robustness import compared
 
 pytestmark = pytest.mark.training
 

@@ -87,7 +87,9 @@ def with_answers(fields: Sequence[LabelledField], file: Path | None = None) -> l
 
 
 def keep(places: Sequence[Place], said: Mapping[int, str], file: Path = FILE) -> int:
-    """Add answers, by the number of the place from 1, to the file; an earlier one of the same place is replaced.
+    """Add answers, by the number of the place from 1, to the file.
+
+    An earlier one of the same place is replaced.
 
     Returns how many the file holds. Raises DataError for a number or a word that is unknown; nothing is written then.
     """

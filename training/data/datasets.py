@@ -139,7 +139,10 @@ def numbers(path: Path, columns: int) -> Floats:
 
 
 def labelled_field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
-    """Return a field with these labels and no others; raises DataError when there is no such picture."""
+    """Return a field with these labels and no others.
+
+    Raises DataError when there is no such picture.
+    """
     if not path.is_file():
         raise DataError(f"{path} is named by the labels of {dataset} but not found")
     empty = {

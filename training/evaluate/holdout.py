@@ -98,7 +98,10 @@ def log_evaluation(page: Path, threshold: float, figures: dict[str, Figure]) -> 
 
 
 def commit() -> str:
-    """Return the commit of the source, marked where files differ from it; `unknown` outside a checkout."""
+    """Return the commit of the source; `unknown` outside a checkout.
+
+    Marked where files differ from it.
+    """
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()  # noqa: S603

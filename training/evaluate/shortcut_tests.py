@@ -172,7 +172,10 @@ def _alone(source: Prediction, box: Floats) -> Prediction:
 def planned(
     target: Prediction, sources: list[Prediction], looks: dict[Path, Appearance], most: int = PASTED_A_FIELD
 ) -> list[tuple[Floats, tuple[int, int], Prediction, Floats]]:
-    """Choose free cells of the sources and free places for them: absorbance, position, and where each comes from."""
+    """Choose free cells of the sources and free places for them.
+
+    Absorbance, position, and where each comes from.
+    """
     rng = _rng(target.field.path)
     um_per_px = _scale(target)
     h, w = target.reading.size

@@ -21,7 +21,10 @@ KINDS = ("calls", "abstained", "faint", "others")
 
 
 def kinds_of(reading: PredictedCells, sickle: float) -> dict[str, np.ndarray]:
-    """Return the rows of the whole red cells of each of KINDS; each row is of the first that it fits."""
+    """Return the rows of the whole red cells of each of KINDS.
+
+    Each row is of the first that it fits.
+    """
     labels = reading.labels(sickle)
     rows = np.nonzero(red(labels) & ~reading.border)[0]
     kind = np.select([labels[rows] == SICKLE, labels[rows] == ABSTAINED, reading.score[rows] < FAINT], [0, 1, 2], 3)

@@ -25,9 +25,9 @@ from training.evaluate.estimates import Figure
 from training.evaluate.holdout import commit
 from training.evaluate.predict import read_fields
 from training.evaluate.predictions import SICKLE, Prediction
-from training.evaluate.reference import PASTED, Paster, counted, freeze, red_cells, reference_counts
-from training.evaluate.robustness import robustness
 from training.evaluate.sickle_calls import nearness
+from training.evaluate.unseen.reference import PASTED, Paster, counted, freeze, red_cells, reference_counts
+from training.evaluate.unseen.robustness import robustness
 from training.run_folder import digest, write_text
 
 HALVES = ("choose", "judge", "all")
@@ -93,14 +93,20 @@ class Looked:
 
 
 def in_half(one: LabelledField, half: str) -> bool:
-    """Whether a field belongs to a half: a hash of its name decides, so that no new field moves another."""
+    """Whether a field belongs to a half.
+
+    A hash of its name decides, so that no new field moves another.
+    """
     name = f"{one.dataset}/{one.path.parent.name}/{one.path.name}"
     even = hashlib.sha256(name.encode()).digest()[0] % 2 == 0
     return half == "all" or even == (half == "choose")
 
 
 def fields_of(root: Path, name: str, looked: Looked) -> list[LabelledField]:
-    """Read the fields without sickle cells of a set, of `uganda_scd` the negative ones; raises DataError."""
+    """Read the fields without sickle cells of a set; raises DataError.
+
+    Of `uganda_scd` the negative ones.
+    """
     chosen = [one for one in read_set(root, name) if one.label != "positive" and in_half(one, looked.half)]
     return chosen[: looked.fields_max]
 

@@ -45,7 +45,10 @@ def _stays(points: Floats) -> Floats:
 
 
 def other_decoder(field: LabelledField) -> Pixels:
-    """Decode with libjpeg-turbo's fast transform and plain enlargement of colours: a grey level or two elsewhere."""
+    """Decode with libjpeg-turbo's fast transform and plain enlargement of colours.
+
+    A pixel is a grey level or two elsewhere.
+    """
     data = field.path.read_bytes()
     return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, fastupsample=True), np.uint8)
 
@@ -91,7 +94,7 @@ def robustness(
     progress: ReportProgress = quiet,
     workers: int = 2,
 ) -> dict[str, Figure]:
-    """Return, for each of CHANGES, the part of cells that change and by how much the number of sickle calls does.
+    """Return, for each of CHANGES, the part of cells that change and the net change of calls.
 
     Args:
         weights: the pair.
