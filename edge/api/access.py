@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from edge.sample.commands import Command, Discard, Erase, Reopen, Start, Stop
+from edge.sample.commands import Command, Discard, Erase, Reopen, Resend, Start, Stop
 
 Role = Literal["operator", "reviewer", "integrator"]
 Right = Literal["see", "scan", "review", "manage"]
@@ -53,6 +53,6 @@ def rights_of(roles: tuple[Role, ...]) -> frozenset[Right]:
 
 def right_for(command: Command) -> Right:
     """Return the right that a command needs."""
-    if isinstance(command, Start | Stop | Discard | Reopen):
+    if isinstance(command, Start | Stop | Discard | Reopen | Resend):
         return "scan"
     return "manage" if isinstance(command, Erase) else "review"

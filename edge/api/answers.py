@@ -18,10 +18,12 @@ class _Answer(BaseModel):
 class CommandAnswer(_Answer):
     """What came of a command."""
 
-    id: str
-    """Identifier of the sample."""
-    state: str
+    id: str | None = None
+    """Identifier of the sample; null for `resend`, which is of none."""
+    state: str | None = None
     """What the sample is in now; `erased` when it is gone."""
+    results: int | None = None
+    """How many results `resend` sends again."""
 
 
 class DeviceState(_Answer):

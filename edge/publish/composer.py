@@ -132,7 +132,7 @@ class Composer:
             **self._stamp(answer.get("sample", "")),
             command=command,
             request=request,
-            error=error or answer.get("error", ""),
+            error=error or answer.get("left_out", ""),
             sample_id=answer.get("id", ""),
             state=answer.get("state", ""),
             results=answer.get("results"),

@@ -128,7 +128,7 @@ def _resend(command: Resend, lifecycle: Lifecycle, scanner: Scanner) -> Answer:
                 continue
             outbox.put_again(result_id, topic(Result, stored["site"], stored["device"]), payload)
             sent += 1
-    return {"results": sent, "error": f"{damaged} more are damaged on the disk and are not sent" if damaged else ""}
+    return {"results": sent, "left_out": f"{damaged} more are damaged on the disk and are not sent" if damaged else ""}
 
 
 _HANDLERS: Mapping[type[Command], Callable[[Any, Lifecycle, Scanner], Answer]] = {

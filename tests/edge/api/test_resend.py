@@ -28,7 +28,7 @@ from edge.publish.composer import Composer
 from edge.sample.lifecycle import Lifecycle
 from edge.storage.database import Database, database_path
 from tests.edge.publish.publish_parts import record
-from tests.edge.service.service_parts import configured, outbox_of, running
+from tests.edge.service.service_parts import configured, do, outbox_of, running
 from tests.mosquitto import Mosquitto, wait_for
 from tests.schemas import DOCS
 
@@ -200,6 +200,9 @@ def test_a_reply_says_whose_it_is_and_what_was_not_done(
         wait_for(lambda: dashboard.received == 22)
         assert len(dashboard.results) == 12, "the same results under the same id"
         assert all(one["historical"] in (True, False) and one["sickle"] == 37 for one in dashboard.results.values())
+
+        asked = do(tmp_path / "state", command="resend", first=numbers[0], last=numbers[1], by="operator")
+        assert asked["results"] == 2, "at the device too, and without its limit"
 
         assert "no range of 1 to 1000" in dashboard.ask(client, {**order, "last": numbers[0] + 1000})["error"]
         dashboard.ask(client, order)

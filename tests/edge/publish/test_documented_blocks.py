@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import hmac
 import json
 import re
 import shutil
@@ -15,6 +17,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.api.authentication import sign
 from tests.mosquitto import MOSQUITTO, free_port, wait_for
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -100,3 +103,17 @@ def test_telegraf_keeps_every_text_and_truth_value() -> None:
             kinds = {value.get("type"), *(one.get("type") for one in value.get("anyOf", ()))}
             if kinds & {"string", "boolean"} and key not in ("schema", "command_challenge"):
                 assert any(fnmatch.fnmatch(key, pattern) for pattern in patterns), f"{path.name}: {key}"
+
+
+def test_the_pages_line_of_python_signs_as_the_device_checks() -> None:
+    """Kind: a recipe that was never run."""
+    names = {
+        "hmac": hmac,
+        "hashlib": hashlib,
+        "secret": "of the clinic",
+        "topic": "a/b",
+        "challenge": "c",
+        "order": "{}",
+    }
+    exec(block("mac = hmac.new"), names)  # noqa: S102
+    assert names["mac"] == sign("of the clinic", "a/b", "c", "{}")
