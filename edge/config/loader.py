@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
 
 
 def load_connection(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read as `load` does, but only who the device is and where its broker is.
+    """Read as `load` does, but only who the device is, where its broker and, if that is right, its page is.
 
     The rest is left at its default.
 
@@ -77,8 +78,11 @@ def load_connection(path: Path | None = None, environ: Mapping[str, str] = os.en
     well.
     """
     _, values, sources, _ = _gathered(path, environ)
+    needed = {name: values[name] for name in ("device", "mqtt") if name in values}
+    with suppress(ValidationError):
+        return Config.model_validate({**needed, "web": values.get("web", {})})
     try:
-        return Config.model_validate({name: values[name] for name in ("device", "mqtt") if name in values})
+        return Config.model_validate(needed)
     except ValidationError as error:
         raise ConfigError("\n".join(_problems(error, sources))) from error
 

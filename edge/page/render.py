@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from edge.api.access import Identity
@@ -74,6 +75,12 @@ def environment(code: str) -> Environment:
         auto_reload=False,
     )
     made.install_gettext_translations(spoken.messages, newstyle=True)  # type: ignore[attr-defined]
+
+    def ngettext(one: str, many: str, num: int, **given: Any) -> Markup:
+        # As jinja's own, but the number is written as the language does.
+        return Markup(spoken.messages.ngettext(one, many, num)) % {"num": spoken.number(num), **given}  # noqa: S704
+
+    made.globals["ngettext"] = ngettext
     made.filters |= {
         "told": spoken.messages.gettext,
         "number": spoken.number,

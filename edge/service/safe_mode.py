@@ -9,7 +9,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edge.config.model import Config
 from edge.errors import BusyError, ConfigError, EdgeError, SampleError, StorageError
 from edge.publish.composer import Composer
 from edge.publish.publisher import Publisher
+from edge.service.fault_page import fault_page
 from edge.service.reporter import fault_code
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
@@ -103,44 +104,47 @@ class SafeMode:
             self._wait(fault, deadline_s)  # the other one is at the broker, under the same name
             return
         try:
-            with _connected(self._path, fault, str(fault) != self._announced) as publisher:
-                self._wait(fault, deadline_s)
+            with _connected(self._path, fault, str(fault) != self._announced) as (publisher, work):
+                self._wait(fault, deadline_s, work)
                 if publisher.state().connected:
                     self._announced = str(fault)
         except (ConfigError, StorageError) as error:
             log.error("the broker cannot be told: %s", error)
             self._wait(fault, deadline_s)
 
-    def _wait(self, fault: EdgeError, deadline_s: float) -> None:
+    def _wait(self, fault: EdgeError, deadline_s: float, work: Callable[[], None] = lambda: None) -> None:
         while not self._stopping.wait(POLL_S) and time.monotonic() < deadline_s:
+            work()
             self._heartbeat.starting(f"fault: {fault}")
 
 
 @contextmanager
-def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[Publisher]:
-    """Be at the broker with the status `fault`.
+def _connected(path: Path | None, fault: EdgeError, is_news: bool) -> Iterator[tuple[Publisher, Callable[[], None]]]:
+    """Be at the broker with the status `fault`, and serve the page that says so.
+
+    Give the connection, and what does the commands that came in.
 
     Raises:
         ConfigError: Not even the broker can be read from the configuration.
     """
     config = load_connection(path)
     composer = Composer(config.device)
-    with _outbox(config) as outbox:
-        publisher = Publisher(config.mqtt, composer, outbox, birth=lambda: None)
+    with _database(config) as database:
+        publisher = Publisher(config.mqtt, composer, Outbox(database), birth=lambda: None)
         publisher.status("fault", str(fault))  # before it connects: it is not online
         if is_news:
             publisher.event(composer.event("error", fault_code(fault), str(fault)))
-        with publisher:
-            yield publisher
+        with publisher, fault_page(config, database, publisher, fault) as work:
+            yield publisher, work
 
 
 @contextmanager
-def _outbox(config: Config) -> Iterator[Outbox]:
-    """Give the device's outbox, that what waits is sent; an empty one where it cannot be opened."""
+def _database(config: Config) -> Iterator[Database]:
+    """Give the device's database, that what waits is sent; an empty one where it cannot be opened."""
     with tempfile.TemporaryDirectory(prefix="sicklescope-") as folder:
         try:
             database = Database(database_path(config))
         except StorageError:
             database = Database(Path(folder, "empty.sqlite3"))
         with database:
-            yield Outbox(database)
+            yield database
