@@ -97,10 +97,8 @@ class RunView:
 
 
 def _sickle(verdict: Verdict) -> str:
-    share = ""
-    if verdict.fraction is not None and verdict.low is not None and verdict.high is not None:
-        share = f" = {verdict.fraction:.2%} (95 % interval {verdict.low:.2%} to {verdict.high:.2%})"
-    return f"{verdict.sickle} of {verdict.red_cells}{share}"
+    """Return the counts alone: a fraction that somebody likes is no reason to stop."""
+    return f"{verdict.sickle} of {verdict.red_cells}"
 
 
 def _link(snapshot: Snapshot) -> str:

@@ -13,6 +13,7 @@ from edge.cli.control import app as control_app
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
+from edge.cli.status import status, watch
 from edge.cli.support import support
 from edge.cli.user import app as user_app
 from edge.config.loader import load, rendered
@@ -22,7 +23,7 @@ from edge.system.console import ConfigPath, answering, err, out
 app = typer.Typer(
     help="Finds, classifies and counts sickle-like red cells in blood smears. Research use only; not a diagnosis.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,7 +33,9 @@ app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
 app.command()(backup)
 app.command()(restore)
+app.command()(status)
 app.command()(support)
+app.command()(watch)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +31,14 @@ class Form(str, Enum):
     CSV = "csv"
     FHIR = "fhir"
     HL7 = "hl7"
+
+
+class Reading(str, Enum):
+    """Readings of a sample, as in edge.sample.review.rows."""
+
+    FIRST = "first"
+    SECOND = "second"
+    THIRD = "third"
 
 
 SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="Its code (then the newest with it) or identifier.")]
@@ -76,15 +83,23 @@ def review(
     cells: Annotated[
         list[str] | None, typer.Option("--cell", metavar="NUMBER=CLASS", help="What a cell is; may be repeated.")
     ] = None,
-    done: Annotated[bool, typer.Option("--done", help="End the review: the sample is final, and published.")] = False,
+    undo: Annotated[
+        list[int] | None, typer.Option("--undo", metavar="NUMBER", help="Take the answer on a cell back; repeatable.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", metavar="WORDS", help="On the sample; never a patient's name.")] = "",
+    reading: Annotated[
+        Reading, typer.Option("--reading", help="first; second, by another person; third, where the two differ.")
+    ] = Reading.FIRST,
+    done: Annotated[bool, typer.Option("--done", help="Sign it: the sample is final, locked and published.")] = False,
     reason: Why = "",
     by: Who = None,
     config: ConfigPath = None,
 ) -> None:
-    """Say what cells are, beside what the classifier said."""
+    """Say what cells are, take answers back, note, or sign."""
     with answering():
         given = dict(_cell(text) for text in cells or [])
-    _do(config, by, command="review", sample=sample, reason=reason, cells=given, done=done)
+    said = {"cells": given, "undo": undo or [], "note": note, "reading": reading.value, "done": done}
+    _do(config, by, command="review", sample=sample, reason=reason, **said)
 
 
 @app.command()
@@ -106,35 +121,60 @@ def erase(
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(min=1, help="So many, the newest.")] = 20, config: ConfigPath = None
+    limit: Annotated[int, typer.Option(min=1, help="So many, the newest.")] = 20,
+    state: Annotated[str, typer.Option(help="Only samples in it, such as review.")] = "",
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Only codes with this in them.")] = "",
+    config: ConfigPath = None,
 ) -> None:
-    """List the samples that are kept, the newest first."""
+    """List the samples that are kept, the newest first, with what was counted."""
     with answering():
-        for sample in _stored(load(config), lambda lifecycle: lifecycle.store.newest(limit)):
-            when = datetime.fromtimestamp(sample.changed_ms / 1000, timezone.utc).astimezone()
-            reason = f": {sample.reason}" if sample.reason else ""
-            typer.echo(f"{sample.code}  {sample.day}  {sample.state}{reason}  ({when:%Y-%m-%d %H:%M}, {sample.id})")
+        from edge.report.overview import COLUMNS, overview
+
+        def work(lifecycle: Lifecycle) -> list[tuple[str, ...]]:
+            samples = lifecycle.store.newest(limit, state=state, search=search)
+            return [overview(lifecycle.store, sample) for sample in samples]
+
+        rows = _stored(load(config), work)
+        if rows:
+            table = [COLUMNS, *rows]
+            widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+            for row in table:
+                typer.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command()
-def show(sample: SampleName, config: ConfigPath = None) -> None:
-    """Show a sample's newest result, its history, and the cells to be looked at."""
+def show(
+    sample: SampleName,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Show what the device called each cell; else only of answered ones.")
+    ] = False,
+    config: ConfigPath = None,
+) -> None:
+    """Show a sample's newest result, its history, its review, and the cells to be looked at."""
     with answering():
-        found, cells = _stored(
-            load(config),
-            lambda lifecycle: (
-                lifecycle.described(lifecycle.store.find(sample)),
-                lifecycle.store.cells(lifecycle.store.find(sample).id),
-            ),
-        )
-        newest = found["damaged"] or (found["results"][-1] if found["results"] else found["draft"])["text"]
-        typer.echo(f"{found['sample']}  {found['day']}  {found['state']}  {found['id']}\n{newest}")
-        for step in found["history"]:
-            typer.echo(f"  {step['state']} by {step['by']} {step['reason']}".rstrip())
-        for cell in cells:
-            if cell.pictured or cell.reviewed:
-                said = f", reviewed {cell.reviewed} by {cell.reviewed_by}" if cell.reviewed else ""
-                typer.echo(f"  cell {cell.number}: {cell.class_name}{said}")
+        _stored(load(config), lambda lifecycle: _show(lifecycle, lifecycle.store.find(sample), classes))
+
+
+def _show(lifecycle: Lifecycle, sample: StoredSample, classes: bool) -> None:
+    from edge.report.review_words import review_sentences
+    from edge.sample.review.review import SampleReview
+
+    found, review = lifecycle.described(sample), SampleReview(lifecycle)
+    newest = found["results"][-1] if found["results"] else None
+    words = newest["text"] if newest else "its result comes when scanning has ended"
+    typer.echo(f"{sample.code}  {sample.day}  {sample.state}  {sample.id}\n{found['damaged'] or words}")
+    for step in found["history"]:
+        typer.echo(f"  {step['state']} by {step['by']} {step['reason']}".rstrip())
+    if found["damaged"] or sample.state not in ("review", "incomplete", "final"):
+        return
+    reviewed = lifecycle.reviewed(sample, lifecycle.record(sample))
+    for sentence in review_sentences(review, lifecycle.database, sample, reviewed):
+        typer.echo(f"  {sentence}")
+    gallery = review.gallery(sample, blind=not classes)
+    typer.echo(f"  {gallery.answered} of {len(gallery.cells)} cells to look at are answered")
+    for cell in gallery.cells:
+        said = f"{cell.class_name or 'hidden until it is answered'}, answered {cell.answer or 'not yet'}"
+        typer.echo(f"  cell {cell.number}: {said}")
 
 
 @app.command()

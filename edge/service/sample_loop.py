@@ -18,6 +18,7 @@ from edge.sample.commands import Answer, Command
 from edge.sample.handlers import perform
 from edge.sample.lifecycle import DEVICE, StoredResult, now
 from edge.sample.retention import sweep
+from edge.sample.review.review import without_fraction
 from edge.sample.sample_row import StoredSample
 from edge.sample.session import Session, SessionFactory
 from edge.service.reporter import Reporter, fault_code
@@ -150,7 +151,9 @@ class SampleLoop:
             "verdict": None,
         }
         if session is not None and latest is not None and latest.sample == session.stored.code:
-            found |= {"counts": asdict(latest.counts), "verdict": asdict(latest.verdict), "frames": latest.frames}
+            # Nobody shall stop at a fraction that they like: it is told when scanning has ended.
+            verdict = asdict(without_fraction(latest.verdict))
+            found |= {"counts": asdict(latest.counts), "verdict": verdict, "frames": latest.frames}
         return found
 
     def read(self, session: Session, item: Item) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from edge.errors import CommandError, SampleError, StorageError
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import Start, parse
 from edge.service.service import Service
-from tests.edge.service.service_parts import do, running, waiting
+from tests.edge.service.service_parts import Program, do, running, waiting
 from tests.mosquitto import free_port, wait_for
 
 
@@ -122,7 +124,11 @@ def test_the_commands_ask_the_service_and_read_what_is_kept_without_one(tmp_path
         assert code == 8
         assert "was used on" in said
     code, said = sicklescope(tmp_path, "sample", "list")
-    assert (code, said.split()[0], "review: 5 fields were read" in said) == (0, "K-7", True)
+    assert (code, said.split()[:2]) == (0, ["sample", "day"])
+    assert re.search(r"K-7 +20\d\d-\d\d-\d\d  review +\d+ +\d+ +–  +insufficient +5 fields were read", said)
+    assert sicklescope(tmp_path, "sample", "list", "--state", "final") == (0, "")
+    assert sicklescope(tmp_path, "sample", "list", "--search", "-7")[1] == said
+    assert sicklescope(tmp_path, "sample", "list", "--search", "X") == (0, "")
     code, said = sicklescope(tmp_path, "sample", "stop")
     assert code == 8
     assert "no sample is being scanned" in said
@@ -163,6 +169,31 @@ def test_any_bytes_are_an_order_or_a_named_error(text: bytes) -> None:
         assert str(error).startswith("the command")  # noqa: PT017
     else:
         assert 1 <= len(order.by) <= 64
+
+
+def test_status_and_watch_tell_what_goes_on_without_the_fraction(tmp_path: Path) -> None:
+    assert sicklescope(tmp_path, "status")[0] == 8
+    with running(waiting(tmp_path)):
+        assert re.search(r"state +idle", sicklescope(tmp_path, "status")[1])
+        do(tmp_path, command="start", sample="K-1")
+        wait_for(lambda: state(tmp_path)["counts"] is not None, 60)
+        code, said = sicklescope(tmp_path, "status")
+        assert code == 0
+        assert re.search(r"sample +K-1\nred cells +\d+\nsickle-like +\d+ \(the fraction is shown when", said)
+        assert "%" not in said
+        assert state(tmp_path)["verdict"]["fraction"] is None
+        watch = Program(tmp_path, "watch", "--every", "0.2", SICKLESCOPE_DEVICE__STATE_DIR=str(tmp_path))
+        wait_for(lambda: watch.out.count("\n") > 2, 60)
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.end() == 130
+        assert watch.out.startswith("state scanning; sample K-1; red cells ")
+
+
+def test_a_shell_can_complete_the_commands(tmp_path: Path) -> None:
+    environ = {"COMP_WORDS": "sicklescope sample re", "COMP_CWORD": "2", "_SICKLESCOPE_COMPLETE": "complete_bash"}
+    program = Program(tmp_path, **environ)
+    program.end()
+    assert program.out.split() == ["reopen", "review", "report"]
 
 
 def test_what_waits_when_the_service_ends_is_refused() -> None:
