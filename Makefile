@@ -8,13 +8,14 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage lock soak test-training check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [ARGS=\"--frames 200\"]  the service on a virtual slide, with the shipped models and its own broker"
 	@echo "make test                        every test but training's"
 	@echo "make coverage                    the same, and which lines of edge/ they reached"
+	@echo "make test-versions               quick tests with the lowest and highest versions, Python 3.10 to 3.13 (tests/versions.sh)"
 	@echo "make soak [SOAK=0.1]             the fault tests in full, or a part of them: hours (docs/faults.md)"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make check                       ruff, mypy and import-linter"
@@ -34,6 +35,10 @@ coverage: $(VENV)/.for-test
 	$(VENV)/bin/coverage run -m pytest -m "not training" $(ARGS)
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
+
+test-versions: $(VENV)/.made
+	@$(VENV)/bin/python $(PIP) uv
+	@UV=$(VENV)/bin/uv tests/versions.sh
 
 soak: SOAK ?= 1
 soak: $(VENV)/.for-test
@@ -62,7 +67,7 @@ bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
 
 clean:
-	rm -rf .coverage* $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .coverage* .versions $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find edge export calibration fleet training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 

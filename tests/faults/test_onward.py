@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.api.client import NotRunningError, ask
 from edge.sample.cell_rows import StoredCell
-from edge.sample.commands import Command, Reopen, Start, Stop
+from edge.sample.commands import Reopen, Start, Stop
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import Store
 from edge.storage.database import Database
@@ -24,6 +21,7 @@ from edge.types import CLASSES
 from tests.faults.disk import Disk
 from tests.faults.drawn import STEP_PX, cells_of
 from tests.faults.parts import scaled, told
+from tests.faults.reading import Reading
 from tests.mosquitto import Listener, Mosquitto, wait_for
 
 pytestmark = pytest.mark.faults
@@ -33,49 +31,6 @@ WIDTH, HEIGHT, MARGIN_PX = 320, 240, 15
 
 GAP = 3
 """Frames of 130 px: no cell of a frame shows in the one so far on."""
-
-
-class Reading:
-    """The program onward.py, while this is entered. kept: frames that it was told are on the disk."""
-
-    def __init__(self, folder: Path, state: Path, port: int, frame: int, boot: str) -> None:
-        self.state, self.kept = state, 0
-        program = str(Path(__file__).with_name("onward.py"))
-        with (folder / "onward.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, program, str(state), str(port), str(frame), boot],
-                stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-
-    def ask(self, order: Command) -> dict[str, Any]:
-        """Have it do something, as soon as it listens."""
-
-        def answer() -> dict[str, Any] | None:
-            assert self._process.poll() is None, "it ended, see onward.log"
-            try:
-                return ask(self.state, order)
-            except NotRunningError:
-                return None
-
-        answered: dict[str, Any] = wait_for(answer, 60)
-        return answered
-
-    def keeps(self, times: int) -> None:
-        """Wait until it was told so often that its sample is on the disk."""
-        assert self._process.stdout is not None
-        for _ in range(times):
-            line = self._process.stdout.readline()
-            assert line, "it ended, see onward.log"
-            self.kept = int(line.split()[1])
-
-    def __enter__(self) -> Reading:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """End it at this very moment, and hear what it had said before."""
-        self._process.kill()
-        said, _ = self._process.communicate()
-        self.kept = int(said.split()[-1]) if said else self.kept
 
 
 def on_the_disk(state: Path) -> tuple[StoredSample, list[StoredCell], dict[str, Any]]:
