@@ -115,22 +115,34 @@ class Gallery:
         self._heap: list[tuple[float, int, GalleryCell]] = []
         self._offered = 0
 
-    def offer(self, pixels: Pixels, reading: FieldReading) -> None:
-        """Look at the cells of a field; pixels are those of the given image."""
+    def offer(self, pixels: Pixels, reading: FieldReading) -> list[GalleryCell]:
+        """Look at the cells of a field, in pixels of the given image; return those that were kept."""
+        kept: list[GalleryCell] = []
         sickle = reading.prob[:, CLASSES.index("sickle")]
         for index in np.argsort(-sickle, kind="stable")[: self._size].tolist():
             p, label = float(sickle[index]), int(reading.label[index])
-            if len(self._heap) == self._size and p <= self._heap[0][0]:
-                return
+            if not self._wanted(p):
+                break
             name = Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label]
             picture = jpeg(_thumbnail(pixels, reading.boxes[index]))
-            self._offered += 1
-            # Of two equal cells the first stays; the counter also keeps the heap from comparing the cells themselves.
-            entry = (p, -self._offered, GalleryCell(p, name, reading.name, index, picture))
-            if len(self._heap) < self._size:
-                heapq.heappush(self._heap, entry)
-            else:
-                heapq.heappushpop(self._heap, entry)
+            kept.append(GalleryCell(p, name, reading.name, index, picture))
+            self.add(kept[-1])
+        return kept
+
+    def add(self, cell: GalleryCell) -> None:
+        """Keep a cell if it is more sickle-like than the least so of those that are kept."""
+        if not self._wanted(cell.p_sickle):
+            return
+        self._offered += 1
+        # Of two equal cells the first stays; the counter also keeps the heap from comparing the cells themselves.
+        entry = (cell.p_sickle, -self._offered, cell)
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def _wanted(self, p_sickle: float) -> bool:
+        return len(self._heap) < self._size or p_sickle > self._heap[0][0]
 
     def cells(self) -> list[GalleryCell]:
         """Return the cells kept, the most sickle-like first."""

@@ -17,6 +17,7 @@ from edge.camera.image_files import is_video, read_image
 from edge.camera.image_header import JPEG_MAGIC, TIFF_MAGIC, HeaderError, image_size
 from edge.camera.input_files import LeftOut, Leftover, natural_order
 from edge.system.digest import sha256_file
+from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import FieldReading, Floats
 from edge.vision.field_mask import visible_part
 
@@ -64,14 +65,15 @@ def same_bytes(files: Iterable[Path]) -> list[LeftOut]:
     ]
 
 
-def same_picture(files: Sequence[Path], megapixels_max: float) -> dict[Path, Path]:
+def same_picture(files: Sequence[Path], megapixels_max: float, report: ReportProgress = quiet) -> dict[Path, Path]:
     """Return the pictures that show what a larger one does, each with that one.
 
     Copies that a program re-encoded, resized or turned, and second shots between which nothing moved. The order of the
     files does not matter. Videos are not compared.
     """
     prints: dict[Path, tuple[int, float, Fingerprint]] = {}
-    for path in sorted(files, key=natural_order):
+    for number, path in enumerate(sorted(files, key=natural_order)):
+        report("comparing pictures", number, len(files))
         if len(prints) < MAX_COMPARED and not is_video(path) and (found := fingerprint(path, megapixels_max)):
             prints[path] = found
     kept_paths: list[Path] = []

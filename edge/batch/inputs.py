@@ -13,6 +13,7 @@ from edge.batch.result_files import drawn_by_a_scan, is_a_result
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut, Leftover, natural_order, search
 from edge.errors import InputError
+from edge.system.progress_bars import ReportProgress, quiet
 
 LIVE_PHOTO_SECONDS = 5.0
 """Longest film that a phone keeps beside a still picture; a film of the same name that is longer is read."""
@@ -53,7 +54,9 @@ class ScanFiles:
     copies: dict[Path, Path]
 
 
-def copies_apart(found: InputFiles, megapixels_max: float, *, by_picture: bool) -> ScanFiles:
+def copies_apart(
+    found: InputFiles, megapixels_max: float, *, by_picture: bool, report: ReportProgress = quiet
+) -> ScanFiles:
     """Leave out what is there twice byte by byte, and find the pictures that show the same.
 
     So that no cell counts twice.
@@ -62,6 +65,7 @@ def copies_apart(found: InputFiles, megapixels_max: float, *, by_picture: bool) 
         found: the files of the sample.
         megapixels_max: pictures above it are not compared.
         by_picture: compare what pictures show too, not their bytes alone.
+        report: told of the progress.
     """
     files, left_out = found.files, list(found.left_out)
     for leftovers in (_live_photos, same_bytes):
@@ -69,7 +73,7 @@ def copies_apart(found: InputFiles, megapixels_max: float, *, by_picture: bool) 
         gone = {one.path for one in more}
         files = [path for path in files if path not in gone]
         left_out += more
-    copies = same_picture(files, megapixels_max) if by_picture else {}
+    copies = same_picture(files, megapixels_max, report) if by_picture else {}
     return ScanFiles(_beside_their_first(files, copies), left_out, copies)
 
 

@@ -13,14 +13,15 @@ from typing import TextIO
 
 import numpy as np
 
-from edge.batch.annotate import Gallery, annotated, jpeg
+from edge.batch.annotate import Gallery
+from edge.batch.field_result import FieldResult
 from edge.batch.records import CSV_COLUMNS, ScaleRecord, Summary, csv_rows, field_record
 from edge.batch.report import report_of_scan
 from edge.errors import InputError, StorageError
 from edge.report.page import render
 from edge.screening.accumulator import Accumulator
 from edge.system.atomic_files import ASIDE, move, storage_errors
-from edge.types import FieldReading, Pixels, Scale
+from edge.types import Scale
 
 FIELDS, CELLS, REPORT, SUMMARY, ANNOTATED = "fields.jsonl", "cells.csv", "report.html", "summary.json", "annotated"
 
@@ -41,7 +42,6 @@ class ResultFiles:
     def __init__(self, unfinished: Path, out_dir: Path, annotate: bool, accumulator: Accumulator) -> None:
         self.accumulator = accumulator
         self.fields = 0
-        self.readable = 0
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
         self._gallery = Gallery()
         self._scales: list[Scale] = []
@@ -67,15 +67,10 @@ class ResultFiles:
         # newline="": lines end as they are written, on every system, and csv asks for it.
         return self._open.enter_context((self._unfinished / name).open("w", encoding="utf-8", newline=""))
 
-    def add(self, reading: FieldReading, pixels: Pixels | None, cause: str | None = None) -> None:
-        """Count and write one reading.
-
-        Args:
-            reading: what was read of a field.
-            pixels: the given image, uint8 RGB; None where there is none.
-            cause: why it could not be read, in words; None where its reason says it.
-        """
-        record = field_record(reading, cause)
+    def add(self, result: FieldResult) -> None:
+        """Count and write what was read of one field."""
+        reading = result.reading
+        record = field_record(reading, result.cause)
         self.accumulator.add(reading)
         self.fields += 1
         with storage_errors(self._out_dir):
@@ -83,19 +78,13 @@ class ResultFiles:
             self._csv.writerows(csv_rows(record))
         if reading.rejected is None and reading.scale is not None:
             self._scales.append(reading.scale)
-        if pixels is not None:
-            self.readable += 1
-            if reading.copy_of is None:
-                self._gallery.offer(pixels, reading)
-            if self._annotate:
-                self._draw(reading, pixels)
-
-    def _draw(self, reading: FieldReading, pixels: Pixels) -> None:
-        name = re.sub(r"[^\w.-]+", "_", Path(reading.name).name)[:80]
-        target = self._unfinished / ANNOTATED / f"{self.fields:05d}_{name}.jpg"
-        picture = jpeg(annotated(pixels, reading))
-        with storage_errors(self._out_dir):
-            target.write_bytes(picture)
+        if reading.copy_of is None:
+            for cell in result.gallery:
+                self._gallery.add(cell)
+        if result.drawn is not None:
+            name = re.sub(r"[^\w.-]+", "_", Path(reading.name).name)[:80]
+            with storage_errors(self._out_dir):
+                (self._unfinished / ANNOTATED / f"{self.fields:05d}_{name}.jpg").write_bytes(result.drawn)
 
     def scale(self) -> ScaleRecord | None:
         """Return the scales of the fields that were read, or None when there is none."""

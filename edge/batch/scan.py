@@ -3,241 +3,241 @@
 Every image is a sample of its own: under `auto` its scale is estimated by itself, since a folder may hold pictures of
 many microscopes, and its cells count whatever other images show. The frames of one video share a slide and a
 microscope: the scale is estimated once and locked, and each cell counts once. `one_sample` says the same of all the
-images.
+images. What is read goes into the journal, and the results are made from there.
 """
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import ValidationError
-
-from edge.batch.duplicates import CountedOnce
-from edge.batch.inputs import ScanFiles, copies_apart, find_files
-from edge.batch.records import MaskedRecord, ModelRecord, Summary, VerdictRecord, left_out_records, printable
+from edge.batch.journal import Journal
+from edge.batch.options import ScanOptions, effective, sections
+from edge.batch.read_files import Reader, ReadOptions, SerialReader
+from edge.batch.records import MaskedRecord, ModelRecord, Summary, VerdictRecord, left_out_records
 from edge.batch.result_files import ResultFiles, refuse_others_files
-from edge.camera.base import RejectedInputError
-from edge.camera.decode.field import DecodedField
-from edge.camera.decode.reader import read_pictures
-from edge.camera.decode.video import Video
-from edge.camera.frames import frame_of
-from edge.camera.image_files import is_video
+from edge.batch.samples import Sample, SampleOptions, find_samples
+from edge.batch.samples_table import refuse_others_table, write_table
+from edge.batch.stopping import asked_to_stop
+from edge.batch.workers import WorkerPool, process_count
 from edge.camera.input_files import Leftover
-from edge.config.model import Config, OpticsConfig
-from edge.errors import CameraError, ConfigError, InputError
+from edge.config.model import Config
+from edge.errors import InputError
 from edge.pipeline import Pipeline
 from edge.runtime.base import Network
 from edge.screening.accumulator import Accumulator
 from edge.screening.verdict import RESEARCH_USE, VerdictRules
-from edge.system.atomic_files import aside
-from edge.types import FieldReading, Pixels, Reason, Rejection, unread
+from edge.system.atomic_files import aside, remove_unfinished
+from edge.system.progress_bars import ReportProgress, quiet
 
-NAMES_SHOWN = 3
-"""Names of inputs that a report's title holds."""
 
-Progress = Callable[[int, int, str], None]
-"""Called after each field with how many inputs are done, how many there are, and the name of the field."""
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """The result of one sample: where it lies, and what summary.json holds."""
+
+    out_dir: Path
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResults:
+    """The results of the samples that were read, and whether all were read to their end."""
+
+    samples: list[SampleResult]
+    complete: bool
 
 
 def scan(
-    paths: Iterable[Path | str],
-    out_dir: Path,
-    config: Config,
-    *,
-    cells: bool = False,
-    annotate: bool = False,
-    keep_border: bool = False,
-    no_quality_gate: bool = False,
-    one_sample: bool = False,
-    keep_duplicates: bool = False,
-    um_per_px: float | Literal["auto"] | None = None,
-    progress: Progress | None = None,
+    paths: Iterable[Path | str], out_dir: Path, config: Config, *, report: ReportProgress = quiet, **asked: Any
 ) -> Summary:
-    """Read everything that `paths` name and write the results below `out_dir`.
+    """Read everything that `paths` name as one sample and write the results below `out_dir`.
 
-    Return what summary.json holds.
+    An image that cannot be read is a rejected field, and the scan goes on. The first Ctrl-C or SIGTERM ends the scan
+    after the field at hand: its results are whole and say `complete: false`. A second one, or an error, leaves
+    `out_dir` as it was.
 
-    cells: each image is a crop of one cell. annotate: draw each field. one_sample: all images are of one slide and
-    come
-    from one microscope: they may overlap, and each cell counts once, as in a video; not with `cells`. The others,
-    where
-    given, stand above the configuration. An image that cannot be read is a rejected field, and the scan goes on.
+    Args:
+        paths: files, folders and patterns.
+        out_dir: where the results go.
+        config: of networks, quality and screening.
+        report: told of the progress.
+        asked: fields of `ScanOptions`.
 
-    The first Ctrl-C ends the scan after the field at hand: its results are whole and say `complete: false`. A second
-    one, or an error, leaves `out_dir` as it was. Raises InputError when there is nothing to read, when nothing could
-    be read (the files then say why), or when `out_dir` holds files of others that would be overwritten; StorageError
-    when the results cannot be written; ModelError when a network cannot be loaded.
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        InputError: There is nothing to read, nothing could be read (the files then say why), or `out_dir` holds files
+            of others that would be overwritten.
+        ConfigError: Options exclude each other, or a resumed scan was made with others.
+        StorageError: The results cannot be written.
+        ModelError: A network cannot be loaded.
     """
-    if cells and one_sample:
-        raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
-    paths = list(paths)
-    config = _effective(config, keep_border, no_quality_gate, um_per_px)
-    found = find_files(paths)
-    refuse_others_files(out_dir)
-    sample = (
-        ScanFiles(found.files, found.left_out, {})
-        if keep_duplicates
-        else copies_apart(found, config.quality.megapixels_max, by_picture=not (cells or one_sample))
-    )
-    inputs, left_out = sample.files, left_out_records(sample.left_out)
-    begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
-    with Pipeline(config) as pipeline, aside(out_dir) as unfinished, _ctrl_c_asks() as stop:
-        with ResultFiles(unfinished, out_dir, annotate, _accumulator(pipeline)) as files:
-            done = _read_all(pipeline, sample, cells, one_sample, files, stop, progress)
-        summary = Summary(
-            schema_version=1,
-            sicklescope=version("sicklescope"),
-            research_use=RESEARCH_USE,
-            complete=done == len(inputs),
-            name=_named(paths),
-            site=config.device.site,
-            device=config.device.device,
-            started_at=begun_at.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - begun_s, 3),
-            inputs=len(inputs),
-            inputs_done=done,
-            left_out={reason.value: sum(one.reason is reason for one in left_out) for reason in Leftover},
-            left_out_files=left_out,
-            **_counted(files.accumulator),
-            scale=files.scale(),
-            models={"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)},
-            settings={
-                "reading": "one cell an image" if cells else "fields of one sample" if one_sample else "fields",
-                **{name: getattr(config, name).model_dump(mode="json") for name in ("optics", "quality", "screening")},
-            },
-        )
-        files.publish(summary)
-    if done and not files.readable:
+    return _scanned(paths, out_dir, config, ScanOptions(**asked), False, report).samples[0].summary
+
+
+def scan_folders(
+    paths: Iterable[Path | str], out_dir: Path, config: Config, *, report: ReportProgress = quiet, **asked: Any
+) -> ScanResults:
+    """Read everything that `paths` name, each folder as a sample, and write its results below `out_dir`.
+
+    The results of a folder are written when it is done, and a table of all at the end. All else is as in `scan`.
+    """
+    refuse_others_table(out_dir)
+    results = _scanned(paths, out_dir, config, ScanOptions(**asked), True, report)
+    write_table(out_dir, [(one.out_dir.relative_to(out_dir), one.summary) for one in results.samples])
+    return results
+
+
+def _scanned(
+    paths: Iterable[Path | str], out_dir: Path, config: Config, asked: ScanOptions, by_folder: bool,
+    report: ReportProgress,
+) -> ScanResults:  # fmt: skip
+    config = effective(config, asked)
+    with asked_to_stop() as stop:
+        samples = find_samples(
+            paths,
+            SampleOptions(
+                by_folder, asked.one_sample, asked.keep_duplicates, not (asked.cells or asked.one_sample),
+                config.quality.megapixels_max,
+            ),
+            report,
+        )  # fmt: skip
+        for sample in samples:
+            refuse_others_files(out_dir / sample.folder)
+        results = _Scan(out_dir, config, asked, samples, report, stop).run(by_folder)
+    done = sum(one.summary.inputs_done for one in results.samples)
+    if done and not any(_any_read(one.summary) for one in results.samples):
         raise InputError(
-            f"none of the {done} files could be read; {out_dir / 'fields.jsonl'} says why for each. "
+            f"none of the {done} files could be read; {results.samples[0].out_dir / 'fields.jsonl'} says why for each. "
             "Give images that open in other programs"
         )
-    return summary
+    return results
 
 
-def _named(paths: Sequence[Path | str]) -> str:
-    """Return what is scanned as a name for people: the last parts of the paths that were given."""
-    names = [printable(Path(path).name or str(Path(path).resolve().name)) for path in paths]
-    more = "" if len(names) <= NAMES_SHOWN else f" and {len(names) - NAMES_SHOWN} more"
-    return ", ".join(names[:NAMES_SHOWN]) + more
+def _any_read(summary: Summary) -> bool:
+    unreadable = summary.rejected["unreadable"] + summary.rejected["too_large"]
+    return summary.fields_read + sum(summary.rejected.values()) > unreadable
 
 
-def _effective(
-    config: Config, keep_border: bool, no_quality_gate: bool, um_per_px: float | Literal["auto"] | None
-) -> Config:
-    """Return the configuration with what was asked for this scan in its place."""
-    changes: dict[str, Any] = {}
-    if keep_border:
-        changes["screening"] = config.screening.model_copy(update={"keep_border": True})
-    if no_quality_gate:
-        changes["quality"] = config.quality.model_copy(update={"gate": False})
-    if um_per_px is not None:
-        try:
-            given = OpticsConfig(um_per_px=um_per_px).um_per_px
-        except ValidationError as error:
-            raise ConfigError(
-                f"um_per_px is {um_per_px}; expected 'auto' or micrometres per pixel between 0.02 and 2"
-            ) from error
-        changes["optics"] = config.optics.model_copy(update={"um_per_px": given})
-    return config.model_copy(update=changes)
+class _Scan:
+    """One run: reads what its journal lacks, and writes the results of each sample from there."""
+
+    def __init__(
+        self, out_dir: Path, config: Config, asked: ScanOptions, samples: list[Sample], report: ReportProgress,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        self._out_dir, self._config, self._asked, self._report, self._stop = out_dir, config, asked, report, stop
+        self._samples = samples
+        self._done, self._total = 0, sum(len(sample.files.files) for sample in samples)
+        self._options = ReadOptions(asked.cells, asked.annotate)
+        self._processes = process_count(asked.processes, max(len(sample.units) for sample in samples))
+
+    def run(self, by_folder: bool) -> ScanResults:
+        """Read all samples, or until asked to stop."""
+        with ExitStack() as open_, Pipeline(self._config) as pipeline:
+            models = {"detector": _model(pipeline.detector), "classifier": _model(pipeline.classifier)}
+            rules = VerdictRules(
+                self._config.screening.min_red_cells,
+                self._config.screening.target_red_cells,
+                pipeline.classifier.contract.limit_of_blank,
+            )
+            journal = open_.enter_context(Journal(self._out_dir, self._settings(models, by_folder), self._asked.resume))
+            reader = self._reader(pipeline, open_)
+            results: list[SampleResult] = []
+            for sample in self._samples:
+                results.append(self._sample(sample, reader, journal, models, rules))
+                if self._stop.is_set():
+                    break
+            complete = len(results) == len(self._samples) and results[-1].summary.complete
+            if not complete:
+                journal.keep()
+            return ScanResults(results, complete)
+
+    def _reader(self, pipeline: Pipeline, open_: ExitStack) -> Reader:
+        # A GPU is shared by nothing: what runs on it is read by this process.
+        if self._processes == 1 or "on the CPU" not in pipeline.detector.runtime:
+            return SerialReader(pipeline, self._options)
+        return open_.enter_context(WorkerPool(self._processes, self._config, self._options))
+
+    def _sample(
+        self, sample: Sample, reader: Reader, journal: Journal, models: dict[str, ModelRecord], rules: VerdictRules
+    ) -> SampleResult:
+        begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
+        missing = journal.missing(sample.units)
+        files = len(sample.files.files)
+        self._done += files - sum(len(unit.files) for unit in missing)
+
+        def after(name: str, file_done: bool) -> None:
+            self._done += file_done
+            self._report(f"reading, {Path(name).name}", self._done, self._total)
+
+        reader.read(missing, journal, after, self._stop.is_set)
+        out_dir = self._out_dir / sample.folder
+        if journal.resumed:
+            remove_unfinished(out_dir)
+        with aside(out_dir) as unfinished:
+            with ResultFiles(unfinished, out_dir, self._asked.annotate, Accumulator(rules)) as written:
+                done = _write(sample, journal, written)
+            summary = Summary(
+                schema_version=1,
+                sicklescope=version("sicklescope"),
+                research_use=RESEARCH_USE,
+                complete=done == files,
+                name=sample.name,
+                site=self._config.device.site,
+                device=self._config.device.device,
+                started_at=begun_at.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - begun_s, 3),
+                inputs=files,
+                inputs_done=done,
+                **_left_out(sample),
+                **_counted(written.accumulator),
+                scale=written.scale(),
+                models=models,
+                settings={"reading": self._asked.reading(), **sections(self._config)},
+            )
+            written.publish(summary)
+        return SampleResult(out_dir, summary)
+
+    def _settings(self, models: dict[str, ModelRecord], by_folder: bool) -> dict[str, Any]:
+        """Return what the readings of a journal depend on, each with the name that a person knows it by."""
+        return {
+            "version": version("sicklescope"),
+            "model": {name: [model.sha256, model.runtime] for name, model in models.items()},
+            "--sample-per": by_folder,
+            "--cells or --one-sample": self._asked.reading(),
+            "--annotate": self._asked.annotate,
+            "configuration": sections(self._config),
+        }
 
 
-def _read_all(
-    pipeline: Pipeline,
-    sample: ScanFiles,
-    cells: bool,
-    one_sample: bool,
-    files: ResultFiles,
-    stop: threading.Event,
-    progress: Progress | None,
-) -> int:
-    """Read the inputs until the last, or until asked to stop; return how many were read to their end."""
-    inputs, once = sample.files, CountedOnce(sample.copies)
-    pipeline.new_sample(each_cell_once=one_sample)
-    for done, path in enumerate(inputs):
-        if not one_sample:
-            pipeline.new_sample(each_cell_once=is_video(path))
-        with closing(_readings(pipeline, path, cells, files)) as readings:
-            for reading, pixels, cause in readings:
-                files.add(once(path, reading), pixels, cause)
-                if progress is not None:
-                    progress(done, len(inputs), reading.name)
-                if stop.is_set() and is_video(path):
-                    return done
-        if progress is not None:
-            progress(done + 1, len(inputs), str(path))
-        if stop.is_set():
-            return done + 1
-    return len(inputs)
+def _write(sample: Sample, journal: Journal, files: ResultFiles) -> int:
+    """Write the fields of a sample up to the first file that was not read; return how many were, to their end."""
+    once, done = sample.counted_once(), 0
+    for unit in sample.units:
+        for result in journal.fields(unit):
+            files.add(replace(result, reading=once(unit.files[0], result.reading)))
+        done += journal.files_done(unit)
+        if journal.files_done(unit) < len(unit.files):
+            break
+    return done
 
 
-def _readings(
-    pipeline: Pipeline, path: Path, cells: bool, files: ResultFiles
-) -> Generator[tuple[FieldReading, Pixels | None, str | None], None, None]:
-    """Give the readings of one file, each with its pixels and, where it could not be read, the cause in words."""
-    try:
-        for found in _frames(path, pipeline.config.quality.megapixels_max):
-            frame = frame_of(replace(found, name=printable(found.name)), files.fields)
-            yield (pipeline.read_crop(frame) if cells else pipeline.read(frame)), found.pixels, None
-    except RejectedInputError as error:
-        yield unread(printable(error.name), files.fields, error.rejection), None, _cause(error, error.name)
-    except CameraError as error:
-        # The video broke: what it gave so far has been read, and the rest is one field that could not be.
-        yield (
-            unread(printable(str(path)), files.fields, Rejection(Reason.UNREADABLE, 0.0, 1.0)),
-            None,
-            _cause(error, str(path)),
-        )
-
-
-def _cause(error: Exception, name: str) -> str:
-    """Return what an error says of a file, without its name, which stands beside it."""
-    return printable(str(error).removeprefix(f"{name} ").removeprefix("cannot be read: "))
-
-
-def _frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
-    """Give each field of a picture file, or each frame of a video."""
-    if not is_video(path):
-        yield from read_pictures(path, megapixels_max)
-        return
-    with closing(Video(path, megapixels_max)) as video:
-        while (found := video.read()) is not None:
-            yield found
-
-
-@contextmanager
-def _ctrl_c_asks() -> Iterator[threading.Event]:
-    """Make the first Ctrl-C set the event; the second interrupts as ever. Does nothing outside the main thread."""
-    stop = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _accumulator(pipeline: Pipeline) -> Accumulator:
-    screening, limit_of_blank = pipeline.config.screening, pipeline.classifier.contract.limit_of_blank
-    return Accumulator(VerdictRules(screening.min_red_cells, screening.target_red_cells, limit_of_blank))
+def _left_out(sample: Sample) -> dict[str, Any]:
+    """Return the keys of `Summary` that say what was not read."""
+    left_out = left_out_records(sample.files.left_out)
+    return {
+        "left_out": {reason.value: sum(one.reason is reason for one in left_out) for reason in Leftover},
+        "left_out_files": left_out,
+    }
 
 
 def _counted(accumulator: Accumulator) -> dict[str, Any]:

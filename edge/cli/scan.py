@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.config.loader import load
 from edge.errors import ConfigError
 from edge.system.console import INTERRUPTED, ConfigPath, answering, err
+from edge.system.progress_bars import progress_bars
 
 if TYPE_CHECKING:
-    from edge.batch.records import Summary
-
-LINE_EVERY_S = 30.0
-"""Time between two lines of progress where nobody watches a bar: in a log."""
-
+    from edge.batch.scan import SampleResult
 
 REASONS_SHOWN = 20
 """Reasons that are printed at the end; the report has all."""
+
+
+class SamplePer(str, Enum):
+    """What makes one result."""
+
+    SCAN = "scan"
+    FOLDER = "folder"
 
 
 def scan(
@@ -43,6 +45,13 @@ def scan(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Count copies of a picture as often as they are there.")
     ] = False,
+    sample_per: Annotated[
+        SamplePer, typer.Option("--sample-per", help="One result of all files, or one of each folder.")
+    ] = SamplePer.SCAN,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a scan that was killed or stopped.")] = False,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", help="How many read files; as many as pay if not given.")
+    ] = None,
     config: ConfigPath = None,
 ) -> None:
     """Read images, folders or a video.
@@ -52,25 +61,27 @@ def scan(
     with answering():
         loaded = load(config)
         scale = _scale(um_per_px)
+        from edge.batch.scan import SampleResult, ScanResults, scan_folders
         from edge.batch.scan import scan as scan_files
 
-        with _progress() as progress:
-            summary = scan_files(
-                paths,
-                out_dir,
-                loaded.config,
-                cells=cells,
-                annotate=annotate,
-                keep_border=keep_border,
-                no_quality_gate=no_quality_gate,
-                one_sample=one_sample,
-                keep_duplicates=keep_duplicates,
-                um_per_px=scale,
-                progress=progress,
+        asked = {
+            "cells": cells, "annotate": annotate, "keep_border": keep_border, "no_quality_gate": no_quality_gate,
+            "one_sample": one_sample, "keep_duplicates": keep_duplicates, "um_per_px": scale, "resume": resume,
+            "processes": processes,
+        }  # fmt: skip
+        with progress_bars(err) as report:
+            if sample_per is SamplePer.FOLDER:
+                results = scan_folders(paths, out_dir, loaded.config, report=report, **asked)
+            else:
+                summary = scan_files(paths, out_dir, loaded.config, report=report, **asked)
+                results = ScanResults([SampleResult(out_dir, summary)], summary.complete)
+        _tell(results.samples, out_dir)
+        if not results.complete:
+            last = results.samples[-1].summary
+            err.print(
+                f"stopped after {last.inputs_done} of {last.inputs} files; what was read is written. "
+                "--resume goes on from here"
             )
-        _tell(summary, out_dir)
-        if not summary.complete:
-            err.print(f"stopped after {summary.inputs_done} of {summary.inputs} files; what was read is written")
             raise typer.Exit(INTERRUPTED)
 
 
@@ -83,54 +94,35 @@ def _scale(text: str | None) -> float | Literal["auto"] | None:
         raise ConfigError(f"--um-per-px is {text!r}; expected auto, or micrometres per pixel such as 0.25") from error
 
 
-def _tell(summary: Summary, out_dir: Path) -> None:
+def _tell(results: Sequence[SampleResult], out_dir: Path) -> None:
     """Print what was counted, what was not and why, and where the results are."""
     from edge.screening.verdict import RESEARCH_USE
 
-    rejected = sum(summary.rejected.values())
-    typer.echo(f"{summary.fields_read} fields read, {rejected} rejected. {summary.verdict.text}")
-    for (kind, cause), (number, example) in list(_reasons(summary, out_dir).items())[:REASONS_SHOWN]:
-        # Plain lines and no table, which would cut the names at the width of a terminal that is not there.
-        typer.echo(f"  {number} {kind}: {cause}; such as {example}", err=True)
-    typer.echo(f"{RESEARCH_USE}\nReport: {out_dir / 'report.html'}")
+    for one in results:
+        name = "" if one.out_dir == out_dir else f"{one.out_dir.relative_to(out_dir)}: "
+        read, rejected = one.summary.fields_read, sum(one.summary.rejected.values())
+        typer.echo(f"{name}{read} fields read, {rejected} rejected. {one.summary.verdict.text}")
+    reasons = _reasons(results)
+    for (kind, cause), (number, example) in reasons[:REASONS_SHOWN]:
+        # Plain lines and no rich table, which would cut the names at the width of a terminal that is not there.
+        typer.echo(f"{number:>6}  {kind:<14}  {cause}; such as {example}", err=True)
+    if len(reasons) > REASONS_SHOWN:
+        typer.echo(f"and {len(reasons) - REASONS_SHOWN} more reasons: see the report", err=True)
+    where = [str(one.out_dir / "report.html") for one in results]
+    typer.echo(f"{RESEARCH_USE}\nReport: {where[0] if len(where) == 1 else f'{where[0]} to {where[-1]}'}")
 
 
-def _reasons(summary: Summary, out_dir: Path) -> dict[tuple[str, str], tuple[int, str]]:
-    """Return how many fields and files were not counted for each reason, and the name of the first."""
+def _reasons(results: Sequence[SampleResult]) -> list[tuple[tuple[str, str], tuple[int, str]]]:
+    """Return reason and cause of what was not counted, each with how often it occurs and the name of the first."""
     from edge.batch.result_files import rejected_fields
 
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
-    for name, reason, cause in rejected_fields(out_dir):
-        counts[reason, cause] += 1
-        first.setdefault((reason, cause), name)
-    for one in summary.left_out_files:
-        counts["left out", one.cause] += 1
-        first.setdefault(("left out", one.cause), one.file)
-    return {key: (number, first[key]) for key, number in counts.most_common()}
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Give what is called after each field: a bar on a terminal, else a line every half minute."""
-    if not err.is_terminal:
-        yield _lines()
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=Path(name).name)
-
-
-def _lines(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int, str], None]:
-    begun_s = said_s = clock()
-
-    def say(done: int, total: int, name: str) -> None:
-        nonlocal said_s
-        now = clock()
-        if now - said_s >= LINE_EVERY_S:
-            said_s = now
-            left = f", about {(now - begun_s) / done * (total - done) / 60:.0f} min left" if done else ""
-            typer.echo(f"{done} of {total} files read{left}: {name}", err=True)
-
-    return say
+    for result in results:
+        for name, reason, cause in rejected_fields(result.out_dir):
+            counts[reason, cause] += 1
+            first.setdefault((reason, cause), name)
+        for one in result.summary.left_out_files:
+            counts["left out", one.cause] += 1
+            first.setdefault(("left out", one.cause), one.file)
+    return [(key, (number, first[key])) for key, number in counts.most_common()]

@@ -48,6 +48,12 @@ def aside(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what programs that were killed left in a folder; nobody may be writing there."""
+    for left in folder.glob(f"{ASIDE}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def move(source: Path, target: Path) -> None:
     """Rename a finished file to its place, after its bytes are on the disk.
 

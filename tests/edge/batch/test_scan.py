@@ -114,14 +114,14 @@ def test_boxes_are_in_pixels_of_the_given_image(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_a_line_and_the_scan_goes_on(images: Path, tmp_path: Path) -> None:
     (images / "field1b.jpg").write_bytes(b"no picture")
-    seen: list[tuple[int, int, str]] = []
-    summary = scan([images], tmp_path / "out", Config(), progress=lambda *at: seen.append(at), no_quality_gate=True)
+    seen: list[tuple[str, int, int]] = []
+    summary = scan([images], tmp_path / "out", Config(), report=lambda *at: seen.append(at), no_quality_gate=True)
     line = lines(tmp_path / "out")[2]
     assert line["image"].endswith("field1b.jpg")
     assert line["rejected"]["reason"] == "unreadable"
     assert (line["width"], line["um_per_px"], line["cells"], line["field_score"]) == (0, None, [], 0.0)
     assert (summary.fields_read, summary.rejected["unreadable"], summary.complete) == (3, 1, True)
-    assert seen[-1][:2] == (4, 4)
+    assert seen[-1][1:] == (4, 4)
 
 
 def test_when_nothing_could_be_read_the_files_say_why_and_it_is_an_error(tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def keyboard() -> Iterator[None]:
 
 @pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_ends_the_scan_with_whole_results_of_what_was_read(images: Path, tmp_path: Path) -> None:
-    def press(done: int, total: int, name: str) -> None:
-        if name.endswith("field1.png") and done == 1:
+    def press(what: str, done: int, total: int) -> None:
+        if what.endswith("field1.png") and done == 1:
             signal.raise_signal(signal.SIGINT)
 
-    summary = scan([images], tmp_path / "out", Config(), progress=press, no_quality_gate=True)
+    summary = scan([images], tmp_path / "out", Config(), report=press, no_quality_gate=True)
     assert (summary.complete, summary.inputs_done, summary.inputs, summary.fields_read) == (False, 2, 3, 2)
     assert [Path(line["image"]).name for line in lines(tmp_path / "out")] == ["field0.png", "field1.png"]
     assert "stopped early: 2 of 3 files" in (tmp_path / "out" / "report.html").read_text()
@@ -199,7 +199,7 @@ def test_a_second_ctrl_c_leaves_everything_as_it_was(images: Path, tmp_path: Pat
         scan([images / "field2.png"], out, Config())
     before = tree(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        scan([images], out, Config(), progress=press, annotate=True)
+        scan([images], out, Config(), report=press, annotate=True)
     assert tree(tmp_path) == before
     assert out.exists() == earlier
 
