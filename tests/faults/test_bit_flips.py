@@ -111,7 +111,7 @@ def left(lifecycle: Lifecycle, folder: Path) -> tuple[list[dict[str, Any]], int]
     return sent, named
 
 
-STAMPS = {"id", "boot_id", "revision", "stage", "reason", "seq", "interruptions", "flags"}
+STAMPS = {"id", "number", "boot_id", "revision", "stage", "reason", "seq", "interruptions", "flags"}
 
 
 def essence(message: dict[str, Any]) -> str:
