@@ -1,0 +1,73 @@
+"""Every text of the page is in every catalogue; adding a language is adding a file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+import edge.page
+from edge.page.language import chosen, codes, language
+from tests.edge.page.page_parts import site
+
+FOLDER = Path(edge.page.__file__).parent
+METHODS = [("**/templates/**.html", "jinja2"), ("**.py", "python")]
+OPTIONS = {"**/templates/**.html": {"trim_blocks": "1", "lstrip_blocks": "1"}}
+KEYWORDS = {"N_": None, "_": None, "gettext": None, "ngettext": (1, 2)}
+
+
+def shown() -> set[str]:
+    """Return every text that templates and modules show."""
+    found = extract_from_dir(FOLDER, METHODS, OPTIONS, KEYWORDS)
+    return {message[0] if isinstance(message, tuple) else message for _, _, message, _, _ in found}
+
+
+@pytest.mark.parametrize("code", [code for code in codes() if code != "en"])
+def test_a_catalogue_has_every_text_and_its_places(code: str) -> None:
+    with (FOLDER / f"locale/{code}.po").open("rb") as file:
+        catalogue = read_po(file, locale=code)
+    texts = {message.id[0] if isinstance(message.id, tuple | list) else message.id: message for message in catalogue}
+    missing = sorted(text for text in shown() if text not in texts or not all(_strings(texts[text].string)))
+    assert missing == []
+    for message in catalogue:
+        if message.id:
+            wanted = set(re.findall(r"%\(\w+\)s|%%", _strings(message.id)[-1]))
+            for string in _strings(message.string):
+                assert set(re.findall(r"%\(\w+\)s|%%", string)) == wanted, message.id
+
+
+def _strings(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def test_four_languages_are_there_and_chosen_as_asked() -> None:
+    assert set(codes()) >= {"en", "fr", "pt", "sw"}
+    assert chosen("sw", "fr").code == "sw"
+    assert chosen("", "fr-CD,fr;q=0.9,en;q=0.5").code == "fr"
+    assert chosen("", "pt_MZ").code == "pt"
+    assert chosen("../../etc/passwd", "xx,,;;q=,").code == "en"
+
+
+def test_numbers_are_written_as_in_the_language() -> None:
+    assert language("en").number(12345.678, 1) == "12,345.7"
+    assert language("fr").number(12345.678, 1) == "12\u202f345,7"
+    assert language("fr").percent(0.0123) == "1,23 %"
+    assert language("en").percent(None) == "–"
+
+
+@pytest.mark.parametrize("code", [code for code in codes() if not language(code).reviewed])
+def test_an_unreviewed_catalogue_says_so_and_shows_the_disclaimer_in_english_too(tmp_path: Path, code: str) -> None:
+    async def test() -> None:
+        with site(tmp_path) as here:
+            async with here.client(**{"Accept-Language": code}) as client:
+                page = (await client.get("/help")).text
+        assert f'<html lang="{code}">' in page
+        assert "No native speaker has reviewed this translation yet." in page
+        assert "Not a diagnosis: does not exclude sickle-cell disease or trait" in page
+        assert "For Research Use Only." in page
+
+    asyncio.run(test())
