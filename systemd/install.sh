@@ -164,6 +164,21 @@ make_configuration() {
     give sicklescope "$root/var/lib/sicklescope"
 }
 
+# A certificate for the page, for other devices than this one; a given one stays. Whoever joins compares its fingerprint.
+make_certificate() {
+    local tls=$etc/tls name
+    if [ -e "$tls/key.pem" ]; then return; fi
+    command -v openssl > /dev/null || { say "no openssl, so no certificate for the page: docs/page.md"; return; }
+    name=$(uname -n | cut -d. -f1)
+    run install -d -m 750 "$tls"
+    run openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$name" \
+        -addext "subjectAltName=DNS:$name,DNS:$name.local" -keyout "$tls/key.pem.new" -out "$tls/certificate.pem" \
+        2> /dev/null
+    run chmod 640 "$tls/key.pem.new" "$tls/certificate.pem"
+    run mv -T "$tls/key.pem.new" "$tls/key.pem"
+    give root "$tls"
+}
+
 # An environment that is whole has a file .whole; one that was cut short is made anew.
 make_environment() {
     if [ -e "$new/.whole" ]; then say "$version is installed already"; return; fi
@@ -270,6 +285,7 @@ install_version() {
     old=$(readlink "$home/current" || true)
     make_user
     make_configuration
+    make_certificate
     make_environment
     stop
     say "what doctor of $version finds"

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import Any, get_args
 
 import numpy as np
@@ -84,6 +86,7 @@ class DevicePages:
             histogram=None if live is None else histogram(live.frame), frame=None if live is None else live.frame,
             models=[(role, *self._in_use(role)) for role in ROLES],
             log=self._log.lines() if manages else [], audit=self._logins.users.audit(AUDIT_SHOWN) if manages else [],
+            fingerprint=fingerprint(self._device.config.web.certificate) if request.url.scheme == "https" else "",
             # The code is our own drawing of the address that the browser came by.
             address=address, qr=Markup(segno.make(address).svg_inline(omitsize=True)),  # noqa: S704
         )  # fmt: skip
@@ -154,6 +157,16 @@ async def _sent(copy: Path, folder: Any) -> AsyncIterator[bytes]:
                 yield part
     finally:
         folder.cleanup()
+
+
+def fingerprint(certificate: Path | None) -> str:
+    """Return the SHA-256 fingerprint of a certificate, as browsers show it; empty where it cannot be read."""
+    try:
+        text = certificate.read_text("ascii") if certificate else ""
+        digest = sha256(PEM_cert_to_DER_cert(text[text.index("-----BEGIN") :])).hexdigest().upper()
+    except (OSError, ValueError):
+        return ""
+    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
 def histogram(frame: Frame) -> Histogram:
