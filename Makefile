@@ -8,7 +8,7 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage test-versions lock soak test-training check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training test-npm check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,8 +18,9 @@ help:
 	@echo "make test-versions               quick tests with the lowest and highest versions, Python 3.10 to 3.13 (tests/versions.sh)"
 	@echo "make soak [SOAK=0.1]             the fault tests in full, or a part of them: hours (docs/faults.md)"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
+	@echo "make test-npm                    the Node-RED flow and the AsyncAPI document (needs npm and Chromium)"
 	@echo "make check                       ruff, mypy and import-linter"
-	@echo "make schemas                     write docs/schemas/ and sicklescope.example.toml from the code"
+	@echo "make schemas                     write docs/schemas/, integrations/ and sicklescope.example.toml from the code"
 	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
 	@echo "make bundle                      one file that installs without a network: docs/install.md"
 	@echo "make clean                       remove the environments and what the tools left"
@@ -47,6 +48,14 @@ soak: $(VENV)/.for-test
 test-training: $(VENV_TRAINING)/.for-test
 	$(VENV_TRAINING)/bin/python -m pytest -m training $(ARGS)
 
+# Some hundred megabytes of npm's packages: not part of the tests that run on every change.
+test-npm: $(VENV)/.for-test
+	mkdir -p .npm
+	cd .npm && { [ -f package.json ] || echo '{"private": true}' > package.json; }
+	npm install --prefix .npm --no-audit --no-fund node@22 node-red@5 @flowfuse/node-red-dashboard @asyncapi/parser
+	cd .npm && node_modules/node/bin/node ../integrations/validate_asyncapi.mjs ../integrations/asyncapi.json
+	NPM_FOLDER=.npm $(VENV)/bin/python -m pytest tests/fleet/test_node_red.py $(ARGS)
+
 check: $(VENV)/.for-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -56,6 +65,7 @@ check: $(VENV)/.for-test
 schemas: $(VENV)/.for-test
 	$(VENV)/bin/python -m edge.cli.schemas --write docs/schemas
 	$(VENV)/bin/python -m edge.config.loader > sicklescope.example.toml
+	$(VENV)/bin/python integrations/generate.py
 
 # For every Python and machine at once, and without the address of any index.
 lock: $(VENV)/.made

@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DATABASE_ENV, PASSWORD_ENV = "SICKLESCOPE_FLEET_DATABASE", "SICKLESCOPE_FLEET_MQTT_PASSWORD"
+DATABASE_ENV, PASSWORD_ENV = "FLEET_DATABASE_URL", "FLEET_MQTT_PASSWORD"
 
 
 class CollectorConfig(Section):
@@ -40,7 +40,7 @@ class DatabaseConfig(Section):
     """Where the rows go."""
 
     url: SecretStr = SecretStr("sqlite:///sicklescope-fleet.sqlite3")
-    """postgresql://user@host/name, or sqlite:///FILE. SICKLESCOPE_FLEET_DATABASE in the environment goes before it."""
+    """postgresql://user@host/name, or sqlite:///FILE. FLEET_DATABASE_URL in the environment goes before it."""
     telemetry_days: int = Field(default=90, ge=1)
     """Telemetry is kept for so long."""
     events_days: int = Field(default=1095, ge=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +15,8 @@ from fleet.database.base import Database
 from fleet.database.postgresql import PostgreSQL
 from fleet.database.schema import VERSION
 from fleet.database.sqlite import SQLite
+from tests.fleet.fleet_parts import BROKER_LINES, Collector
+from tests.mosquitto import Mosquitto
 from tests.postgresql import BIN
 from tests.postgresql import PostgreSQL as Server
 
@@ -55,3 +59,21 @@ def postgresql(url: str) -> Iterator[PostgreSQL]:
     opened.create(VERSION)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def broker(start_mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> Mosquitto:
+    return start_mosquitto(*BROKER_LINES, f"persistence_location {tmp_path}/")
+
+
+@pytest.fixture
+def start_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+    with ExitStack() as stack:
+
+        def start(url: str, broker: Mosquitto, name: str = "one", **more: object) -> Collector:
+            collector = Collector(tmp_path, url, broker, name, **more)
+            collector.start()
+            stack.callback(collector.stop, signal.SIGKILL)
+            return collector
+
+        yield start

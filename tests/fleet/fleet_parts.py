@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.fleet_devices import PublishingDevice
-from tests.mosquitto import Mosquitto
+from edge.config.model import MqttConfig
+from tests.mosquitto import Mosquitto, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,3 +76,16 @@ def kept(url: str) -> dict[str, str]:
 def made(devices: Iterable[PublishingDevice]) -> dict[str, str]:
     """Return the results that devices made, by identifier."""
     return {name: payload for device in devices for name, payload in device.made.items()}
+
+
+def mqtt(broker: Mosquitto) -> MqttConfig:
+    return MqttConfig(host=broker.host, port=broker.port, replay_per_s=0)
+
+
+def times_listening(broker: Mosquitto, name: str) -> int:
+    """Return how often the broker granted the subscription of a collector's results."""
+    return broker.log.count(f"Sending SUBACK to sicklescope-sicklescope-{name}-results")
+
+
+def wait_until_listening(broker: Mosquitto, *names: str, times: int = 1) -> None:
+    wait_for(lambda: all(times_listening(broker, name) >= times for name in names), 60)

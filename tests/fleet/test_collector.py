@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,49 +17,17 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.fleet_devices import PublishingDevice, VirtualDevice
-from edge.config.model import MqttConfig
 from edge.publish.message_base import topic
 from fleet.database.postgresql import PostgreSQL as Tables
 from fleet.database.schema import VERSION
-from tests.fleet.fleet_parts import BROKER_LINES, Collector, is_there, kept, made, rows
+from tests.fleet.fleet_parts import Collector, is_there, kept, made, mqtt, rows, wait_until_listening
 from tests.mosquitto import Mosquitto, wait_for
 from tests.postgresql import PostgreSQL
 
 StartMosquitto = Callable[..., Mosquitto]
 
 
-@pytest.fixture
-def broker(start_mosquitto: StartMosquitto, tmp_path: Path) -> Mosquitto:
-    return start_mosquitto(*BROKER_LINES, f"persistence_location {tmp_path}/")
-
-
-@pytest.fixture
-def start_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
-    with ExitStack() as stack:
-
-        def start(url: str, broker: Mosquitto, name: str = "one", **more: object) -> Collector:
-            collector = Collector(tmp_path, url, broker, name, **more)
-            collector.start()
-            stack.callback(collector.stop, signal.SIGKILL)
-            return collector
-
-        yield start
-
-
 StartCollector = Callable[..., Collector]
-
-
-def mqtt(broker: Mosquitto) -> MqttConfig:
-    return MqttConfig(host=broker.host, port=broker.port, replay_per_s=0)
-
-
-def times_listening(broker: Mosquitto, name: str) -> int:
-    """Return how often the broker granted the subscription of a collector's results."""
-    return broker.log.count(f"Sending SUBACK to sicklescope-sicklescope-{name}-results")
-
-
-def wait_until_listening(broker: Mosquitto, *names: str, times: int = 1) -> None:
-    wait_for(lambda: all(times_listening(broker, name) >= times for name in names), 60)
 
 
 def test_a_result_is_a_row_soon_after_it_was_made(

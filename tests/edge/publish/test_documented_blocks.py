@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import hmac
-import json
 import re
 import shutil
 import subprocess
@@ -88,21 +86,6 @@ def connects(client: Client, port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
-
-
-def test_telegraf_keeps_every_text_and_truth_value() -> None:
-    """Kind: a text field that Telegraf drops; without `stage` revisions and discarded samples are summed."""
-    telegraf = block("inputs.mqtt_consumer")
-    listed = re.findall(r'"([^"]+)"', re.search(r"json_string_fields = \[(.*?)\]", telegraf, re.DOTALL)[1])  # type: ignore[index]
-    tags = re.findall(r'"([^"]+)"', re.search(r"tag_keys = \[(.*?)\]", telegraf)[1])  # type: ignore[index]
-    patterns = [*listed, *tags, "site", "device"]  # the last two come from the topic
-    for path in DOCS.glob("schemas/mqtt-*.schema.json"):
-        if "reply" in path.name:
-            continue  # answers to commands, which nobody charts
-        for key, value in json.loads(path.read_text("utf-8"))["properties"].items():
-            kinds = {value.get("type"), *(one.get("type") for one in value.get("anyOf", ()))}
-            if kinds & {"string", "boolean"} and key not in ("schema", "command_challenge"):
-                assert any(fnmatch.fnmatch(key, pattern) for pattern in patterns), f"{path.name}: {key}"
 
 
 def test_the_pages_line_of_python_signs_as_the_device_checks() -> None:
