@@ -148,6 +148,7 @@ class _Scan:
                 self._config.screening.min_red_cells,
                 self._config.screening.target_red_cells,
                 pipeline.classifier.contract.limit_of_blank,
+                novelty_max=pipeline.classifier.contract.thresholds.get("novelty_field"),
             )
             journal = open_.enter_context(Journal(self._out_dir, self._settings(models, by_folder), self._asked.resume))
             reader = self._reader(pipeline, open_)

@@ -52,7 +52,11 @@ class SessionFactory:
         self._calibration_sha256 = sha256_file(calibration) if calibration else None
         withhold = CONTROL_FLAGS if config.control.enforce == "withhold" else frozenset[str]()
         self._rules = VerdictRules(
-            config.screening.min_red_cells, config.screening.target_red_cells, self._classifier.limit_of_blank, withhold
+            config.screening.min_red_cells,
+            config.screening.target_red_cells,
+            self._classifier.limit_of_blank,
+            withhold,
+            novelty_max=self._classifier.thresholds.get("novelty_field"),
         )
 
     def begin(self, code: str, by: str) -> Session:

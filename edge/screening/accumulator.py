@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
+
+import numpy as np
 
 from edge.screening.tally import Tally
 from edge.screening.verdict import VerdictRules, assess
@@ -14,6 +17,13 @@ ESTIMATED = frozenset({"estimated", "locked"})
 
 DIRT_MAX = 0.03
 """Share of the frame; where dirt hides more, the result is withheld."""
+
+
+FAMILIAR_MIN = 8
+"""A picture with fewer cells is not judged familiar or not by itself, but with others of the sample."""
+
+NOVELTY_MIN, NOVELTY_KEPT = 32, 1024
+"""Cells of such pictures from which they are judged together, and how many of the newest are."""
 
 
 class Accumulator:
@@ -37,6 +47,7 @@ class Accumulator:
             masked: what dirt hid of its frames earlier.
         """
         self.masked = masked
+        self._novelty: deque[float] = deque(maxlen=NOVELTY_KEPT)
         self.scale = scale
         self.flags = set(flags)
         self._rules = rules
@@ -47,12 +58,19 @@ class Accumulator:
         """Count a reading."""
         self._tally.add(reading)
         self.flags.update(reading.flags)
+        if len(reading.novelty) < FAMILIAR_MIN:
+            self._novelty.extend(reading.novelty[np.isfinite(reading.novelty)].tolist())
         if reading.masked is not None:
             self.masked = reading.masked.with_earlier(self.masked)
             self.flags |= {"dirt_broad"} if self.masked.share > DIRT_MAX else set()
         if reading.rejected is None and reading.scale is not None:
             self.scale = reading.scale
             self._scale_estimated |= reading.scale.source in ESTIMATED
+
+    def _unfamiliar(self) -> bool:
+        """Whether the cells of pictures that show few each, such as crops, are unlike the training together."""
+        limit = self._rules.novelty_max
+        return limit is not None and len(self._novelty) >= NOVELTY_MIN and float(np.median(self._novelty)) > limit
 
     def counts(self) -> Counts:
         """Return the counts so far.
@@ -69,4 +87,6 @@ class Accumulator:
             TallyError: The counts do not add up.
         """
         flags = self.flags | {"scale_estimated"} if self._scale_estimated else self.flags
+        if self._unfamiliar():
+            flags = flags | {"unfamiliar"}
         return assess(self.counts(), self._rules, flags)

@@ -93,6 +93,7 @@ class VerdictRules:
         target_red_cells: red cells that are the aim.
         limit_of_blank: fraction of red cells that the model calls sickle on smears without any, from its contract.
         withhold: flags for which the counts are not to be used, beside WITHHOLDING.
+        novelty_max: median novelty of cells above which a field, or cells of several, are unlike the training.
         site_blank: the site's own blank slides, where there are any of these models and optics.
     """
 
@@ -101,6 +102,7 @@ class VerdictRules:
     limit_of_blank: float | None
     withhold: frozenset[str] = frozenset()
     site_blank: SiteBlank | None = None
+    novelty_max: float | None = None
 
     def limit_at(self, red_cells: int) -> float | None:
         """Return the limit of blank for a sample of so many red cells; a site's own is never below the model's."""

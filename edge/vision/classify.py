@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.runtime.base import Network
 from edge.runtime.contract import NOVELTY
+from edge.screening.accumulator import FAMILIAR_MIN
 from edge.screening.calls import SICKLE, CallRule
 from edge.types import CLASSES, Cells, Field, Floats, Labels, Mask, Pixels, Reason, Rejection
 
@@ -17,9 +18,6 @@ BATCH = 32
 
 FAMILIAR_FROM = 32
 """Cells from which a field is judged familiar or not: one batch, which costs little where all are known already."""
-
-FAMILIAR_MIN = 8
-"""The median of fewer cells than this says nothing of a field; each is still judged by itself."""
 
 QUARTER_TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 """By OpenCV, which takes a fifth of the time of numpy's views and their copies."""

@@ -17,11 +17,13 @@ from edge.vision.flat_field import FrameOptics, Optics
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CELLS_TO_LOCK,
+    CONTRAST_MIN,
     LOCK_SURE,
     OFF_MAX,
     SAMPLE_OFF_MAX,
     ScaleEstimator,
     canonical_shape,
+    contrast_of,
     to_canonical,
 )
 from edge.vision.scale_check import ScaleCheck
@@ -163,6 +165,8 @@ class FieldPreparer:
         if known is not None:
             return known
         scale, cells_seen = self._estimate(slide, CELLS_TO_ESTIMATE, cut_too=True)
+        if scale is None and contrast_of(slide) >= CONTRAST_MIN and quality.colour(slide) < quality.COLOUR_MIN:
+            return Rejection(Reason.UNFAMILIAR, quality.colour(slide), quality.COLOUR_MIN)
         if scale is None and not cells_seen:
             return Rejection(Reason.EMPTY, 0.0, self._limits.cells_per_mm2_min)
         if scale is None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge.screening.accumulator import FAMILIAR_MIN
 from edge.types import Reason
-from edge.vision.classify import FAMILIAR_MIN
 from training.evaluate.estimates import Figure
 from training.evaluate.predictions import Prediction
 

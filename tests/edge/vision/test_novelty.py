@@ -13,8 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import strange
+from benchmarks.realdata import data_folder
 from edge.batch.scan import scan
 from edge.camera.frames import stamped
+from edge.camera.image_files import IMAGE_SUFFIXES
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.cli.doctor import examine
@@ -232,3 +234,25 @@ def test_real_smears_are_read_and_not_when_inverted_or_drowned_in_noise(
     assert part["grey"] <= 0.1, "another camera is no reason"
     assert part["inverted"] >= 0.4
     assert part["noise of 10 grey levels"] >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("folder", "cells", "unfamiliar"),
+    [
+        ("sickle_rbc_xu2017", True, True),
+        ("sickle_rbc_xu2017", False, True),
+        ("erythrocytes_idb1/color", True, False),
+        ("wbc_four_types/Original_Images", False, False),
+    ],
+)
+def test_a_folder_of_another_specimen_is_told_as_a_whole(
+    tmp_path: Path, folder: str, cells: bool, unfamiliar: bool
+) -> None:
+    """Grey, unstained crops (0.6.0: abstained or of unknown scale, one by one); stained ones and fields are read."""
+    pictures = sorted(path for path in (data_folder() / folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not pictures:
+        pytest.skip(f"no pictures in {folder}: set SICKLESCOPE_DATA to the folder of the data sets")
+    some = pictures[:: max(1, len(pictures) // (40 if cells else 16))]
+    summary = scan(some, tmp_path / "out", Config(models=ModelsConfig(threads=1)), cells=cells)
+    assert ("unfamiliar" in summary.verdict.flags) == unfamiliar
+    assert (summary.verdict.status == "withheld") == unfamiliar
