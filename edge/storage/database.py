@@ -218,6 +218,8 @@ class Database:
         """
         if target.resolve() == self.path.resolve():
             raise StorageError(f"{target} is the database itself. Give the backup another name")
+        if target.exists() and not target.is_file():
+            raise StorageError(f"{target} is no file, such as a device or a folder. Give the backup the name of a file")
         with aside(target.parent) as folder:
             copy = folder / target.name
             with self._explained(), closing(sqlite3.connect(copy)) as connection:

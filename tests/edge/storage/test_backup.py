@@ -130,6 +130,15 @@ def test_a_backup_writes_no_file_but_those_it_may(path: Path, tmp_path: Path, na
     assert not [one for one in tmp_path.rglob("*") if "evil" in one.name or one.name == "x.onnx"]
 
 
+def test_a_backup_replaces_no_device(path: Path, tmp_path: Path) -> None:
+    """Kind: what is there is replaced whatever it is: given by root, a backup took the place of /dev/full."""
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "pipe", path.parent):
+        done = command(path, "backup", target)
+        assert (done.exit_code, "is no file" in " ".join(done.output.split())) == (7, True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_backup_with_a_damaged_result_is_restored_with_it(path: Path, tmp_path: Path) -> None:
     """Kind: an unexpected exception in a command."""
     with Database(path) as database:
