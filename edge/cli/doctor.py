@@ -34,7 +34,7 @@ from edge.runtime.trial import tried
 from edge.sample.controls import ControlSlides
 from edge.sample.integrity import record_of_row
 from edge.sample.store import Store
-from edge.storage.database import Database, database_path
+from edge.storage.database import Database, database_path, is_older
 from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import clock_synchronised
 from edge.system.health import existing, free_mb
@@ -68,7 +68,8 @@ class Finding:
 def examine(config: Config) -> list[Finding]:
     """Look at everything.
 
-    Changes nothing but that it connects to the broker once, under a name of its own, and sends it two messages.
+    Changes nothing: a database of an older version is left to that, for the upgrade may not be taken. But it connects
+    to the broker once, under a name of its own, and sends it two messages.
     """
     return [
         Finding("machine", "ok", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
@@ -229,7 +230,7 @@ def _messages(config: Config) -> list[tuple[str, str]]:
     path = database_path(config)
     # A database that cannot be read is named in the row of the control slides.
     with suppress(StorageError):
-        if path.exists():
+        if path.exists() and not is_older(path):
             with Database(path, checked=False) as database:
                 newest = ResultNumbers(database).newest()
             if newest is not None:
@@ -243,6 +244,9 @@ def _controls(config: Config) -> Finding:
         return Finding(what, "absent", "control.enforce is off: results say nothing of control slides")
     if not path.exists():
         return Finding(what, "warning", "none was read yet. Begin with: sicklescope control add NAME --sickle FRACTION")
+    if is_older(path):
+        # Before an upgrade is decided: the version that may go on could not read what this one makes of it.
+        return Finding(what, "unknown", "the database is of an older version; read from the first start of this one on")
     try:
         with Database(path) as database:
             networks = digests(config.models, config.device.state_dir)
@@ -256,7 +260,7 @@ def _picture(config: Config) -> Finding:
     """Tell of dirt in the optics that the newest sample showed."""
     what, path = "picture", database_path(config)
     try:
-        with Database(path) if path.exists() else nullcontext() as database:
+        with Database(path) if path.exists() and not is_older(path) else nullcontext() as database:
             newest = Store(database).newest(1) if database else []
             if not newest:
                 return Finding(what, "unknown", "no sample was read yet, which would show dirt in the optics")

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from edge.config.model import Config
 from edge.errors import LockedError, StorageError
@@ -58,6 +59,18 @@ def kept_copies(path: Path) -> list[Path]:
     """Return the copies from before upgrades beside a database, oldest first."""
     copies = path.parent.glob(f"{path.name}.{BEFORE}*")
     return sorted(copies, key=lambda copy: int(copy.name.rpartition("v")[2]))
+
+
+def is_older(path: Path) -> bool:
+    """Return whether a database is of an older version, which opening it would change for good."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=LOCK_S)) as found:
+            ((version,),) = found.execute("PRAGMA user_version")
+    except sqlite3.Error:
+        return False  # whoever opens it finds out
+    return 0 < int(version) < len(MIGRATIONS)
 
 
 def _make_private(path: Path) -> None:

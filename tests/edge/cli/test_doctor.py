@@ -14,14 +14,17 @@ from rich.console import Console
 import edge.cli.doctor
 from edge.cli import doctor_gpu
 from edge.cli.doctor import Finding, examine, numpy_finding, table
-from edge.config.model import CameraConfig, Config, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
+from edge.config.model import CameraConfig, Config, ControlConfig, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
 from edge.errors import RuntimeUnavailableError
 from edge.runtime.registry import RUNTIMES
+from edge.storage.database import Database
 from tests.edge.camera.openflexure_parts import Microscope
 from tests.edge.service.service_parts import Program
 from tests.mosquitto import Mosquitto, free_port, with_users
 
 Start = Callable[..., Mosquitto]
+
+OLD = Path(__file__).parents[2] / "fixtures/v0_6_0/sicklescope.sqlite3"
 
 
 def found(tmp_path: Path, **sections: object) -> dict[str, Finding]:
@@ -82,7 +85,7 @@ def test_a_broker_that_denies_the_devices_own_topics_is_missing(start_mosquitto:
     assert (denied.state, "sicklescope/v1/site/device/event" in denied.text) == ("missing", True)
     assert found(tmp_path, mqtt=mqtt, device=device)["MQTT broker"].state == "ok"
     (tmp_path / "state").mkdir()
-    copy(Path(__file__).parents[2] / "fixtures" / "v0_6_0" / "sicklescope.sqlite3", tmp_path / "state")
+    Database(Path(copy(OLD, tmp_path / "state"))).close()  # which brings it up to date
     denied = found(tmp_path, mqtt=mqtt, device=device)["MQTT broker"]
     assert (denied.state, "sicklescope/v1/lab/one/result" in denied.text) == ("missing", True)
 
@@ -206,3 +209,13 @@ def test_a_numpy_that_hides_the_systems_is_told(tmp_path: Path, ours: str | None
     assert systems in finding.text
     assert ours is None or ours in finding.text
     assert ('"numpy<2"' in finding.text) == (state == "warning")
+
+
+def test_it_leaves_the_database_of_an_older_version_to_that(tmp_path: Path) -> None:
+    """Kind: a look that changes what it looks at: a failed upgrade left a database that the old version refused."""
+    (tmp_path / "state").mkdir()
+    path = Path(copy(OLD, tmp_path / "state"))
+    before = path.read_bytes()
+    findings = found(tmp_path, control=ControlConfig(enforce="mark"))
+    assert "of an older version" in findings["control slides"].text
+    assert (path.read_bytes(), [one.name for one in path.parent.iterdir()]) == (before, [path.name])
