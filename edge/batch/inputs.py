@@ -10,6 +10,7 @@ import cv2
 
 from edge.batch.duplicates import same_bytes, same_picture
 from edge.batch.result_files import drawn_by_a_scan, is_a_result
+from edge.camera.decode.library_messages import library_messages
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut, Leftover, natural_order, search
 from edge.errors import InputError
@@ -101,9 +102,9 @@ def _live_photos(files: list[Path]) -> list[LeftOut]:
 
 def _seconds(path: Path) -> float:
     """Return how long a video says it lasts; 0 when it cannot be opened."""
-    capture = cv2.VideoCapture(str(path))
-    try:
+    with library_messages():  # The reader meets the same file later, and its line says what is wrong with it.
+        capture = cv2.VideoCapture(str(path))
         rate = capture.get(cv2.CAP_PROP_FPS)
-        return capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate if rate > 0 else 0.0
-    finally:
+        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         capture.release()
+    return frames / rate if rate > 0 else 0.0

@@ -77,14 +77,13 @@ _ARCHIVES = frozenset(
      ".lz4", ".zipx"}
 )  # fmt: skip
 _OTHER_PICTURES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".avifs", ".jp2", ".j2k", ".jpx", ".jpf", ".jxl", ".jxr", ".jpe", ".jfif",
-     ".jif", ".jfi", ".gif", ".apng", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf",
-     ".rw2", ".orf", ".pef", ".srw", ".x3f", ".raw", ".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".zvi", ".lif", ".nd2",
-     ".vsi", ".oib", ".oif", ".bif", ".dcm", ".dicom", ".psd", ".psb", ".xcf", ".pdf", ".svg", ".exr", ".hdr", ".ppm",
-     ".pgm", ".pbm", ".pnm", ".tga", ".btf", ".tf2", ".tf8", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".3gp",
-     ".3g2", ".ogv", ".vob", ".mxf", ".insv", ".lrv"}
+    {".avifs", ".jpx", ".jpf", ".jxl", ".jxr", ".jif", ".jfi", ".gif", ".apng", ".dng", ".cr2", ".cr3", ".crw", ".nef",
+     ".nrw", ".arw", ".srf", ".sr2", ".raf", ".rw2", ".orf", ".pef", ".srw", ".x3f", ".raw", ".svs", ".ndpi", ".mrxs",
+     ".scn", ".czi", ".zvi", ".lif", ".nd2", ".vsi", ".oib", ".oif", ".bif", ".dcm", ".dicom", ".psd", ".psb", ".xcf",
+     ".pdf", ".svg", ".exr", ".hdr", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".tf2", ".tf8", ".3g2", ".mxf", ".insv",
+     ".lrv"}
 )  # fmt: skip
-"""Pictures and videos of other kinds than those in IMAGE_SUFFIXES and VIDEO_SUFFIXES, which win where both name one."""
+"""Pictures and videos of kinds that are not read."""
 
 _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 

@@ -48,7 +48,7 @@ FLAGS = {
     "Clean the eyepiece or camera.",
     "dirt_broad": "Dirt or a pointer hides more than 3 % of the picture: clean the eyepiece or camera and read the "
     "slide again.",
-    "file_planes": "A file holds several pictures of one place (focus planes, a preview): the sharpest was read.",
+    "file_planes": "A file holds several pictures of one place (focus planes, a preview, a stereo pair): one was read.",
     "file_scale_disagrees": "A file states another size of a pixel than its red cells show: the cells' was used.",
     "file_end_missing": "A picture file lacks its end marker; all its rows were there.",
     "copies": "A picture shows what another one does (a copy, or a second shot without any movement): its cells were "

@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-_OF_LIBRARY = re.compile(r"^(\[[\w,.:]+ @ 0x|\[ ?(ERROR|WARN|INFO)[:@]| \(|Picture )")
-"""Lines of FFmpeg and OpenCV; all others are of other threads and are passed on."""
+_OF_LIBRARY = re.compile(
+    r"^(\[[\w,.:]+ @ 0x|\[ ?(ERROR|WARN|INFO)[:@]| \(|Picture |lib(png|jpeg|tiff|webp) |TIFF|Corrupt JPEG|Premature|$)"
+)
+"""Lines of FFmpeg, OpenCV and the libraries beneath; all others are of other threads and are passed on."""
+
+_WHERE = re.compile(r"^(\[[^\]]*\] ?)?(global \S+ \w+ )?(.*error: \([^)]*\) )?|( in function '[^']*')?$")
+"""Where in a library's source a line comes from: of no use to a person who wants to know about a file."""
 
 
 @dataclass
@@ -22,7 +27,8 @@ class Messages:
 
     def last(self) -> str:
         """Return the last line without its source, as a cause after a colon, or nothing."""
-        return f": {self.lines[-1].partition('] ')[2] or self.lines[-1].strip()}" if self.lines else ""
+        said = [line for line in self.lines if line]
+        return f": {_WHERE.sub('', said[-1]).strip()}" if said else ""
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from edge.batch.inputs import copies_apart, find_files
 from edge.batch.scan import scan
-from edge.camera.input_files import Leftover, search
+from edge.camera.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edge.camera.input_files import _OTHER_PICTURES, Leftover, search
 from edge.cli.main import app
 from edge.config.model import Config
 from edge.system.spreadsheet import inert_text
@@ -188,6 +189,29 @@ def test_each_input_has_its_cause_in_words_in_every_place(folder: Path, tmp_path
     for words in ("it is empty", "it is a GIF", "a download or copy that has not ended", "a copy of a picture"):
         assert words in " ".join(answer.stderr.split()), answer.stderr
         assert words in page
+
+
+def test_what_libraries_say_of_a_file_stands_with_its_name_alone(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Reasons: a library's line without the name of the file helps nobody."""
+    whole = {suffix: cv2.imencode(suffix, smear(9))[1].tobytes() for suffix in (".png", ".jp2", ".webp", ".jpg")}
+    for suffix, data in whole.items():
+        (folder / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    (folder / "img_0.mov").write_bytes(b"no film, beside a picture of that name")
+    scan([folder], tmp_path / "out", Config(), no_quality_gate=True)
+    assert capfd.readouterr().err == ""
+    causes = {
+        Path(line["image"]).name: line["rejected"]["cause"] for line in lines(tmp_path / "out") if line["rejected"]
+    }
+    assert causes.keys() == {"cut.png", "cut.jp2", "cut.webp", "cut.jpg"}  # The film is left out beside its picture.
+    assert causes["cut.png"].endswith(": libpng error: PNG input buffer is incomplete")
+    assert causes["cut.jp2"].endswith(": OpenJPEG2000: Decoding is failed")
+
+
+def test_no_kind_is_both_read_and_left_out() -> None:
+    """Reasons: a kind that is read is not called one that is not."""
+    assert not _OTHER_PICTURES & (IMAGE_SUFFIXES | VIDEO_SUFFIXES)
 
 
 @pytest.mark.parametrize("name", ["=cmd.png", "+1.png", "-1.png", "@SUM.png", "\tx.png", "\uff1dx.png", " =x.png"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.reader import read_pictures
 
+FIXTURES = Path(__file__).parents[3] / "fixtures"
 F = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8), (0, 0), 2)
 
 
@@ -28,9 +29,18 @@ def tiff(**options: Any) -> bytes:
 CORPUS = [
     *(cv2.imencode(suffix, F)[1].tobytes() for suffix in (".jpg", ".png", ".bmp", ".webp", ".jp2")),
     cv2.imencode(".jpg", F, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
-    *(tiff(compression=kind) for kind in (None, "lzw", "deflate", "zstd", "packbits", "jpeg")),
+    cv2.imencode(".jpg", F[..., 0])[1].tobytes(),
+    cv2.imencode(".jpg", F, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes(),
+    cv2.imencode(".png", F.astype(np.uint16) * 257)[1].tobytes(),
+    cv2.imencode(".png", np.dstack([F, F[..., :1]]))[1].tobytes(),
+    cv2.imencode(".webp", F, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(),
+    *([cv2.imencode(".avif", F)[1].tobytes()] if cv2.haveImageWriter("a.avif") else []),
+    *(tiff(compression=kind) for kind in (None, "lzw", "deflate", "zstd", "packbits", "jpeg", "jpeg2000")),
     tiff(tile=(32, 32)),
+    tiff(tile=(32, 32), compression="jpeg"),
     tiff(bigtiff=True),
+    tiff(planarconfig="separate", predictor=True, compression="lzw"),
+    (FIXTURES / "heic" / "drawn.heic").read_bytes(),
 ]
 
 real_decode: Any = cv2.imdecode

@@ -105,3 +105,39 @@ def test_a_trimmed_film_is_whole_and_a_cut_one_is_not(jpegs: Path, tmp_path: Pat
 @pytest.mark.parametrize(("name", "codec"), [("a.ts", "mpeg2video"), ("a.wmv", "wmv2")])
 def test_containers_of_recorders_are_videos(jpegs: Path, tmp_path: Path, name: str, codec: str) -> None:
     assert len(frames(ffmpeg(jpegs, tmp_path / name, "-r", "25", "-c:v", codec, rate="25"))) == N
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+def test_a_film_that_says_how_it_is_turned_comes_upright(jpegs: Path, tmp_path: Path, turned: int) -> None:
+    plain = ffmpeg(jpegs, tmp_path / "plain.mp4", "-c:v", "mpeg4", "-q:v", "2")
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    told = tmp_path / "told.mp4"
+    options = ["-display_rotation:v:0", str(turned), "-i", str(plain), "-c", "copy", str(told)]
+    subprocess.run([program, "-v", "error", "-y", *options], check=True)
+    for upright, stored in zip(frames(told), frames(plain), strict=True):
+        assert (upright.pixels == np.rot90(stored.pixels, turned // 90)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "mean", "most"),
+    [
+        ("a.mkv", ("-c:v", "ffv1", "-pix_fmt", "bgr0"), 0, 0), ("b.mov", ("-c:v", "png"), 0, 0),
+        ("c.mp4", ("-c:v", "libx264", "-crf", "18"), 2, 40), ("d.avi", ("-c:v", "mpeg4", "-q:v", "2"), 2, 40),
+        ("e.mpg", ("-c:v", "mpeg2video", "-q:v", "2"), 2, 40),
+    ],
+)  # fmt: skip
+def test_a_film_has_the_pixels_that_ffmpeg_gives_its_frames_as_files(
+    jpegs: Path, tmp_path: Path, name: str, options: tuple[str, ...], mean: float, most: int
+) -> None:
+    """Decoders of one coding differ by rounding alone; a picture without loss does not differ."""
+    film = ffmpeg(jpegs, tmp_path / name, *options, rate="25")
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    command = [program, "-v", "error", "-y", "-i", str(film), "-fps_mode", "passthrough", str(tmp_path / "%d.png")]
+    subprocess.run(command, check=True)
+    read = frames(film)
+    assert len(read) == N
+    for number, found in enumerate(read):
+        (picture,) = read_pictures(tmp_path / f"{number + 1}.png", 64)
+        off = np.abs(found.pixels.astype(int) - picture.pixels)
+        assert off.mean() <= mean
+        assert off.max() <= most
