@@ -14,6 +14,7 @@ from edge.errors import CommandError
 from edge.system.console import ConfigPath, answering
 
 if TYPE_CHECKING:
+    from edge.page.listing import ListedSample
     from edge.sample.lifecycle import Lifecycle
     from edge.sample.sample_row import StoredSample
 
@@ -128,18 +129,29 @@ def list_(
 ) -> None:
     """List the samples that are kept, the newest first, with what was counted."""
     with answering():
-        from edge.report.overview import COLUMNS, overview
+        from edge.page.listing import listing
 
-        def work(lifecycle: Lifecycle) -> list[tuple[str, ...]]:
-            samples = lifecycle.store.newest(limit, state=state, search=search)
-            return [overview(lifecycle.store, sample) for sample in samples]
-
-        rows = _stored(load(config), work)
-        if rows:
-            table = [COLUMNS, *rows]
-            widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+        _, found = _stored(load(config), lambda lifecycle: listing(lifecycle.database, search, state, limit=limit))
+        if found:
+            table = [_COLUMNS, *(_row(one) for one in found)]
+            widths = [max(len(row[i]) for row in table) for i in range(len(_COLUMNS))]
             for row in table:
                 typer.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+
+
+_COLUMNS = ("sample", "day", "state", "red cells", "sickle-like", "fraction", "verdict", "reason")
+
+
+def _row(sample: ListedSample) -> tuple[str, ...]:
+    """Return a sample as words; after review with the person's figures, while it is scanned without any."""
+    from edge.report.words import percent
+
+    figures = sample.figures
+    counted = ("–",) * 4
+    if figures is not None:
+        share = percent(figures.fraction) if figures.status == "reported" else "–"
+        counted = (str(figures.red_cells), str(figures.sickle), share, figures.status)
+    return (sample.code, sample.day, sample.state, *counted, sample.reason)
 
 
 @app.command()

@@ -120,7 +120,9 @@ def figures_now(lifecycle: Lifecycle, sample: StoredSample) -> Figures | None:
     )
 
 
-def listing(database: Database, search: str, state: str, offset: int) -> tuple[int, list[ListedSample]]:
+def listing(
+    database: Database, search: str, state: str, offset: int = 0, limit: int = LISTED
+) -> tuple[int, list[ListedSample]]:
     """Return how many samples fit, and a page of them, the newest first.
 
     Args:
@@ -128,14 +130,15 @@ def listing(database: Database, search: str, state: str, offset: int) -> tuple[i
         search: part of the code.
         state: only samples in it; any when empty.
         offset: leave out so many.
+        limit: return at most so many.
     """
     part = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     fits = "FROM samples s WHERE code LIKE ?1 ESCAPE '\\' AND (?2 = '' OR state = ?2)"
     ((total,),) = database.read(f"SELECT COUNT(*) {fits}", part, state)
     rows = database.read(
         f"SELECT id, code, day, state, reason, changed_ms, (SELECT payload FROM results r WHERE r.sample_id = s.id "  # noqa: S608
-        f"ORDER BY revision DESC LIMIT 1) {fits} ORDER BY s.rowid DESC LIMIT {LISTED} OFFSET ?3",
-        part, state, offset,
+        f"ORDER BY revision DESC LIMIT 1) {fits} ORDER BY s.rowid DESC LIMIT ?4 OFFSET ?3",
+        part, state, offset, limit,
     )  # fmt: skip
     return total, [
         ListedSample(id_, code, day, cast("State", state_), reason, changed_ms, _figures(payload, state_))

@@ -133,8 +133,8 @@ def render(report: Report) -> str:
 
 
 def _unbroken(text: re.Match[str]) -> str:
-    """Keep words with a hyphen on one line: `sickle-like`, dates."""
-    return _HYPHENATED.sub(r'<span class="w">\g<0></span>', text[0])
+    """Keep words with a hyphen on one line, such as `sickle-like` and dates, and a number with its per cent."""
+    return _HYPHENATED.sub(r'<span class="w">\g<0></span>', text[0].replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def style_source() -> str:

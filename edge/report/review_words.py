@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.report.words import number_of, percent, when
-from edge.sample.review.review import Attempt, SampleReview
+from edge.sample.review.review import Attempt, Gallery, SampleReview
 from edge.sample.review.rows import notes
 from edge.sample.sample_row import StoredSample
 from edge.screening.agreement import Agreement, Interval
@@ -18,8 +18,12 @@ def review_sentences(
     said: list[str] = []
     if reviewed is not None:
         by = ", ".join(review.readers(sample)["first"])
-        looked = number_of(reviewed.cells, "cell")
+        looked, pace = number_of(reviewed.cells, "cell"), review.pace(sample)
         said.append(f"{looked} looked at{' by ' if by else ''}{by}." + _missed(reviewed.missed))
+        if sample.state != "discarded":
+            said += _left(review.gallery(sample))
+        if pace is not None:
+            said.append(f"Median {pace:.1f} s from one answer to the next.")
         said.append(review.normals(sample).text)
         device = review.normals_of_device()
         if device.samples > 1:
@@ -43,6 +47,16 @@ def signature(review: SampleReview, sample: StoredSample) -> str:
         return ""
     why = f": {step['reason']}" if step["reason"] else ""
     return f"Signed by {step['by']}, {when(step['made_ms'], step['clock_synchronised'])}{why}"
+
+
+def _left(gallery: Gallery) -> list[str]:
+    """Return what of a gallery nobody looked at."""
+    said = []
+    if gallery.answered < len(gallery.cells):
+        said.append(f"Of {number_of(len(gallery.cells), 'cell')} to look at {gallery.answered} are answered.")
+    if gallery.not_pictured:
+        said.append(f"No picture is kept of {number_of(gallery.not_pictured, 'more cell', 'more cells')}.")
+    return said
 
 
 def _missed(count: int) -> str:

@@ -76,19 +76,9 @@ class Store:
             raise SampleError("there is no such sample on this device. `sicklescope sample list` shows those kept")
         return sample_of(found[0])
 
-    def newest(self, limit: int = 50, state: str = "", search: str = "") -> list[StoredSample]:
-        """Return the newest samples, the newest first.
-
-        Args:
-            limit: at most so many, unless negative.
-            state: only samples in it, unless empty.
-            search: only samples with this in their code.
-        """
-        found = self.database.read(
-            f"SELECT {COLUMNS} FROM samples WHERE (?2 = '' OR state = ?2) AND instr(code, ?3) "  # noqa: S608
-            "ORDER BY rowid DESC LIMIT ?1",
-            limit, state, search,
-        )  # fmt: skip
+    def newest(self, limit: int = 50) -> list[StoredSample]:
+        """Return the newest samples, the newest first."""
+        found = self.database.read(f"SELECT {COLUMNS} FROM samples ORDER BY rowid DESC LIMIT ?", limit)  # noqa: S608
         return [sample_of(row) for row in found]
 
     def change(

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from edge.sample.cell_rows import ABSTAINED_NAME, StoredCell
@@ -36,6 +38,9 @@ from edge.types import CLASSES, Verdict
 
 NORMALS_SHOWN = 100
 """Cells called normal, drawn at random, that a gallery holds beside the sickle-like and unnamed ones."""
+
+PAUSE_S, PACED_MIN = 60.0, 10
+"""A longer time between two answers is a pause; of fewer times than this no pace is told."""
 
 CALLED = ("sickle", ABSTAINED_NAME)
 """What the classifier said of the cells that are all in the gallery."""
@@ -157,6 +162,13 @@ class SampleReview:
     def _both(self, sample: StoredSample) -> tuple[dict[int, str], dict[int, str]]:
         database = self._database
         return rows.newest_answers(database, sample.id, "first"), rows.newest_answers(database, sample.id, "second")
+
+    def pace(self, sample: StoredSample, reading: Reading = "first") -> float | None:
+        """Return the median seconds from one answer to the next, without pauses; None for few answers."""
+        times = sorted({one.made_ms for one in rows.answers(self._database, sample.id, reading)})
+        gaps = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
+        gaps = [gap for gap in gaps if gap <= PAUSE_S]
+        return median(gaps) if len(gaps) >= PACED_MIN else None
 
     def normals(self, sample: StoredSample) -> MissedBound:
         """Return what normal cells drawn at random say of those that nobody looked at."""

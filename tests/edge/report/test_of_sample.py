@@ -70,6 +70,9 @@ def test_a_reviewed_sample_says_who_looked_at_what_and_who_signed(lifecycle: Lif
         assert one in said
     assert "limit of blank, " not in said, "a person's count is not compared with the device's limit"
     assert "Signature" not in said
+    assert re.search(r"Of 1\d\d cells to look at 2\d are answered\.", said), "twenty called ones, and what was drawn"
+    lifecycle.discard(lifecycle.store.find(sample.id), "nurse", "wrong slide")
+    assert "40 cells looked at by Dr A." in page(lifecycle, sample)
 
 
 def test_below_the_minimum_and_discarded_no_percentage_stands_first(lifecycle: Lifecycle) -> None:
