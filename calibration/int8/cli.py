@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ def int8(
     with answering("sicklescope-calibrate"):
         if find_spec("onnx") is None:
             raise RuntimeUnavailableError(
-                "INT8 needs the package onnx, which is not installed: pip install 'sicklescope[calibration]'"
+                f"INT8 needs the package onnx, which is not installed: {sys.executable} -m pip install 'onnx>=1.17'"
             )
         from calibration.int8.procedure import Int8Options, int8_model
 
