@@ -130,14 +130,40 @@ def missing(config: ConfigFile = None) -> None:
         from fleet.missing import missing_of
 
         some = False
-        for row, site, device, held in database.rows(
-            "SELECT id, site, device, held FROM devices WHERE held IS NOT NULL ORDER BY site, device"
-        ):
+        for row, site, device, held in _lists(database):
             for first, last in missing_of(database, row, held):
                 some = True
                 out.print(f"{site}/{device}: {first}-{last}", highlight=False)
         if some:
             raise typer.Exit(1)
+
+
+@app.command()
+def resend(config: ConfigFile = None) -> None:
+    """Ask devices to send the results again that are not here; mqtt.command_secret has to be theirs."""
+    with answering(PROGRAM):
+        loaded = load(config)
+        secret = loaded.mqtt.command_secret
+        if secret is None:
+            raise ConfigError("mqtt.command_secret is not set. Set FLEET_COMMAND_SECRET to that of the devices")
+        from fleet.asking import Asker
+        from fleet.missing import missing_of
+
+        with _database(loaded) as database, Asker(loaded.mqtt, secret.get_secret_value(), out.print) as asker:
+            promised = 0
+            for row, site, device, held in _lists(database):
+                promised += asker.ask((site, device), missing_of(database, row, held))
+        out.print(f"{promised} results are sent again")
+
+
+def _lists(database: Database) -> list[tuple[int, str, str, str]]:
+    """Return row, site, device and list of held results of each device that has told it."""
+    return [
+        (row, site, device, held)
+        for row, site, device, held in database.rows(
+            "SELECT id, site, device, held FROM devices WHERE held IS NOT NULL ORDER BY site, device"
+        )
+    ]
 
 
 @app.command()

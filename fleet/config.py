@@ -17,7 +17,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DATABASE_ENV, PASSWORD_ENV = "FLEET_DATABASE_URL", "FLEET_MQTT_PASSWORD"
+FROM_ENVIRONMENT = {
+    "FLEET_DATABASE_URL": ("database", "url"),
+    "FLEET_MQTT_PASSWORD": ("mqtt", "password"),
+    "FLEET_COMMAND_SECRET": ("mqtt", "command_secret"),
+}
+"""Section and key of the secrets that the environment may hold."""
 
 
 class CollectorConfig(Section):
@@ -71,7 +76,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> FleetCon
             values = tomllib.loads(path.read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read: {error}. Expected a TOML file in UTF-8") from error
-    for name, section, key in ((DATABASE_ENV, "database", "url"), (PASSWORD_ENV, "mqtt", "password")):
+    for name, (section, key) in FROM_ENVIRONMENT.items():
         if environ.get(name):
             values.setdefault(section, {})[key] = environ[name]
     try:

@@ -20,8 +20,11 @@ from benchmarks.fleet_devices import PublishingDevice, VirtualDevice
 from edge.publish.message_base import topic
 from fleet.database.postgresql import PostgreSQL as Tables
 from fleet.database.schema import VERSION
+from tests.edge.api.test_resend import SECRET, make_results
+from tests.edge.api.test_resend import device as device_that_takes_commands
+from tests.edge.service.service_parts import running
 from tests.fleet.fleet_parts import Collector, is_there, kept, made, mqtt, rows, wait_until_listening
-from tests.mosquitto import Mosquitto, wait_for
+from tests.mosquitto import Listener, Mosquitto, wait_for
 from tests.postgresql import PostgreSQL
 
 StartMosquitto = Callable[..., Mosquitto]
@@ -139,6 +142,30 @@ def test_a_collector_that_retires_takes_what_its_session_kept(
 
 def telemetry(url: str) -> int:
     return int(str(rows(url, "SELECT count(*) FROM telemetry")[0][0]))
+
+
+def test_results_that_were_lost_behind_the_broker_are_asked_for_and_come(
+    broker: Mosquitto, url: str, start_collector: StartCollector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker took them while another listened; the collector comes later and sees what it misses."""
+    config = device_that_takes_commands(tmp_path / "device", broker.port)
+    numbers = make_results(config, 30)
+    with Listener(broker.host, broker.port) as listener, running(config):
+        wait_for(lambda: len({one["number"] for one in listener.of("result")}) == 30, 60)
+        collector = start_collector(url, broker)
+        wait_for(lambda: is_there(url, "devices") and rows(url, "SELECT held FROM devices WHERE held <> ''"), 60)
+        asking = Collector(tmp_path, url, broker, "asking")
+        asking.start("missing")
+        assert asking.wait() == 1
+        assert f"lab/one: {numbers[0]}-{numbers[-1]}" in asking.log
+        monkeypatch.setenv("FLEET_COMMAND_SECRET", SECRET)
+        asking.start("resend")
+        assert asking.wait() == 0, asking.log
+        assert "30 results are sent again" in asking.log
+        wait_for(lambda: len(kept(url)) == 30, 60)
+        asking.start("missing")
+        assert asking.wait() == 0
+    collector.stop()
 
 
 def publish_raw(broker: Mosquitto, messages: list[tuple[str, bytes]]) -> None:
