@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 
 from edge.api.access import PROGRAM, Identity, Right, right_for
@@ -224,7 +224,7 @@ async def json_body(request: Request) -> bytes:
 
 
 _REFERENCE = "#/components/schemas/{model}"
-_COMMAND = TypeAdapter[Any](Command).json_schema(ref_template=_REFERENCE)
+_COMMAND = TypeAdapter[Any](Annotated[Command, Field(discriminator="command")]).json_schema(ref_template=_REFERENCE)
 _COMMAND_PARTS = _COMMAND.pop("$defs")
 _COMMAND_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}}
 """`parse` reads a command, here as over MQTT; FastAPI only describes it."""

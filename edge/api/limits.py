@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from typing import cast
+import weakref
+from contextlib import suppress
+from typing import Any, cast
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,12 +31,38 @@ WAIT_MAX_S = 5.0
 """A request that would have to wait longer is answered with 503."""
 
 
+HANDSHAKES_MAX = 50
+"""Connections that have not finished TLS's handshake; for one more the oldest is closed."""
+
+_handshaking: dict[int, weakref.ref[socket.socket]] = {}
+"""By descriptor, the oldest first."""
+
+
+class BoundedSocket(socket.socket):
+    """A listening socket of which connections that never speak do not use up the program's descriptors."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection, at the cost of the oldest that has not become an HTTP one."""
+        connection, address = super().accept()
+        for descriptor, known in list(_handshaking.items()):
+            waiting = known()
+            if waiting is None or waiting.fileno() != descriptor:
+                del _handshaking[descriptor]
+            elif len(_handshaking) >= HANDSHAKES_MAX:
+                del _handshaking[descriptor]
+                with suppress(OSError):
+                    waiting.shutdown(socket.SHUT_RDWR)  # its transport then closes it
+        _handshaking[connection.fileno()] = weakref.ref(connection)
+        return connection, address
+
+
 class BoundedConnection(H11Protocol):
     """One HTTP connection that cannot be held open for nothing."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, at the cost of the oldest idle one where there are too many."""
         super().connection_made(transport)
+        _handshaking.pop(transport.get_extra_info("socket").fileno(), None)
         self._since_s = self.loop.time()
         self._working: object = None
         self._look = self.loop.call_later(IDLE_S, self._close_when_idle)

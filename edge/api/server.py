@@ -15,7 +15,7 @@ import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
-from edge.api.limits import BoundedConnection, Paced
+from edge.api.limits import BoundedConnection, BoundedSocket, Paced
 from edge.api.unix_socket import NAME, listening
 from edge.errors import ConfigError
 from edge.system.atomic_files import storage_errors
@@ -86,7 +86,7 @@ def serving(app: ASGIApp, folder: Path, listener: Listener | None) -> Iterator[N
 
 def _bound(listener: Listener) -> socket.socket:
     try:
-        return socket.create_server((listener.host, listener.port))
+        return BoundedSocket(fileno=socket.create_server((listener.host, listener.port)).detach())
     except OSError as error:
         raise ConfigError(f"web.port {listener.port} of {listener.host} cannot be listened to: {error.strerror}. "
                           "Set another") from error  # fmt: skip
