@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,13 +21,16 @@ from edge.api.logins import Logins
 from edge.config.model import ScreeningConfig
 from edge.errors import CommandError, EdgeError
 from edge.page.language import N_
-from edge.page.live_state import LiveStates
+from edge.page.live_state import LiveState, LiveStates
 from edge.page.picture import LivePicture
-from edge.page.render import form_of, html, see_other, text
+from edge.page.render import form_of, html, language_of, see_other, text
 from edge.sample.commands import Command, Discard, Reopen, Start, Stop
 
 PICTURES_PER_S = 8.0
 """At most, for each who looks."""
+
+LOOK_S = 0.03
+"""How often a stream looks for a new picture."""
 
 TOLD_EVERY_S = 0.5
 """How often the state is told where it changed."""
@@ -47,6 +51,8 @@ class LivePages:
         self._device, self._logins = device, logins
         self._states, self._picture = LiveStates(device), LivePicture()
         self._viewers = 0
+        self._lock = threading.Lock()
+        self._html: tuple[LiveState | None, dict[str, str]] = (None, {})
         router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
         router.get("/")(self.show)
         router.get("/live/picture.jpg")(self.picture)
@@ -102,12 +108,14 @@ class LivePages:
         while not self._device.ended.is_set():
             live = self._device.live()
             if live is last:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_S)
             else:
                 jpeg, last = await run_in_threadpool(self._picture.jpeg, live), live
+                captured_s = 0.0 if live is None else live.frame.monotonic_s
+                head = f"Content-Type: image/jpeg\r\nX-Captured-Monotonic-S: {captured_s:.3f}\r\n"
+                head += f"Content-Length: {len(jpeg)}\r\n\r\n"
                 # The boundary behind it, by which a browser knows that the picture is whole, is not left for the next.
-                yield (b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg
-                       + b"\r\n--" + _BOUNDARY + b"\r\n")  # fmt: skip
+                yield head.encode() + jpeg + b"\r\n--" + _BOUNDARY + b"\r\n"
                 await asyncio.sleep(1 / PICTURES_PER_S)
             if time.monotonic() - checked_s >= ALIVE_S:
                 checked_s = time.monotonic()
@@ -119,7 +127,7 @@ class LivePages:
         last, of, told_s = "", request.query_params.get("of", ""), time.monotonic()
         while not self._device.ended.is_set():
             live = await run_in_threadpool(self._states.now)
-            now = await run_in_threadpool(text, request, "live_now.html", live=live)
+            now = await run_in_threadpool(self._told, request, live)
             if live.key != of:
                 of = live.key
                 yield b"event: changed\ndata: another sample, or none\n\n"
@@ -132,6 +140,17 @@ class LivePages:
                 if not await self._may_still_see(request):
                     return
             await asyncio.sleep(TOLD_EVERY_S)
+
+    def _told(self, request: Request, live: LiveState) -> str:
+        """Return the HTML of a state, made once for all who read the language."""
+        spoken = language_of(request).code
+        with self._lock:
+            if self._html[0] is not live:
+                self._html = live, {}
+            made = self._html[1]
+            if spoken not in made:
+                made[spoken] = text(request, "live_now.html", live=live)
+            return made[spoken]
 
     async def _may_still_see(self, request: Request) -> bool:
         """Return whether the login that a stream began with still holds."""
