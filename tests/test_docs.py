@@ -40,6 +40,14 @@ def test_every_decision_has_its_date_status_and_parts(page: Path) -> None:
     assert parts == ["Context", "Decision", "Consequences"]
 
 
+def test_every_test_that_stands_against_a_hazard_is_there() -> None:
+    """A test is renamed, and a page for users goes on naming it."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/hazards.md").read_text("utf-8"))
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text("utf-8"), f"{file} has no {test}"
+
+
 def test_the_architecture_page_lists_every_module() -> None:
     """A module is added or moved, and the map of the code does not say so."""
     source = runpy.run_path(str(ROOT / "docs/modules.py"))
