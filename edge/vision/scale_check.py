@@ -37,10 +37,21 @@ class ScaleCheck:
             self._settled = False
             self._looks.clear()
         if self._wrong is not None or (not self._settled and turn < CHECK_TRIES):
-            scale, cells = self._estimate(pixels, CELLS_TO_ESTIMATE)
-            if scale is not None:
-                self._settle(math.log(scale.um_per_px / um_per_px), cells)
+            shown, cells = self._shown(pixels, um_per_px)
+            if shown is not None:
+                self._settle(math.log(shown / um_per_px), cells)
         return self._wrong
+
+    def _shown(self, pixels: Pixels, um_per_px: float) -> tuple[float | None, int]:
+        """Return the scale that the cells show, and how many they are.
+
+        A scale that is right is confirmed in a sixth of the time that an estimate takes.
+        """
+        confirmed = None if self._wrong is not None else self._estimate.confirmed(pixels, um_per_px)
+        if confirmed is not None:
+            return confirmed
+        scale, cells = self._estimate(pixels, CELLS_TO_ESTIMATE)
+        return (None if scale is None else scale.um_per_px), cells
 
     def _settle(self, off: float, cells: int) -> None:
         """Take in how far off, as a natural logarithm, so many cells say that the scale is."""

@@ -327,3 +327,16 @@ def test_images_of_one_sample_count_each_cell_once(tmp_path: Path) -> None:
     assert together.area_mm2 == pytest.approx(apart.area_mm2 / 3, rel=0.15)
     with pytest.raises(ConfigError, match="one_sample"):
         scan([tmp_path], tmp_path / "no", Config(), cells=True, one_sample=True)
+
+
+@pytest.mark.parametrize("zoom", [0.6, 1.6, 2.0])
+def test_a_folder_in_which_the_magnification_changes_midway_is_not_read_at_the_given_scale(
+    images: Path, tmp_path: Path, zoom: float
+) -> None:
+    """Pixel size changes inside a sample: the given scale is verified on every picture, wherever the change is."""
+    for i in range(3, 5):
+        cv2.imwrite(str(images / f"field{i}.png"), cv2.resize(smear(i), None, fx=zoom, fy=zoom))
+    cv2.imwrite(str(images / "field5.png"), smear(5))
+    scan([images], tmp_path / "out", Config(), um_per_px=0.25)
+    reasons = [line["rejected"] and line["rejected"]["reason"] for line in lines(tmp_path / "out")]
+    assert reasons == [None, None, None, "magnification", "magnification", None]

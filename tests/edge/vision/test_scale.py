@@ -133,11 +133,15 @@ def checked(fields: list[tuple[float, int]], um_per_px: float = 0.25) -> list[bo
     coming = iter(fields)
     asked: list[tuple[float, int]] = []
 
-    def estimate(pixels: np.ndarray, cells_min: int) -> tuple[Scale | None, int]:
-        um, cells = asked[-1]
-        return (Scale(um, "estimated"), cells) if cells >= cells_min else (None, cells)
+    class Estimate:
+        def __call__(self, pixels: np.ndarray, cells_min: int) -> tuple[Scale | None, int]:
+            um, cells = asked[-1]
+            return (Scale(um, "estimated"), cells) if cells >= cells_min else (None, cells)
 
-    check = ScaleCheck(estimate)  # type: ignore[arg-type]
+        def confirmed(self, pixels: np.ndarray, um_per_px: float) -> None:
+            return None
+
+    check = ScaleCheck(Estimate())  # type: ignore[arg-type]
     refused = []
     for field in coming:
         asked.append(field)
@@ -156,6 +160,21 @@ def test_few_cells_of_several_fields_bear_a_scale_out_or_refuse_it() -> None:
 def test_another_objective_is_noticed_in_mid_sample_though_the_next_field_that_is_looked_at_is_empty() -> None:
     fields = [(0.25, 60)] * 50 + [(0.25, 0)] + [(0.1, 60)] * 5
     assert checked(fields) == [False] * 51 + [True] * 5
+
+
+@pytest.mark.parametrize("name", ["uganda_scd", "chula_rbc12", "krd_wbc"])
+def test_a_scale_is_confirmed_where_it_is_right_and_nowhere_else(
+    estimate: ScaleEstimator, real_fields: Fields, name: str
+) -> None:
+    """The short way must not take what the long way refuses: another objective."""
+    for path in real_fields(name, 6):
+        pixels = read_image(path, 64)
+        scale, _ = estimate(pixels, CELLS_TO_ESTIMATE)
+        assert scale is not None
+        shown = estimate.confirmed(pixels, scale.um_per_px)
+        assert shown is None or shown[0] == pytest.approx(scale.um_per_px, rel=0.12)
+        for times in (0.4, 0.5, 0.65, 1.45, 1.6, 2.0, 2.5):
+            assert estimate.confirmed(pixels, scale.um_per_px * times) is None, (path.name, times)
 
 
 def test_granules_of_one_huge_white_cell_are_not_taken_for_red_cells(
