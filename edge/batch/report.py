@@ -29,7 +29,7 @@ def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Pat
     lines, left = _field_lines(fields)
     return Report(
         name=summary.name,
-        headline=headline(verdict, reviewed=False),
+        headline=headline(verdict),
         figure=percent(verdict.fraction) if verdict.status == "reported" else "",
         interval=interval(verdict.low, verdict.high) if verdict.status == "reported" else "",
         sentences=sentences(verdict, None),

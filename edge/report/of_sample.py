@@ -86,7 +86,7 @@ def report_of_sample(lifecycle: Lifecycle, sample: StoredSample) -> Report:
         name=sample.code,
         headline="Discarded: not to be used."
         if sample.state == "discarded"
-        else headline(found.verdict, found.reviewed is not None),
+        else headline(found.verdict, _reviewed(review, sample, found)),
         figure="" if found.fraction is None else percent(found.fraction),
         interval=interval(found.low, found.high),
         sentences=sentences(found.verdict, found.reviewed),
@@ -108,6 +108,14 @@ def report_of_sample(lifecycle: Lifecycle, sample: StoredSample) -> Report:
         review=review_sentences(review, lifecycle.database, sample, found.reviewed),
         signed=signature(review, sample),
     )  # fmt: skip
+
+
+def _reviewed(review: SampleReview, sample: StoredSample, found: Findings) -> str:
+    """Return what people did with a sample; empty where nobody said anything of a cell."""
+    if found.reviewed is None:
+        return ""
+    gallery = review.gallery(sample)
+    return "Reviewed" if gallery.answered == len(gallery.cells) and not gallery.not_pictured else "Reviewed in part"
 
 
 def _facts(lifecycle: Lifecycle, sample: StoredSample, record: SampleRecord) -> tuple[Fact, ...]:

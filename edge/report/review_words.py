@@ -53,7 +53,8 @@ def _left(gallery: Gallery) -> list[str]:
     """Return what of a gallery nobody looked at."""
     said = []
     if gallery.answered < len(gallery.cells):
-        said.append(f"Of {number_of(len(gallery.cells), 'cell')} to look at {gallery.answered} are answered.")
+        answered = number_of(gallery.answered, "is", "are")
+        said.append(f"Of {number_of(len(gallery.cells), 'cell')} to look at {answered} answered.")
     if gallery.not_pictured:
         said.append(f"No picture is kept of {number_of(gallery.not_pictured, 'more cell', 'more cells')}.")
     return said

@@ -35,14 +35,19 @@ CELL_WORDS = {
 NOT_ABOVE = "Not above this device's blank. Does not exclude sickle-cell disease or trait."
 
 
-def headline(verdict: Verdict, reviewed: bool) -> str:
-    """Return the verdict in words, the first line of a report."""
+def headline(verdict: Verdict, reviewed: str = "") -> str:
+    """Return the verdict in words, the first line of a report.
+
+    Args:
+        verdict: on the sample.
+        reviewed: what a person did with it, such as `Reviewed`; empty where nobody said anything of a cell.
+    """
     if verdict.status == "withheld":
         return "Withheld: these counts are not to be used."
     if verdict.status == "insufficient":
         return verdict.text.partition(". ")[0] + "."  # it says how many are needed
     if reviewed:
-        return "Reviewed by a person. Does not exclude sickle-cell disease or trait."
+        return f"{reviewed} by a person. Does not exclude sickle-cell disease or trait."
     if verdict.above_blank is None:
         return "No limit of blank is known. Does not exclude sickle-cell disease or trait."
     return "Above this device's blank. Not a diagnosis." if verdict.above_blank else NOT_ABOVE

@@ -10,15 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.config.model import Config
 from edge.errors import DamagedSampleError, EdgeError
 from edge.sample.cell_records import CellChanges, LocatedCell
-from edge.sample.commands import Review
+from edge.sample.commands import MissedCell, Review
 from edge.sample.export import export
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.changes import answer, sign
+from edge.sample.review.field_pictures import field_picture
 from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
@@ -50,8 +52,12 @@ def written(tmp_path: Path) -> Path:
         lifecycle = Lifecycle(Config(), database, composer())
         ended = lifecycle.start(record("ENDED-1"), SETUP, "nurse")
         found = lifecycle.record(ended)
-        ended = lifecycle.end(ended, found, [CellChanges((), cells, (), {0: b"picture"})], "review", "").sample
+        picture = field_picture(np.zeros((40, 60, 3), np.uint8), 0, 0.25, [], np.zeros((0, 4), np.float32))
+        changes = CellChanges((), cells, (), {0: b"picture"}, picture=picture)
+        ended = lifecycle.end(ended, found, [changes], "review", "").sample
         ended = answer(lifecycle, ended, said({5: "other", 10: "normal"}, "folded"))
+        mark = MissedCell(field=0, x=0.5, y=0.5, class_name="sickle")
+        ended = answer(lifecycle, ended, said({}, "overlooked").model_copy(update={"missed": [mark]}))
         scanned = lifecycle.start(record("SCANNED-1"), SETUP, "nurse")
         lifecycle.save(scanned, lifecycle.record(scanned), [CellChanges((), cells, (), {})])
         for row in Outbox(database).pending():
@@ -68,7 +74,7 @@ def regions(path: Path) -> list[tuple[int, int]]:
             for query in (
                 "SELECT draft FROM samples", "SELECT setup FROM samples", "SELECT code FROM samples",
                 "SELECT id FROM samples", "SELECT payload FROM results", "SELECT prob FROM cells",
-                "SELECT class || by || reason FROM reviews",
+                "SELECT class || by || reason FROM reviews", "SELECT class || by || reason FROM marks",
             )
             for (text,) in database.read(query)
         ]  # fmt: skip

@@ -16,6 +16,7 @@ from edge.report.page import render
 from edge.report.words import NOT_ABOVE
 from edge.sample.export import remember, write_text
 from edge.sample.lifecycle import Lifecycle
+from edge.sample.review.review import SampleReview
 from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from tests.edge.publish.publish_parts import composer
@@ -60,7 +61,8 @@ def test_a_reviewed_sample_says_who_looked_at_what_and_who_signed(lifecycle: Lif
     do(lifecycle, sample, by="Dr A", done=True)
     said = page(lifecycle, sample)
     for one in (
-        "Reviewed by a person. Does not exclude sickle-cell disease or trait.", "1.56 % sickle-like, 95 % interval",
+        "Reviewed in part by a person. Does not exclude sickle-cell disease or trait.",
+        "1.56 % sickle-like, 95 % interval",
         "After review 10 sickle-like cells of 640 red cells; the device alone counted 20 of 640.",
         "40 cells looked at by Dr A.", "called normal, drawn at random, proved sickle-like: at most",
         "Second reader Dr B, blind, 40 cells in common: both call 9 sickle-like", "kappa 0.93 (95 % interval 0.",
@@ -73,6 +75,19 @@ def test_a_reviewed_sample_says_who_looked_at_what_and_who_signed(lifecycle: Lif
     assert re.search(r"Of 1\d\d cells to look at 2\d are answered\.", said), "twenty called ones, and what was drawn"
     lifecycle.discard(lifecycle.store.find(sample.id), "nurse", "wrong slide")
     assert "40 cells looked at by Dr A." in page(lifecycle, sample)
+
+
+def test_a_sample_is_reviewed_when_all_that_was_offered_is_answered(lifecycle: Lifecycle) -> None:
+    sample = ended(lifecycle)
+    cells = [cell.number for cell in SampleReview(lifecycle).gallery(sample).cells]
+    do(lifecycle, sample, cells={str(cells[0]): "normal"})
+    said = page(lifecycle, sample)
+    assert "Reviewed in part by a person." in said
+    assert "Of 125 cells to look at 1 is answered." in said
+    do(lifecycle, sample, cells={str(number): "normal" for number in cells})
+    said = page(lifecycle, sample)
+    assert "Reviewed by a person." in said
+    assert "to look at" not in said
 
 
 def test_below_the_minimum_and_discarded_no_percentage_stands_first(lifecycle: Lifecycle) -> None:
