@@ -21,7 +21,13 @@ VIEWS_MIN, VIEWS_KEPT = 5, 16
 GROUND_UM = 41
 """Side of the square over whose median the light is taken, odd."""
 
-DARK_SHARE, DARK_LEAST, DARK_MOST = 0.3, 0.03, 0.2
+LIGHT_UM, SURFACE = 25, 6
+"""Side of the squares by which the light is measured, and the terms of the surface through them."""
+
+SEEN_MIN = 0.2
+"""A square of which less is seen does not show its light."""
+
+DARK_SHARE, DARK_LEAST, DARK_MOST = 0.3, 0.04, 0.2
 """What is darker than the light by this share of the cells' contrast is dark, within these limits."""
 
 BRIGHT = 200.0
@@ -68,10 +74,29 @@ class DarkMap:
         """
         grey = cv2.cvtColor(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         seen = self.seen(field)
-        light = float(np.percentile(grey[seen], 90)) if seen.any() else BRIGHT
-        level = np.clip(grey * (BRIGHT / max(light, 1.0)), 0, UNSEEN - 1).astype(np.uint8)
+        level = np.clip(grey * (BRIGHT / self._light(grey, seen)), 0, UNSEEN - 1).astype(np.uint8)
         level[~seen] = UNSEEN
         self._views.append((number, level))
+
+    def _light(self, grey: NDArray[Any], seen: Mask) -> NDArray[Any]:
+        """Return the light of a view: a quadratic surface through the 90th percentiles of squares.
+
+        Of each view by itself, for its slope changes where the light is clipped.
+        """
+        h, w = self.shape
+        side = max(1, round(LIGHT_UM / self._um))
+        places, levels = [], []
+        for y in range(0, h, side):
+            for x in range(0, w, side):
+                shown = seen[y : y + side, x : x + side]
+                if shown.mean() > SEEN_MIN:
+                    levels.append(np.percentile(grey[y : y + side, x : x + side][shown], 90))
+                    places.append(((x + shown.shape[1] / 2) / w - 0.5, (y + shown.shape[0] / 2) / h - 0.5))
+        if len(levels) < 2 * SURFACE:
+            return np.full((h, w), max(1.0, float(np.median(levels))) if levels else BRIGHT)
+        weights = np.linalg.lstsq(_quadratic(*np.array(places).T), np.log(np.maximum(levels, 1.0)), rcond=None)[0]
+        rows, columns = np.mgrid[0:h, 0:w]
+        return np.asarray(np.exp(_quadratic((columns + 0.5) / w - 0.5, (rows + 0.5) / h - 0.5) @ weights))
 
     def seen(self, field: Field) -> Mask:
         """Return bool (h, w): what of the frame was read, without its rim."""
@@ -133,3 +158,8 @@ class DarkMap:
 
     def _bright(self) -> NDArray[np.uint8]:
         return np.full(self.shape, UNSEEN, np.uint8)
+
+
+def _quadratic(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    """Return the terms of a quadratic surface, the last axis of six."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)

@@ -35,7 +35,7 @@ def knowing() -> Iterator[Pipeline]:
         yield pipeline
 
 
-@pytest.mark.parametrize("seed", [1, 13])
+@pytest.mark.parametrize("seed", [1, 121])
 def test_dirt_is_masked_counted_in_no_class_and_costs_no_clear_cell(knowing: Pipeline, seed: int) -> None:
     """A few of the 200 slides of `python -m benchmarks.dirt`."""
     row = measured(knowing, seed)
