@@ -39,7 +39,7 @@ _handshaking: dict[int, weakref.ref[socket.socket]] = {}
 
 
 class BoundedSocket(socket.socket):
-    """A listening socket of which connections that never speak do not use up the program's descriptors."""
+    """A listening socket whose connections are few though they never speak."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take a connection, at the cost of the oldest that has not become an HTTP one."""

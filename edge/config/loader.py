@@ -70,7 +70,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
 
 
 def load_connection(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read as `load` does, but only who the device is, where its broker and, if that is right, its page is.
+    """Read as `load` does, but only the sections of device, broker and, if right, page.
 
     The rest is left at its default.
 

@@ -160,7 +160,7 @@ async def _sent(copy: Path, folder: Any) -> AsyncIterator[bytes]:
 
 
 def fingerprint(certificate: Path | None) -> str:
-    """Return the SHA-256 fingerprint of a certificate, as browsers show it; empty where it cannot be read."""
+    """Return the SHA-256 fingerprint of a certificate, as browsers show it; else nothing."""
     try:
         text = certificate.read_text("ascii") if certificate else ""
         digest = sha256(PEM_cert_to_DER_cert(text[text.index("-----BEGIN") :])).hexdigest().upper()

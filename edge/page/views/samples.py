@@ -77,7 +77,7 @@ class SamplePages:
         )  # fmt: skip
 
     def report(self, name: str) -> Response:
-        """Show the page that is printed: it is whole in itself, with its style, which the policy names."""
+        """Show the page that is printed, which is whole in itself."""
         sample = named(self._lifecycle.store.find, name)
         policy = SECURITY_HEADERS[POLICY].replace("style-src 'self'", f"style-src {style_source()}")
         return HTMLResponse(render(report_of_sample(self._lifecycle, sample)), headers={POLICY: policy})

@@ -87,12 +87,15 @@ class Watched:
         self.page.click("main button.primary")
         self.page.wait_for_url(f"{self.address}/")
 
+    def too_wide(self) -> int:
+        """Return by how many pixels the page is wider than its window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
     def check(self, name: str) -> None:
         """Assert that the page fits each width and breaks no rule of accessibility; keep a picture of it at each."""
         for width in WIDTHS:
             self.page.set_viewport_size({"width": width, "height": 800})
-            wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert wide <= 0, f"{name} is {wide} px wider than a window of {width} px"
+            assert self.too_wide() <= 0, f"{name} is wider than a window of {width} px"
             self.page.screenshot(path=self.shots / f"{name}-{width}.png", full_page=True)
             if width != WIDTHS[1]:
                 found = Axe().run(self.page, options={"runOnly": RULES, "resultTypes": ["violations"]})

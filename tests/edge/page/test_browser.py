@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from edge.page.language import codes
 from edge.sample.controls import ControlSlides
 from edge.screening.westgard import Expected
 from edge.storage.database import Database
@@ -18,6 +19,9 @@ from tests.edge.page.browser_parts import Watched, chromium, virtual_device, wit
 from tests.edge.page.page_parts import PASSWORD
 from tests.edge.service.service_parts import Program
 from tests.mosquitto import free_port
+
+
+pytestmark = pytest.mark.timeout(400)  # on a machine that does much else
 
 
 @dataclass
@@ -147,6 +151,21 @@ def test_every_other_page_stands_at_every_width(bench: Bench) -> None:
     seen.page.locator(".links a").first.click()
     seen.page.wait_for_selector(".field img")
     seen.check("field")
+
+
+def test_every_language_fits_a_narrow_screen(bench: Bench) -> None:
+    seen = bench.watched()
+    seen.sign_in("Ida")
+    seen.page.set_viewport_size({"width": 360, "height": 800})
+    for code in codes():
+        seen.go(f"/language/{code}")
+        for path in ("/", "/samples", "/control", "/device", "/help"):
+            seen.go(path)
+            assert seen.page.get_attribute("html", "lang") == code
+            assert seen.too_wide() <= 0, (code, path)
+        seen.go("/")
+        seen.page.screenshot(path=seen.shots / f"live-{code}.png", full_page=True)
+    assert seen.faults == []
 
 
 def test_without_script_everything_can_be_read_and_a_sample_started(bench: Bench) -> None:
