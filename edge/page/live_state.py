@@ -39,7 +39,7 @@ class LiveState:
         slide: map of the sample at hand.
         disk_free_mb: room for what is stored.
         disk_low: whether a person should make room.
-        control: what is wrong with the control slides, in words; empty when nothing is, or none is used.
+        control: what is wrong with the control slides, in words; empty when nothing is, None where none is used.
         last: the newest sample that is not being scanned.
     """
 
@@ -50,7 +50,7 @@ class LiveState:
     slide: SlideMap
     disk_free_mb: float
     disk_low: bool
-    control: str
+    control: str | None
     last: StoredSample | None
 
     @property
@@ -88,7 +88,7 @@ class LiveStates:
         self._device, self._lock = device, threading.Lock()
         self._made: tuple[float, LiveState] | None = None
         self._map: tuple[float, str | None, SlideMap] = (0.0, None, slide_map([]))
-        self._slow: tuple[float, float, str] = (0.0, 0.0, "")
+        self._slow: tuple[float, float, str | None] = (0.0, 0.0, None)
         self._frames: deque[tuple[float, int]] = deque(maxlen=64)
         self._focus: deque[float] = deque(maxlen=6)
         self._last_reading: FieldReading | None = None
@@ -152,17 +152,17 @@ class LiveStates:
             self._map = now_s, sample_id, found
         return found
 
-    def _looked_at_slowly(self, now_s: float) -> tuple[float, str]:
+    def _looked_at_slowly(self, now_s: float) -> tuple[float, str | None]:
         made_s, disk_free_mb, control = self._slow
         if not made_s or now_s - made_s >= SLOW_S:
             disk_free_mb, control = free_mb(self._device.config.device.state_dir), self._control()
             self._slow = now_s, disk_free_mb, control
         return disk_free_mb, control
 
-    def _control(self) -> str:
+    def _control(self) -> str | None:
         config, controls = self._device.config, self._device.lifecycle.controls
         if not controls.slides() and config.control.enforce == "off":
-            return ""
+            return None
         told = config.control.model_copy(update={"enforce": "mark"})
         try:
             return "; ".join(controls.standing(told, digests(config.models, config.device.state_dir)).values())

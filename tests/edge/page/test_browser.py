@@ -20,7 +20,6 @@ from tests.edge.page.page_parts import PASSWORD
 from tests.edge.service.service_parts import Program
 from tests.mosquitto import free_port
 
-
 pytestmark = pytest.mark.timeout(400)  # on a machine that does much else
 
 
