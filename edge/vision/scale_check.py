@@ -45,7 +45,7 @@ class ScaleCheck:
     def _shown(self, pixels: Pixels, um_per_px: float) -> tuple[float | None, int]:
         """Return the scale that the cells show, and how many they are.
 
-        A scale that is right is confirmed in a sixth of the time that an estimate takes.
+        A scale that is right is confirmed in a third of the time that an estimate takes.
         """
         confirmed = None if self._wrong is not None else self._estimate.confirmed(pixels, um_per_px)
         if confirmed is not None:
