@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -46,6 +47,24 @@ def test_a_result_is_a_row_soon_after_it_was_made(
     wait_for(lambda: rows(url, "SELECT state FROM devices_now") == [("stopped",)], 30)
     assert rows(url, "SELECT site, device, samples FROM samples_a_day") == [("mbarara", "scope-1", 1)]
     assert rows(url, "SELECT messages_missing FROM missing") == [(0,)]
+
+
+def test_one_clinic_collects_into_a_file(broker: Mosquitto, start_collector: StartCollector, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.sqlite3"
+    collector = start_collector(f"sqlite:///{file}", broker)
+    wait_until_listening(broker, "one")
+    with PublishingDevice(tmp_path, mqtt(broker), "mbarara", "scope-1") as device:
+        device.finish()
+        wait_for(lambda: in_file(file, "SELECT id FROM samples") == [(name,) for name in made([device])], 30)
+    assert collector.stop() == 0
+    assert in_file(file, "SELECT site, device, messages_missing FROM missing") == [("mbarara", "scope-1", 0)]
+
+
+def in_file(file: Path, statement: str) -> list[tuple[object, ...]]:
+    """Return rows of a SQLite database; none while it has no tables."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as reader:
+        return reader.execute(statement).fetchall()
+    return []
 
 
 def test_states_that_were_retained_before_the_collector_came_are_there(

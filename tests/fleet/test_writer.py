@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +15,10 @@ from benchmarks.fleet_devices import VirtualDevice
 from edge.errors import ConfigError
 from edge.publish.message_base import Message, topic
 from edge.storage.result_numbers import HeldResults
-from fleet.database.base import Database
+from fleet.database.base import Database, DatabaseError
 from fleet.database.postgresql import PostgreSQL
 from fleet.database.schema import VERSION
+from fleet.database.sqlite import SQLite
 from fleet.missing import SETTLED_MS, count_missing, missing_of
 from fleet.reconsider import reconsider
 from fleet.rows.received import Arrival, Reason
@@ -320,6 +322,25 @@ def test_retention_drops_whole_days(postgresql: PostgreSQL, device: VirtualDevic
     assert one(postgresql, "SELECT count(*) FROM telemetry") == 2
     writer.write([arrival(altered(device.telemetry(), ts_ms=NOW_MS - 5 * DAY_MS))])
     assert one(postgresql, "SELECT count(*) FROM telemetry") == 3, "a day may come again"
+
+
+def test_a_full_disk_is_named_and_writing_goes_on_when_there_is_room(small_disk: Path, device: VirtualDevice) -> None:
+    room = small_disk / "room"
+    room.write_bytes(bytes(200 << 10))
+    database = SQLite(small_disk / "fleet.sqlite3")
+    database.create(VERSION)
+    writer, written, fault = Writer(database, KEPT), 0, ""
+    while not fault:
+        try:
+            written += writer.write([arrival(device.result())]).new["result"]
+        except DatabaseError as error:
+            fault = str(error)
+    assert "full" in fault
+    room.unlink()
+    last = device.result()
+    assert writer.write([arrival(last)]).new == {"result": 1}
+    assert one(database, "SELECT count(*) FROM results") == written + 1
+    database.close()
 
 
 def test_tables_of_a_newer_collector_are_left_alone(database: Database) -> None:
