@@ -140,7 +140,7 @@ def missing(config: ConfigFile = None) -> None:
 
 @app.command()
 def resend(config: ConfigFile = None) -> None:
-    """Ask devices to send the results again that are not here; mqtt.command_secret has to be theirs."""
+    """Ask devices for the results that are not here; mqtt.command_secret has to be theirs."""
     with answering(PROGRAM):
         loaded = load(config)
         secret = loaded.mqtt.command_secret
