@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from edge.camera.base import RejectedInputError
 from edge.camera.image_files import read_image
@@ -162,7 +163,7 @@ def test_a_missing_file_and_a_folder_are_no_image(tmp_path: Path) -> None:
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "float.tif"
-    path.write_bytes(cv2.imencode(".tif", np.full((9, 9, 3), 0.5, np.float32))[1].tobytes())
+    tifffile.imwrite(path, np.full((9, 9, 3), 0.5, np.float32), photometric="rgb")
     with pytest.raises(RejectedInputError, match="float32"):
         read_image(path, 64)
 
