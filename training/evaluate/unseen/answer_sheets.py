@@ -43,7 +43,7 @@ def chosen(
 
     Args:
         fields: that were read.
-        readings: by file name.
+        readings: by set, folder and name of the picture.
         sickle: threshold of the pair that read them.
         counts: places wanted of each kind.
         known: answers that are there already.
@@ -51,7 +51,7 @@ def chosen(
     """
     found: dict[str, list[Place]] = {name: [] for name in KINDS}
     for field in fields:
-        reading = readings.get(field.path.name)
+        reading = readings.get(f"{field.dataset}/{field.path.parent.name}/{field.path.name}")
         if reading is None or reading.um_per_px is None:
             continue
         picture = digest(field.path)[:16]
@@ -70,13 +70,13 @@ def chosen(
 
 
 def readings_in(path: Path) -> dict[str, PredictedCells]:
-    """Read a file of readings, by file name of the picture; raises DataError."""
+    """Read a file of readings, by set, folder and name of the picture; raises DataError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()[1:]
         cells = [PredictedCells.from_json(line) for line in lines]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} holds no readings: {error}. Make them with: sicklescope-train left-out") from error
-    return {one.key.rsplit("/", 1)[-1]: one for one in cells}
+    return {one.key: one for one in cells}
 
 
 def write_sheets(places: Sequence[Place], fields: Sequence[LabelledField], folder: Path, per_sheet: int) -> list[Path]:
