@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -21,9 +22,10 @@ from edge.errors import CommandError, EdgeError, SampleError, StorageError
 from edge.report.fhir import fhir_bundle
 from edge.report.laboratory import laboratory_result
 from edge.sample.commands import LONGEST_BYTES, Command, Review, parse
+from edge.sample.review.review import without_fraction
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import HIGHEST_NUMBER
-from edge.types import Frame
+from edge.types import Frame, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +130,12 @@ class _Api:
         router.get("/samples/{name}/cells", response_model=CellList)(self.cells)
         router.get("/samples/{name}/cells/{number}.jpg", response_class=_Jpeg)(self.crop)
 
-    def state(self) -> dict[str, Any]:
-        """Return what is going on."""
-        return self._device.state()
+    def state(self, request: Request) -> dict[str, Any]:
+        """Return what is going on; people are told no fraction of a sample that is being scanned."""
+        found = self._device.state()
+        if found["verdict"] is not None and identity_of(request) is not PROGRAM:
+            found["verdict"] = asdict(without_fraction(Verdict(**found["verdict"])))
+        return found
 
     def frame(self) -> Response:
         """Return the camera's newest picture."""

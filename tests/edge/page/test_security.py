@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -13,13 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.api.http import application
 from edge.api.logins import IDLE_S, LONGEST_S, Logins
 from edge.cli.main import app as command_line
 from edge.errors import CommandError
 from edge.page.views.login import safe_target
+from edge.screening.verdict import VerdictRules, assess
 from edge.storage.database import Database
 from edge.storage.users import Users
-from tests.edge.page.page_parts import PASSWORD, Site, csrf_in, sign_in, site
+from edge.types import CLASSES, Counts
+from tests.edge.page.page_parts import IDLE, PASSWORD, Site, csrf_in, sign_in, site
 
 START = {"command": "start", "sample": "K-1", "by": "local"}
 
@@ -251,3 +255,26 @@ def test_users_are_made_on_the_command_line(tmp_path: Path) -> None:
     stored = (tmp_path / "sicklescope.sqlite3").read_bytes()
     assert PASSWORD.encode() not in stored
     assert json.dumps(PASSWORD) not in str(stored)
+
+
+def test_a_person_sees_no_fraction_while_a_sample_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody shall stop at a number that they like; a program on the socket is told what the broker is told."""
+    verdict = assess(_counts(), VerdictRules(500, 1000, 0.01))
+    monkeypatch.setitem(IDLE, "verdict", asdict(verdict))
+
+    async def test(here: Site) -> None:
+        async with here.client() as client:
+            told = (await client.get("/api/v1/state")).json()["verdict"]
+            assert told["red_cells"] == 1000
+            assert (told["fraction"], told["above_blank"]) == (None, None)
+            assert "%" not in told["text"]
+        transport = httpx.ASGITransport(application(here.device))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as program:
+            assert (await program.get("/api/v1/state")).json()["verdict"]["fraction"] == 0.1
+
+    run(tmp_path, test)
+
+
+def _counts() -> Counts:
+    by_class = {**dict.fromkeys(CLASSES, 0), "normal": 900, "sickle": 100}
+    return Counts(by_class, {"border": 0, "abstained": 0}, {}, 1000, 9, 0.1)
