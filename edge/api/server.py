@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from edge.api.limits import BoundedConnection, BoundedSocket, Paced
 from edge.api.unix_socket import NAME, listening
-from edge.errors import ConfigError
+from edge.errors import ConfigError, StorageError
 from edge.system.atomic_files import storage_errors
 
 START_S = 10.0
@@ -58,15 +58,16 @@ def serving(app: ASGIApp, folder: Path, listener: Listener | None) -> Iterator[N
         ConfigError: The port is taken, or the certificate cannot be used.
         StorageError: The socket cannot be made.
     """
-    with storage_errors(folder / NAME):
-        sockets = [listening(folder)]
+    servers, sockets = [_server(TrustedHostMiddleware(app, allowed_hosts=["localhost"]))], []
+    if listener is not None:
+        servers.insert(0, _browser_server(listener))
+        sockets.append(_bound(listener))
     try:
-        servers = [_server(TrustedHostMiddleware(app, allowed_hosts=["localhost"]))]
-        if listener is not None:
-            servers.append(_browser_server(listener))
-            sockets.append(_bound(listener))
-    except ConfigError:
-        sockets[0].close()
+        with storage_errors(folder / NAME):
+            sockets.append(listening(folder))  # last: who finds it finds the other too
+    except StorageError:
+        for one in sockets:
+            one.close()
         raise
     thread = threading.Thread(target=_run, args=(servers, sockets), name="web", daemon=True)
     thread.start()
