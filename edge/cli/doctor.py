@@ -18,7 +18,7 @@ from rich.text import Text
 
 from edge.camera.opencv import present_devices
 from edge.camera.registry import CAMERAS, open_camera
-from edge.cli import doctor_gpu
+from edge.cli.diagnosis import gpu as doctor_gpu
 from edge.config.model import Config
 from edge.errors import EdgeError, StorageError
 from edge.publish.broker_check import check_broker

@@ -29,13 +29,13 @@ from edge.sample.export import remove_written, written
 from edge.sample.integrity import check_cells, damaged, record_of_row, row_damage
 from edge.sample.review.rows import marked, reviewed
 from edge.sample.sample_row import Moment, StoredSample
-from edge.sample.scan_marker import ScanMarker
 from edge.sample.store import Store
 from edge.screening.review import ReviewedCounts, concluded, reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
 from edge.storage.result_numbers import ResultNumbers
+from edge.storage.scan_marker import ScanMarker
 from edge.system.clock import boot_id, clock_synchronised
 
 log = logging.getLogger(__name__)

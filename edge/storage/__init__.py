@@ -1,1 +1,1 @@
-"""The device's SQLite database: opening, migrations, outbox; knows rows, not their meaning."""
+"""The device's SQLite database, its copies and the marker of its sample; knows rows, not their meaning."""

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 import edge.cli.doctor
-from edge.cli import doctor_gpu
+from edge.cli.diagnosis import gpu as doctor_gpu
 from edge.cli.doctor import Finding, examine, numpy_finding, table
 from edge.config.model import CameraConfig, Config, ControlConfig, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
 from edge.errors import RuntimeUnavailableError

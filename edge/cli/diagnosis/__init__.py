@@ -1,0 +1,1 @@
+"""What `doctor` and `support` look at beyond one command; prints nothing and changes nothing."""
