@@ -70,7 +70,9 @@ class _Noted:
 
 
 class Journal:
-    """The readings of an unfinished scan. A context manager that holds the file, so that no other scan writes there.
+    """The readings of an unfinished scan.
+
+    A context manager that holds the file, so that no other scan writes there.
 
     Leaving removes the file, unless `keep` was called. Each method raises StorageError when the disk will not take it.
     """

@@ -43,7 +43,10 @@ class Reader(Protocol):
     """Reads units of one sample into a journal."""
 
     def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
-        """Read the units, in any order, until the last, or after the field at hand once `stopped` says so."""
+        """Read the units, in any order, until the last.
+
+        It ends after the field at hand once `stopped` says so.
+        """
         ...
 
 
@@ -120,7 +123,10 @@ def note(journal: Journal, unit: Unit, result: bytes | None) -> None:
 
 
 def stops_within(unit: Unit) -> bool:
-    """Whether reading may stop after any field of a unit: a picture is read to its end, a video takes too long."""
+    """Whether reading may stop after any field of a unit.
+
+    A picture is read to its end, a video takes too long.
+    """
     return is_video(unit.files[0])
 
 

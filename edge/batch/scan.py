@@ -86,7 +86,7 @@ def scan(
 def scan_folders(
     paths: Iterable[Path | str], out_dir: Path, config: Config, *, report: ReportProgress = quiet, **asked: Any
 ) -> ScanResults:
-    """Read everything that `paths` name, each folder as a sample, and write its results below `out_dir`.
+    """Read what `paths` name, each folder as a sample; write its results below `out_dir`.
 
     The results of a folder are written when it is done, and a table of all at the end. All else is as in `scan`.
     """

@@ -11,7 +11,10 @@ from types import FrameType
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """Make the first Ctrl-C or SIGTERM set the event; the second acts as ever. Nothing outside the main thread."""
+    """Make the first Ctrl-C or SIGTERM set the event; the second acts as ever.
+
+    Nothing outside the main thread.
+    """
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if threading.current_thread() is not threading.main_thread():

@@ -25,7 +25,10 @@ READY, FIELD, FILE_DONE, ENDED, FAILED = b"R", b"F", b"D", b"E", b"X"
 
 
 def main(descriptor: int) -> None:
-    """Read each unit that comes, until none can come. Ctrl-C and SIGTERM are for the scan to obey."""
+    """Read each unit that comes, until none can come.
+
+    Ctrl-C and SIGTERM are for the scan to obey.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)

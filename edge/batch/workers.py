@@ -54,7 +54,10 @@ def process_count(asked: int | None, files: int) -> int:
 
 
 class WorkerPool:
-    """Reads in processes of its own; see `edge.batch.read_files.Reader`. A context manager that ends them."""
+    """Reads in processes of its own; see `edge.batch.read_files.Reader`.
+
+    A context manager that ends them.
+    """
 
     def __init__(self, count: int, config: Config, options: ReadOptions) -> None:
         one_thread = config.model_copy(update={"models": config.models.model_copy(update={"threads": 1})})
@@ -71,7 +74,10 @@ class WorkerPool:
             worker.close()
 
     def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
-        """Read the units; each process finishes its file, of a video its frame, once `stopped` says so."""
+        """Read the units.
+
+        Each process finishes its file, of a video its frame, once `stopped` says so.
+        """
         waiting, deaths = deque(units), Counter[bytes]()
         for worker in self._workers:
             worker.ask(NEW_SAMPLE)

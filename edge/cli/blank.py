@@ -104,7 +104,10 @@ def _tell(loaded: Loaded, lifecycle: Lifecycle) -> None:
 
 
 def in_words(limit: SiteBlank) -> list[str]:
-    """Return what a site's limit is and what it rests on; a result never goes below the model's own limit."""
+    """Return what a site's limit is and what it rests on.
+
+    A result never goes below the model's own limit.
+    """
     number = len(limit.slides)
     if limit.provisional:
         at = ", ".join(f"{limit.limit(red):.2%} of {red}" for red in SHOWN_AT)

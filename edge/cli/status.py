@@ -65,7 +65,10 @@ def _now(folder: Path) -> list[tuple[str, str]]:
 
 
 def facts(state: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return labels and words for a state of the API. No fraction stands there while a sample is scanned."""
+    """Return labels and words for a state of the API.
+
+    No fraction stands there while a sample is scanned.
+    """
     found = [("state", str(state["state"]))]
     if state["sample"] is not None:
         found.append(("sample", str(state["sample"])))

@@ -32,7 +32,10 @@ ON CONFLICT (sample_id) DO UPDATE SET person = excluded.person, stain = excluded
 
 @dataclass(frozen=True, slots=True)
 class StoredBlank:
-    """A slide with what it was read with. code: of its sample; networks, optics: see `BlankSlides.in_force`."""
+    """A slide with what it was read with.
+
+    code: of its sample; networks, optics: see `BlankSlides.in_force`.
+    """
 
     code: str
     slide: BlankSlide
@@ -98,7 +101,7 @@ class BlankSlides:
         ]
 
     def in_force(self, networks: tuple[str, str], optics: str) -> SiteBlank | None:
-        """Return the slides that were read with the networks (digests) and optics in use; None without any."""
+        """Return the slides read with the networks (digests) and optics in use; None without any."""
         slides = tuple(one.slide for one in self.all() if (one.networks, one.optics) == (networks, optics))
         return SiteBlank(slides) if slides else None
 

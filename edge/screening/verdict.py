@@ -105,7 +105,10 @@ class VerdictRules:
     novelty_max: float | None = None
 
     def limit_at(self, red_cells: int) -> float | None:
-        """Return the limit of blank for a sample of so many red cells; a site's own is never below the model's."""
+        """Return the limit of blank for a sample of so many red cells.
+
+        A site's own is never below the model's.
+        """
         if self.site_blank is None:
             return self.limit_of_blank
         return max(self.limit_of_blank or 0.0, self.site_blank.limit(red_cells))

@@ -147,7 +147,7 @@ class ScaleEstimator:
         return (None, cells) if scale is None else (scale, some)
 
     def confirmed(self, pixels: Pixels, um_per_px: float) -> tuple[float, int] | None:
-        """Return the scale that the red cells show and their number, where a few looks suffice to confirm one.
+        """Return the scale of the red cells and their number, where a few looks confirm one.
 
         None where they do not, which says nothing: the picture may have few cells, or another scale.
 

@@ -164,7 +164,7 @@ class SampleReview:
         return rows.newest_answers(database, sample.id, "first"), rows.newest_answers(database, sample.id, "second")
 
     def pace(self, sample: StoredSample, reading: Reading = "first") -> float | None:
-        """Return the median seconds from one answer to the next, without pauses; None for few answers."""
+        """Return the median seconds between answers, without pauses; None for few answers."""
         times = sorted({one.made_ms for one in rows.answers(self._database, sample.id, reading)})
         gaps = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
         gaps = [gap for gap in gaps if gap <= PAUSE_S]
