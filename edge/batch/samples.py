@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.batch.duplicates import CountedOnce
 from edge.batch.inputs import ScanFiles, copies_apart, find_files
-from edge.batch.journal import Unit, unit_of
+from edge.batch.reading.journal import Unit, unit_of
 from edge.batch.records import printable
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut

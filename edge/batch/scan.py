@@ -18,15 +18,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edge.batch.journal import Journal
 from edge.batch.options import ScanOptions, effective, sections
-from edge.batch.read_files import Reader, ReadOptions, SerialReader
+from edge.batch.reading.journal import Journal
+from edge.batch.reading.read_files import Reader, ReadOptions, SerialReader
+from edge.batch.reading.workers import WorkerPool, process_count
 from edge.batch.records import MaskedRecord, ModelRecord, Summary, VerdictRecord, left_out_records
 from edge.batch.result_files import ResultFiles, refuse_others_files
 from edge.batch.samples import Sample, SampleOptions, find_samples
 from edge.batch.samples_table import refuse_others_table, write_table
 from edge.batch.stopping import asked_to_stop
-from edge.batch.workers import WorkerPool, process_count
 from edge.camera.input_files import Leftover
 from edge.config.model import Config
 from edge.errors import InputError

@@ -16,7 +16,7 @@ from edge.batch.scan import scan, scan_folders
 from edge.cli.main import app
 from edge.config.model import Config
 from edge.errors import InputError
-from tests.edge.batch.test_resume import timeless
+from tests.edge.batch.reading.test_resume import timeless
 from tests.edge.batch.test_scan import FILES, smear
 
 

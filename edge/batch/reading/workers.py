@@ -18,9 +18,9 @@ from multiprocessing.connection import Pipe, wait
 from types import TracebackType
 
 from edge.batch.field_result import FieldResult, encoded
-from edge.batch.journal import Journal, Unit
-from edge.batch.read_files import AfterField, ReadOptions, note, unread_file
-from edge.batch.worker import ENDED, FAILED, FIELD, FILE_DONE, NEW_SAMPLE, READY, STOP
+from edge.batch.reading.journal import Journal, Unit
+from edge.batch.reading.read_files import AfterField, ReadOptions, note, unread_file
+from edge.batch.reading.worker import ENDED, FAILED, FIELD, FILE_DONE, NEW_SAMPLE, READY, STOP
 from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError
 
@@ -54,7 +54,7 @@ def process_count(asked: int | None, files: int) -> int:
 
 
 class WorkerPool:
-    """Reads in processes of its own; see `edge.batch.read_files.Reader`.
+    """Reads in processes of its own; see `edge.batch.reading.read_files.Reader`.
 
     A context manager that ends them.
     """
@@ -136,7 +136,7 @@ class _Worker:
         self._ready = self._stopped = False
         self.connection, theirs = Pipe()
         # Our own search path, so that it is this program's edge that is found, whatever the working folder has.
-        main = f"from edge.batch.worker import main; main({theirs.fileno()})"
+        main = f"from edge.batch.reading.worker import main; main({theirs.fileno()})"
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edge.batch import read_files
-from edge.batch.journal import JOURNAL, Journal
+from edge.batch.reading import read_files
+from edge.batch.reading.journal import JOURNAL, Journal
 from edge.batch.scan import scan
 from edge.camera.decode.field import DecodedField
 from edge.config.model import Config

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from edge.batch import workers
+from edge.batch.reading import workers
+from edge.batch.reading.workers import cores, process_count
 from edge.batch.scan import scan
-from edge.batch.workers import cores, process_count
 from edge.config.model import Config
 from edge.errors import ConfigError
-from tests.edge.batch.test_resume import begun, folder, journal_lines, timeless
+from tests.edge.batch.reading.test_resume import begun, folder, journal_lines, timeless
 from tests.edge.batch.test_scan import lines
 
 __all__ = ["folder"]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from edge.batch.annotate import Gallery, annotated, jpeg
 from edge.batch.field_result import FieldResult, encoded
-from edge.batch.journal import Journal, Unit
+from edge.batch.reading.journal import Journal, Unit
 from edge.batch.records import printable
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.field import DecodedField

@@ -1,4 +1,4 @@
-"""The process that reads files for a scan: begun by `edge.batch.workers`, to which alone it talks.
+"""The process that reads files for a scan: begun by `edge.batch.reading.workers`, to which alone it talks.
 
 It ends with its connection, and so with the scan, however that ends.
 """
@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 import cv2
 
 from edge.batch.field_result import encoded
-from edge.batch.journal import Unit
-from edge.batch.read_files import FileReader, stops_within
+from edge.batch.reading.journal import Unit
+from edge.batch.reading.read_files import FileReader, stops_within
 from edge.errors import EdgeError
 from edge.pipeline import Pipeline
 
