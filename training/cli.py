@@ -42,14 +42,18 @@ def detector(
     steps: Annotated[int, Steps] = 900,
     steps_rounded: Annotated[int, StepsRounded] = 700,
     seed: Seed = 0,
+    leave_out: Annotated[list[str] | None, typer.Option(metavar="SET", help="See nothing of this set.")] = None,
 ) -> None:
-    """Train the detectors: the base, one without each of the folds, and the shipped one."""
+    """Train the detectors: the base, one without each of the folds, and the shipped one.
+
+    A set that is left out is absent from everything that the run does after this.
+    """
     with answering(), progress_bars(out) as progress:
         from training.data.datasets import data_root
         from training.fit.recipe import DetectorSteps, train_detectors
 
         train_detectors(RunDir(out_dir), data_root(), DetectorSteps(steps_base, steps_fold, steps, steps_rounded), seed,
-                        progress)  # fmt: skip
+                        progress, tuple(sorted(leave_out or ())))  # fmt: skip
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from edge.errors import ModelError
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.digest import sha256_file
 from training.data.datasets import FOLDS
+
+LEFT_OUT = "left-out.json"
 
 TRAINED_ON = {**{f"without{fold}": tuple(f for f in FOLDS if f != fold) for fold in FOLDS}, "all": FOLDS}
 """Folds that each pair of networks is trained on: four are judged by the fold they lack, `all` is shipped."""
@@ -26,6 +30,30 @@ class RunDir:
     """
 
     path: Path
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Sets of which the run has seen nothing; raises ModelError for a damaged file."""
+        path = self.path / LEFT_OUT
+        if not path.is_file():
+            return ()
+        try:
+            return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ModelError(f"{path} cannot be read: {error}. Write the names of the sets, or begin anew") from error
+
+    def leave_out(self, names: tuple[str, ...]) -> None:
+        """Settle which sets a run leaves out.
+
+        Raises:
+            ModelError: it has begun with others.
+        """
+        path = self.path / LEFT_OUT
+        begun = path.is_file() or self.taught.is_file()
+        if begun and set(self.left_out) != set(names):
+            said, asked = (", ".join(sets) or "no set" for sets in (self.left_out, names))
+            raise ModelError(f"run {self.path} leaves out {said}; asked was {asked}. Take another folder")
+        write_text(path, json.dumps(names) + "\n")
 
     @property
     def base(self) -> Path:
@@ -98,7 +126,7 @@ def load_weights(path: Path) -> dict[str, Any]:
         raise ModelError(f"weights {path} not found. Train them with: sicklescope-train detector, then classifier")
     try:
         weights: dict[str, Any] = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(f"weights {path} cannot be read: {error}. Delete the file and train again") from error
     return weights
 

@@ -41,10 +41,11 @@ def write(path: Path, pixels: Pixels) -> None:
 
 
 def lay_out(root: Path) -> Path:
-    """Write txl_pbc, uganda_scd, chula_rbc12 and erythrocytes_idb1 with few and small pictures; returns the root."""
+    """Write every set that teaches or judges with few and small pictures; returns the root."""
     _txl(root / "txl_pbc")
     _uganda(root / "uganda_scd")
     _chula(root / "chula_rbc12")
+    _sickle_free(root)
     _idb1(root / "erythrocytes_idb1")
     return root
 
@@ -91,6 +92,23 @@ def _chula(folder: Path) -> None:
         labels.write_text("\n".join(points) + "\n")
         fields.append(f"images/{fold}.png,s{fold},{fold},{len(points)},0.01")
     (folder / "fields.csv").write_text("\n".join(fields) + "\n")
+
+
+def _sickle_free(root: Path) -> None:
+    tables = {
+        "krd_wbc/fields.csv": ["path,colour_group,fold,wbc"],
+        "chula_rbc12/diseases.csv": ["path,disease,series_group,fold"],
+        "chula_rbc12/unlabelled.csv": ["path,series_group,fold"],
+    }
+    for fold in FOLDS:
+        rows = (f"images/{fold}.png,k{fold},{fold},Monocyte", f"diseases/{fold}.png,iron_deficiency,d{fold},{fold}",
+                f"unlabelled/{fold}.png,u{fold},{fold}")  # fmt: skip
+        for seed, (table, row) in enumerate(zip(tables, rows, strict=True)):
+            pixels, _ = rendered(50 + 4 * seed + fold, 160, sickle_fraction=0.0)
+            write((root / table).parent / row.split(",")[0], pixels)
+            tables[table].append(row)
+    for table, lines in tables.items():
+        (root / table).write_text("\n".join(lines) + "\n")
 
 
 def _idb1(folder: Path) -> None:

@@ -19,18 +19,12 @@ import numpy as np
 
 from edge.types import CANONICAL_UM_PER_PX, Pixels
 from edge.vision.classify import crops
-from training.data.datasets import DataError, LabelledField, digest, read_pixels, table
+from training.data.datasets import PLACE_ANSWERS, DataError, LabelledField, digest, read_pixels, table
 from training.data.fields import resized
 
 FILE = Path(__file__).parent / "artefacts.csv"
 
 COLUMNS = ("set", "picture", "x", "y", "answer")
-
-NONE, WHITE, CELL, OPEN = "none", "white", "cell", "open"
-"""No cell: dirt, streak, precipitate, ring, pointer, bare ground. Of a white cell or platelet, or its rest. A red cell,
-whichever. Not to be decided."""
-
-ANSWERS = (NONE, WHITE, CELL, OPEN)
 
 CROP_PX, SHOWN_PX, ACROSS = 56, 120, 10
 """Canonical pixels of a crop, pixels that it is shown in, and crops in a row of a sheet."""
@@ -58,9 +52,11 @@ def answers(file: Path = FILE) -> dict[tuple[str, str], list[tuple[float, float,
             x, y = float(row["x"]), float(row["y"])
         except ValueError:
             x = y = math.nan
-        if not (math.isfinite(x) and math.isfinite(y) and row["answer"] in ANSWERS):
+        if not (math.isfinite(x) and math.isfinite(y) and row["answer"] in PLACE_ANSWERS):
             said = ",".join(row.values())
-            raise DataError(f"{file} holds {said!r}: expected set, picture, two numbers, and {' or '.join(ANSWERS)}")
+            raise DataError(
+                f"{file} holds {said!r}: expected set, picture, two numbers, and {' or '.join(PLACE_ANSWERS)}"
+            )
         seen.setdefault((row["set"], row["picture"]), []).append((x, y, row["answer"]))
     return seen
 
@@ -94,9 +90,11 @@ def keep(places: Sequence[Place], said: Mapping[int, str], file: Path = FILE) ->
     Returns how many the file holds. Raises DataError for a number or a word that is unknown; nothing is written then.
     """
     unknown = [str(n) for n in said if not 1 <= n <= len(places)]
-    unknown += [answer for answer in said.values() if answer not in ANSWERS]
+    unknown += [answer for answer in said.values() if answer not in PLACE_ANSWERS]
     if unknown:
-        raise DataError(f"{unknown[0]} is no answer: expected numbers 1 to {len(places)}, and {' or '.join(ANSWERS)}")
+        raise DataError(
+            f"{unknown[0]} is no answer: expected numbers 1 to {len(places)}, and {' or '.join(PLACE_ANSWERS)}"
+        )
     rows: dict[tuple[str, str, str, str], str] = {}
     if file.is_file():
         answers(file)  # a damaged file is told before it is written over

@@ -5,9 +5,14 @@ Every function takes planes float32 (N, 3, H, W) in 0–1 and draws anew for eac
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+import simplejpeg
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from edge.types import Pixels
 
 
 def _uniform(n: int, low: float, high: float, g: torch.Generator) -> Tensor:
@@ -81,6 +86,32 @@ def sensor(x: Tensor, g: torch.Generator) -> Tensor:
     return (x + noise).clamp(0, 1)
 
 
+def phone(x: Tensor, g: torch.Generator) -> Tensor:
+    """Treat a picture as a phone does: noise smoothed away (some), then JPEG (half)."""
+    out = x.clone()
+    smooth, quality = _chance(len(x), 0.15, g), torch.randint(40, 96, (len(x),), generator=g)
+    for i in torch.nonzero(smooth | _chance(len(x), 0.5, g)).flatten().tolist():
+        pixels = _as_bytes(x[i])
+        if smooth[i]:
+            pixels = cv2.medianBlur(pixels, 3).astype(np.uint8)
+        out[i] = _as_planes(recompressed(pixels, int(quality[i])))
+    return out
+
+
+def recompressed(pixels: Pixels, quality: int) -> Pixels:
+    """Write a picture as JPEG, with half as many colours across and down, and read it again."""
+    data = simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB", colorsubsampling="420")
+    return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), np.uint8)
+
+
+def _as_bytes(planes: Tensor) -> Pixels:
+    return np.ascontiguousarray((planes.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
+
+
+def _as_planes(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
 def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tensor:
     """All of the above, in the order of the light's way.
 
@@ -89,7 +120,7 @@ def another_microscope(x: Tensor, g: torch.Generator, unchanged: float) -> Tenso
     chosen = ~_chance(len(x), unchanged, g)
     changed = x.clone()
     if chosen.any():
-        changed[chosen] = sensor(focus(light(stain(x[chosen], g), g), g), g)
+        changed[chosen] = phone(sensor(focus(light(stain(x[chosen], g), g), g), g), g)
     return changed
 
 
@@ -126,6 +157,23 @@ def exchanged(x: Tensor, g: torch.Generator, share: float = 0.35) -> Tensor:
     mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) + 1e-3
     moved = (x - mean) / std * std[partner] + mean[partner]
     return torch.where(_chance(len(x), share, g)[:, None, None, None], moved, x).clamp(0, 1)
+
+
+ZOOM_AGAIN, SHIFT_AGAIN_PX, QUALITY_AGAIN = 0.03, 1.0, (60, 96)
+"""How else the same picture may come: 3 % larger or smaller, a pixel aside, and by another codec."""
+
+
+def again(x: Tensor, g: torch.Generator) -> Tensor:
+    """Show planes (N, 3, H, W) in 0–1 once more, as another file of the same picture would."""
+    n = len(x)
+    zoom, shift = _uniform(n, 1 - ZOOM_AGAIN, 1 + ZOOM_AGAIN, g), _uniform(2 * n, -1, 1, g).reshape(n, 2)
+    shift = shift * 2 * SHIFT_AGAIN_PX / x.shape[-1]
+    nought = torch.zeros(n)
+    matrix = torch.stack([torch.stack([zoom, nought, shift[:, 0]], 1), torch.stack([nought, zoom, shift[:, 1]], 1)], 1)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    moved = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False).clamp(0, 1)
+    quality = torch.randint(*QUALITY_AGAIN, (n,), generator=g).tolist()
+    return torch.stack([_as_planes(recompressed(_as_bytes(one), q)) for one, q in zip(moved, quality, strict=True)])
 
 
 def mirrored_near(x: Tensor, g: torch.Generator, share: float, least_px: int = 4, most_px: int = 12) -> Tensor:

@@ -12,7 +12,15 @@ from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.types import CLASSES, RED_CELLS, Floats, Mask, Pixels
 from edge.vision.classify import crops
-from training.data.datasets import CHULA_NORMAL, CHULA_SIZES, CHULA_UNCATEGORISED, LABELLED_ENOUGH, LabelledField
+from training.data.datasets import (
+    CHULA_NORMAL,
+    CHULA_SIZES,
+    CHULA_UNCATEGORISED,
+    LABELLED_ENOUGH,
+    NONE,
+    WHITE,
+    LabelledField,
+)
 from training.data.fields import TrainingField, centres, holds
 
 CROP_PX = 64
@@ -21,17 +29,22 @@ CROP_PX = 64
 PATCH_PX = 96
 """Side of a patch: the crop of 64 turned by 45° and shrunk by a tenth still finds picture everywhere."""
 
-STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background", "rendered")
+STREAMS = ("sickle", "negative", "unboxed", "chula", "txl", "background", "rendered", "artefact")
 """Where a cell comes from, which decides how often it is drawn."""
 
-SHARES = {"sickle": 46, "negative": 48, "unboxed": 22, "chula": 40, "txl": 18, "background": 10, "rendered": 8}
+SHARES = {"sickle": 44, "negative": 44, "unboxed": 20, "chula": 36, "txl": 14, "background": 16, "rendered": 6,
+          "artefact": 12}  # fmt: skip
 """Cells of each stream in a batch."""
 
-SHARES_LAST = {"sickle": 46, "negative": 45, "unboxed": 30, "chula": 36, "txl": 13, "background": 8, "rendered": 14}
+SHARES_LAST = {"sickle": 44, "negative": 42, "unboxed": 26, "chula": 34, "txl": 10, "background": 12, "rendered": 12,
+               "artefact": 12}  # fmt: skip
 """The same for the last steps: drawn cells have the shapes of sickle cells, and of others, in any colour."""
 
 ROOM_PX = 14
 """A spot so far from every cell, in canonical pixels, has room for another one."""
+
+SICKLE_FREE = ("krd_wbc", "chula_diseases", "chula_unlabelled")
+"""Sets in which no cell is a sickle cell, and none has a label of its own."""
 
 RENDERED_SEED = 10_000
 """Slides from this seed on teach; those below it are for the demonstration and for tests."""
@@ -141,7 +154,8 @@ def _of_field(field: TrainingField, number: int, rng: np.random.Generator, most:
     keep = np.setdiff1d(np.arange(len(boxes)), drop)
     parts = [(boxes[keep], may[keep], stream[keep], weight[keep])]
     doubtful = _doubtful(field, *(seen[len(field.boxes) :] for seen in looked_at))
-    for name, more, classes in (*doubtful, ("background", _spots(field, rng, 8), allowed("artefact"))):
+    ground = ("background", _spots(field, rng, 8), allowed("artefact"))
+    for name, more, classes in (*doubtful, *_answered(field), ground):
         n, often = len(more), DOUBTFUL_OFTEN if name in ("negative", "chula") else 1.0
         parts.append((more, np.tile(classes, (n, 1)), np.full(n, STREAMS.index(name)), np.full(n, often)))
     boxes, may, stream, weight = (np.concatenate([part[i] for part in parts]) for i in range(4))
@@ -158,7 +172,7 @@ def _doubtful(field: TrainingField, no: Mask, perhaps: Mask) -> list[tuple[str, 
     labelled one of `chula_rbc12`, where no label lies in them, no red cell.
     """
     source, boxes = field.source, field.ignore
-    if source.dataset == "uganda_scd" and source.label == "negative":
+    if source.dataset in SICKLE_FREE or (source.dataset == "uganda_scd" and source.label == "negative"):
         return [("negative", boxes, 1 - allowed("sickle"))]
     if source.dataset == "uganda_scd":
         boxed = holds(source.boxes / field.zoom, centres(boxes)).any(0)
@@ -170,6 +184,16 @@ def _doubtful(field: TrainingField, no: Mask, perhaps: Mask) -> list[tuple[str, 
         points = source.points[:, :2] / field.zoom
         return [("chula", boxes[~holds(boxes, points).any(1)], allowed("wbc", "platelet", "artefact"))]
     return []
+
+
+def _answered(field: TrainingField) -> list[tuple[str, Floats, Floats]]:
+    """Return the places that a reviewer saw to be no red cell: stream, boxes, and what those may be."""
+    places: list[tuple[str, Floats, Floats]] = []
+    for kind, classes in ((NONE, allowed("artefact")), (WHITE, allowed("wbc", "platelet", "artefact"))):
+        at = np.array([(x, y) for x, y, said in field.source.answers if said == kind], np.float32) / field.zoom
+        at = at.reshape(-1, 2)
+        places.append(("artefact", np.concatenate([at - 5, at + 5], 1).astype(np.float32), classes))
+    return places
 
 
 def _looked_at(field: TrainingField) -> tuple[Mask, Mask]:
@@ -201,9 +225,10 @@ def _labelled(field: TrainingField, no: Mask, perhaps: Mask) -> tuple[Floats, np
         may[red] = allowed("normal", "other")
         _name_points(field, source, may, weight)
         return field.boxes, may, np.full(n, STREAMS.index("chula")), weight
-    if source.label == "negative":
+    if source.dataset in SICKLE_FREE or source.label == "negative":
         may[red] = not_sickle()
-        return field.boxes, may, np.full(n, STREAMS.index("negative")), weight
+        mimics = "chula" if source.label == "elliptocytosis" else "negative"
+        return field.boxes, may, np.full(n, STREAMS.index(mimics)), weight
     boxed, cut = (
         red & holds(source.boxes[which] / field.zoom, centres(field.boxes)).any(0)
         for which in (~source.partial, source.partial)

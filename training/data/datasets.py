@@ -42,6 +42,12 @@ first 16 digits of its sha256, for x and y are pixels of this very file. The fir
 
 ANSWERS = {"no": 0.0, "perhaps": 1.0}
 
+NONE, WHITE, CELL, OPEN = "none", "white", "cell", "open"
+"""No cell: dirt, streak, precipitate, ring, pointer, bare ground. Of a white cell or platelet, or its rest. A red cell,
+whichever. Not to be decided."""
+
+PLACE_ANSWERS = (NONE, WHITE, CELL, OPEN)
+
 
 class DataError(InputError):
     """A data set is not where it should be, or not what it should be."""
@@ -219,7 +225,7 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
     boxes: dict[str, list[list[float]]] = {}
     for row in table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
         boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
-    unboxed = _seen_by_eye()
+    unboxed = unboxed_answers()
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
         found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
@@ -231,8 +237,11 @@ def uganda_fields(folder: Path) -> list[LabelledField]:
     return fields
 
 
-def _seen_by_eye() -> dict[str, list[list[float]]]:
-    """Return x, y and answer of the cells of UNBOXED, by the name of their picture; raises DataError."""
+def unboxed_answers() -> dict[str, list[list[float]]]:
+    """Return x, y and answer of the cells of UNBOXED, by the name of their picture.
+
+    Raises DataError.
+    """
     seen: dict[str, list[list[float]]] = {}
     for row in table(UNBOXED, ("picture", "x", "y", "sickle")):
         try:

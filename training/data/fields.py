@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from edge.types import CANONICAL_UM_PER_PX, Floats, Pixels
 from edge.vision.field_mask import visible_part
-from training.data.datasets import LabelledField, read_pixels
+from training.data.datasets import NONE, OPEN, WHITE, LabelledField, read_pixels
 
 RED_CELL_PX = 7.5 / CANONICAL_UM_PER_PX
 
@@ -54,6 +54,31 @@ def scaled_by_labels(field: LabelledField) -> TrainingField:
     diameter = float(np.median(sizes)) if len(sizes) else w / 5.0
     zoom = diameter / RED_CELL_PX
     return TrainingField(field, resized(pixels, zoom), b / zoom, field.kinds, np.zeros((0, 4), np.float32), zoom)
+
+
+def corrected(field: TrainingField) -> TrainingField:
+    """Take out of a field what a reviewer saw to be no red cell.
+
+    It teaches as empty ground. What is of a white cell, or was left open, carries no loss.
+    """
+    wrong, unsure = (
+        [(x, y) for x, y, said in field.source.answers if said in kinds] for kinds in ((NONE,), (WHITE, OPEN))
+    )
+    if not wrong and not unsure:
+        return field
+    none, doubt = (_nearest(field.boxes, points, field.zoom) for points in (wrong, unsure))
+    ignored = field.ignore[~_nearest(field.ignore, wrong, field.zoom)]
+    keep = ~none & ~doubt
+    return replace(field, boxes=field.boxes[keep], kinds=field.kinds[keep],
+                   ignore=np.concatenate([ignored, field.boxes[doubt & ~none]]))  # fmt: skip
+
+
+def _nearest(boxes: Floats, points: list[tuple[float, float]], zoom: float) -> np.ndarray:
+    """Return bool (N,): boxes that hold a point of the file nearer to their middle than any other box that holds it."""
+    at = np.array(points, np.float32).reshape(-1, 2) / zoom
+    held = holds(boxes, at)
+    away = np.where(held, np.linalg.norm(centres(boxes)[:, None] - at[None], axis=2), np.inf)
+    return np.asarray((held & (away == away.min(0, initial=np.inf))).any(1))
 
 
 def centres(boxes: Floats) -> Floats:

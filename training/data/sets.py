@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from training.data.answers import with_answers
-from training.data.datasets import DataError, LabelledField, read_chula, read_uganda
+from training.data.datasets import UNBOXED, DataError, LabelledField, digest, read_chula, read_uganda, unboxed_answers
 from training.data.sickle_free import each_picture_once, read_chula_diseases, read_chula_unlabelled, read_krd
 
 SETS: dict[str, tuple[Callable[[Path], list[LabelledField]], ...]] = {
@@ -40,4 +40,11 @@ def taught_sets(root: Path, left_out: Sequence[str] = ()) -> list[LabelledField]
     if unknown:
         raise DataError(f"{', '.join(unknown)} cannot be left out; sets that can: {', '.join(CAN_BE_LEFT_OUT)}")
     fields = [f for name, parts in SETS.items() if name not in left_out for part in parts for f in part(root)]
-    return with_answers(each_picture_once(fields))
+    once = each_picture_once(fields)
+    missing = sorted(set(unboxed_answers()) - {digest(field.path)[:16] for field in once})
+    if missing:
+        raise DataError(
+            f"{UNBOXED.name} has answers for {len(missing)} pictures that uganda_scd does not hold, the first "
+            f"{missing[0]}. Bring them back, or take their lines out"
+        )
+    return with_answers(once)

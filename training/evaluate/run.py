@@ -24,8 +24,8 @@ from training.evaluate.ground_truth import ground_truth
 from training.evaluate.predict import read_fields
 from training.evaluate.predictions import Prediction, of
 from training.fit.classifier import restored as restored_classifier
+from training.fit.completed_labels import LIKELY_UM_PER_PX
 from training.fit.detector import restored as restored_detector
-from training.fit.recipe import LIKELY_UM_PER_PX
 from training.fit.release import hand_over
 from training.fit.thresholds import ABSTAIN, SCORES, SECOND_LOOK
 from training.run_folder import RunDir, digest, write_text

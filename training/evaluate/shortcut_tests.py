@@ -27,7 +27,7 @@ from training.evaluate.interventions import (
 from training.evaluate.novelty_limits import NoveltyLimits, judged
 from training.evaluate.predict import Picture, read_fields
 from training.evaluate.predictions import Prediction, of
-from training.fit.recipe import LIKELY_UM_PER_PX
+from training.fit.completed_labels import LIKELY_UM_PER_PX
 from training.run_folder import RunDir
 
 PASTED_A_FIELD = 3

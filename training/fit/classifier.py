@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from edge.types import CLASSES, Pixels
-from training.data.augment import another_microscope, exchanged, mirrored_near, turned
+from training.data.augment import again, another_microscope, exchanged, mirrored_near, turned
 from training.data.crops import CROP_PX, SHARES, STREAMS, Patches, allowed
+from training.data.dirt import dirtied
 from training.data.transplant import transplanted
 from training.fit import quantisation_aware
 from training.fit.networks import GREY, Classifier, ClassifierGraph
+from training.fit.unfinished import KEPT_EVERY, NOTHING_KEPT, Unfinished
 from training.run_folder import restore, save_weights
 
 NORMAL, SICKLE, OTHER = (CLASSES.index(name) for name in ("normal", "sickle", "other"))
@@ -53,6 +56,9 @@ TOP = 0.99
 DRIFT = 3.0
 """Weight, in the loss, of the divergence of the rounded probabilities from the exact ones."""
 
+AGAIN = 1.0
+"""Weight, in the loss, of the divergence between two forms of a picture."""
+
 MINED_EVERY = 25
 """Steps between two drawings of the odds at which hard cells are drawn."""
 
@@ -73,12 +79,38 @@ def loss(logits: Tensor, may: Tensor, unboxed: Tensor, believed: bool) -> Tensor
     return -torch.logsumexp(logp + may.clamp_min(1e-9).log(), 1).mean()
 
 
-def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXCHANGE) -> tuple[Tensor, Tensor]:
-    """Make planes of patches as another microscope would show them, and their `may`.
+def consistency(logits: Tensor, again: Tensor) -> Tensor:
+    """Return how far the answers to two forms of pictures lie apart, logits (N, 6) each.
 
-    Planes are (N, 3, 64, 64) in −128…127.
+    The mean of both Kullback–Leibler divergences.
+    """
+    one, other = torch.log_softmax(logits, 1), torch.log_softmax(again, 1)
+    there, back = ((a.exp() * (a - b)).sum(1).mean() for a, b in ((one, other), (other, one)))
+    return (there + back) / 2
 
-    exchange: share of the cells that take the colours of another one.
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step is taught with.
+
+    x: planes (N, 3, 64, 64) in −128…127; may: (N, 6). again: planes (M, 3, 64, 64), other forms of the rows (M,) of x.
+    """
+
+    x: Tensor
+    may: Tensor
+    rows: Tensor
+    again: Tensor
+
+
+def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXCHANGE, twice: int = 0) -> Batch:
+    """Show patches as another microscope would.
+
+    Args:
+        data: the patches.
+        chosen: rows of them.
+        seed: the same gives the same batch.
+        exchange: share of the cells that take the colours of another one.
+        twice: so many of the cells are shown in another form too.
     """
     g = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(_moved(data, chosen, seed)).permute(0, 3, 1, 2).float() / 255
@@ -88,18 +120,54 @@ def batch_of(data: Patches, chosen: np.ndarray, seed: int, exchange: float = EXC
     squeeze = torch.where(oval, torch.rand(len(x), generator=g) * (OVAL[1] - OVAL[0]) + OVAL[0], 1.0)
     may[oval] = torch.from_numpy(allowed("other"))
     x = mirrored_near(exchanged(turned(x, CROP_PX, g, squeeze), g, exchange), g, MIRRORED)
-    return another_microscope(x, g, unchanged=0.3) * 255 - GREY, may
+    x = another_microscope(x, g, unchanged=0.3)
+    rows = torch.randperm(len(x), generator=g)[:twice]
+    other = again(x[rows], g) if twice else x[:0]
+    return Batch(x * 255 - GREY, may, rows, other * 255 - GREY)
 
 
 def _moved(data: Patches, chosen: np.ndarray, seed: int) -> Pixels:
-    """Return the patches, a share of the red cells on the glass of another field."""
+    """Return the patches, a share of the red cells on the glass of another field, and drawn dirt on some of all."""
     rng = np.random.default_rng(seed)
     pictures: Pixels = data.patches[chosen]
     grounds = np.nonzero(data.stream == STREAMS.index("background"))[0]
     red = data.may[chosen][:, [NORMAL, SICKLE, OTHER]].any(1)
     for i in np.nonzero(red & (rng.random(len(chosen)) < TRANSPLANTED))[0] if len(grounds) else ():
         pictures[i] = transplanted(pictures[i], data.patches[rng.choice(grounds)], float(rng.uniform(0.7, 1.4)))
-    return pictures
+    return dirtied(pictures, data.stream[chosen] == STREAMS.index("background"), red, rng)
+
+
+class _Draw:
+    """Draws the rows of a batch: so many of each stream, those that the network gets wrong more often."""
+
+    def __init__(self, data: Patches, shares: Mapping[str, int], rng: np.random.Generator) -> None:
+        self._data, self._shares, self._rng = data, shares, rng
+        self._pools = {name: np.nonzero(data.stream == i)[0] for i, name in enumerate(STREAMS)}
+        self.wrong = np.zeros(len(data.patches), np.float32)
+        self._odds: dict[str, np.ndarray] = {}
+        self.mine()
+
+    def __call__(self) -> np.ndarray:
+        return np.concatenate(
+            [self._rng.choice(self._pools[n], self._shares[n], p=p) for n, p in self._odds.items()]
+        )  # fmt: skip
+
+    def mine(self) -> None:
+        """Draw from now on by what is known to be wrong."""
+        for name, pool in self._pools.items():
+            if len(pool) and self._shares[name]:
+                weight = self._data.weight[pool] * (1 + MINED_BY * self.wrong[pool])
+                self._odds[name] = weight / weight.sum()
+
+    def note(self, rows: np.ndarray, prob: np.ndarray) -> None:
+        """Remember how wrong the probabilities (N, 6) of rows are.
+
+        Sickle that is none, and red cell that is none.
+        """
+        may = self._data.may[rows]
+        red = may[:, [NORMAL, SICKLE, OTHER]].any(1)
+        wrong = np.where(red, prob[:, SICKLE], prob[:, [NORMAL, SICKLE, OTHER]].sum(1))
+        self.wrong[rows] = np.where(may[:, SICKLE] > 0, 0, wrong)
 
 
 def train(
@@ -112,10 +180,25 @@ def train(
     exchange: float = EXCHANGE,
     progress: Callable[[int, float], None] = lambda step, loss: None,
     rounded: bool = False,
+    twice: int = 0,
+    unfinished: Unfinished = NOTHING_KEPT,
 ) -> Classifier:
     """Train on batches that take `shares` of each stream, from `start` on.
 
-    rounded: to bear INT8, see `quantisation_aware`. The learning rate ends at nought, so the last weights count.
+    The learning rate ends at nought, so the last weights count.
+
+    Args:
+        data: single cells.
+        steps: of the optimiser.
+        seed: the same gives the same weights on one machine.
+        learning_rate: the highest.
+        start: weights to go on from.
+        shares: cells of each stream in a batch.
+        exchange: share of the cells that take the colours of another one.
+        progress: is told each step and its loss.
+        rounded: to bear INT8, see `quantisation_aware`.
+        twice: so many cells of a batch are shown in another form too, and shall be called alike.
+        unfinished: keeps the state of a training that is stopped.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -123,55 +206,58 @@ def train(
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = net.to(memory_format=torch.channels_last).train()
-    pools = {name: np.nonzero(data.stream == i)[0] for i, name in enumerate(STREAMS)}
-    wrong = np.zeros(len(data.patches), np.float32)
-    odds: dict[str, np.ndarray] = {}
-
-    def chosen() -> np.ndarray:
-        return np.concatenate([rng.choice(pools[n], shares[n], p=p) for n, p in odds.items()])
-
-    def mine() -> None:
-        for name, pool in pools.items():
-            if len(pool) and shares[name]:
-                weight = data.weight[pool] * (1 + MINED_BY * wrong[pool])
-                odds[name] = weight / weight.sum()
-
-    mine()
+    draw = _Draw(data, shares, rng)
     if rounded:
-        quantisation_aware.begin(net, lambda own: batch_of(data, chosen(), own, exchange)[0], seed, TOP)
+        quantisation_aware.begin(net, lambda own: batch_of(data, draw(), own, exchange).x, seed, TOP)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.15, 2 / steps))
+    first, kept = 0, unfinished.restore(net, optimiser, schedule, rng)
+    if kept is not None:
+        first, draw.wrong = kept["step"], kept["wrong"].numpy()
+        draw.mine()
+    rows = kept["rows"].numpy() if kept is not None else draw()
     with ThreadPoolExecutor(1) as ahead:
-        rows = chosen()
-        coming = ahead.submit(batch_of, data, rows, seed * 1_000_003, exchange)
-        for step in range(steps):
-            x, may = coming.result()
-            unboxed = torch.from_numpy(data.stream[rows] == STREAMS.index("unboxed"))
-            shown, rows = rows, chosen()
-            coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1, exchange)
-            x = x.contiguous(memory_format=torch.channels_last)
-            features = net.features(x)
-            logits = net.head(net.drop(features))
-            value = loss(logits, may, unboxed, believed=start is not None or step > BELIEVED_FROM * steps)
-            if rounded:
-                with quantisation_aware.exactly(net):
-                    exact = torch.softmax(net.head(net.features(x)), 1)
-                given = torch.log_softmax(net.head(features), 1)
-                value = value + DRIFT * F.kl_div(given, exact, reduction="batchmean")
+        coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + first, exchange, twice)
+        for step in range(first, steps):
+            batch = coming.result()
+            shown, rows = rows, draw()
+            coming = ahead.submit(batch_of, data, rows, seed * 1_000_003 + step + 1, exchange, twice)
+            unboxed = torch.from_numpy(data.stream[shown] == STREAMS.index("unboxed"))
+            believed = start is not None or step > BELIEVED_FROM * steps
+            value, prob = _judged(net, batch, unboxed, believed, rounded)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             schedule.step()
-            p_sickle = torch.softmax(logits.detach(), 1)[:, SICKLE].numpy()
-            wrong[shown] = np.where(data.may[shown, SICKLE] > 0, 0, p_sickle)
+            draw.note(shown, prob.numpy())
             if step % MINED_EVERY == 0:
-                mine()
+                draw.mine()
+            if step and step % KEPT_EVERY == 0:
+                more = {"rows": torch.from_numpy(rows), "wrong": torch.from_numpy(draw.wrong)}
+                unfinished.save(step + 1, net, optimiser, schedule, rng.bit_generator.state, **more)
             progress(step + 1, float(value.detach()))
     if rounded:
         quantisation_aware.end(net)
     trained: Classifier = net.eval()
     return trained
+
+
+def _judged(net: Classifier, batch: Batch, unboxed: Tensor, believed: bool, rounded: bool) -> tuple[Tensor, Tensor]:
+    """Return the loss of a batch, and the probabilities (N, 6) that it was found with."""
+    x = batch.x.contiguous(memory_format=torch.channels_last)
+    features = net.features(x)
+    logits = net.head(net.drop(features))
+    value = loss(logits, batch.may, unboxed, believed)
+    if rounded:
+        with quantisation_aware.exactly(net):
+            exact = torch.softmax(net.head(net.features(x)), 1)
+        given = torch.log_softmax(net.head(features), 1)
+        value = value + DRIFT * F.kl_div(given, exact, reduction="batchmean")
+    if len(batch.rows):
+        again = net.head(net.features(batch.again.contiguous(memory_format=torch.channels_last)))
+        value = value + AGAIN * consistency(net.head(features[batch.rows]), again)
+    return value, torch.softmax(logits.detach(), 1)
 
 
 def probabilities(net: Classifier, pictures: Pixels, temperature: float = 1.0) -> np.ndarray:

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from edge.types import KINDS, Floats, Pixels
 from training.data.augment import another_microscope
+from training.data.dirt import scattered
 from training.data.fields import TrainingField, centres
 from training.fit import quantisation_aware
 from training.fit.networks import GREY, STRIDE, Detector
+from training.fit.unfinished import KEPT_EVERY, NOTHING_KEPT, Unfinished
 from training.run_folder import restore, save_weights
 
 CROP = 256
@@ -36,6 +38,9 @@ TOP = 0.999
 
 DRIFT = 4.0
 """Weight of `drift` in the loss."""
+
+DIRT_MOST = 3
+"""Artefacts drawn on a crop, at most; they have no box."""
 
 SMALL = 200
 """A picture smaller than this at the canonical scale shares its crop with three others."""
@@ -170,7 +175,7 @@ def drift(heat: Tensor, sides: Tensor, exact: tuple[Tensor, Tensor]) -> Tensor:
 def batch_of(fields: Sequence[Sequence[TrainingField]], seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Make a batch from the given fields; the same seed gives the same batch."""
     rng, g = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    crops = [assembled(f, rng) for f in fields]
+    crops = [(scattered(pixels, DIRT_MOST, rng), *labels) for pixels, *labels in (assembled(f, rng) for f in fields)]
     pixels = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).float() / 255
     drawn = [targets(b, k, i) for _, b, k, i in crops]
     wanted = tuple(torch.from_numpy(np.stack([d[i] for d in drawn])) for i in range(4))
@@ -186,12 +191,22 @@ def train(
     learning_rate: float = 2e-3,
     progress: Callable[[int, float], None] = lambda step, loss: None,
     rounded: bool = False,
+    unfinished: Unfinished = NOTHING_KEPT,
 ) -> Detector:
     """Train on batches that take `shares[i]` crops from `sets[i]`.
 
-    rounded: to bear INT8, see `quantisation_aware`.
-
     The learning rate ends at nought, so the last weights count.
+
+    Args:
+        sets: fields.
+        shares: crops of each set in a batch.
+        steps: of the optimiser.
+        seed: the same gives the same weights on one machine.
+        start: weights to go on from.
+        learning_rate: the highest.
+        progress: is told each step and its loss.
+        rounded: to bear INT8, see `quantisation_aware`.
+        unfinished: keeps the state of a training that is stopped.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -212,10 +227,16 @@ def train(
         quantisation_aware.begin(net, lambda own: batch_of(chosen(), own)[0], seed, TOP)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=max(0.1, 2 / steps))
+    kept = unfinished.restore(net, optimiser, schedule, rng)
+    first = kept["step"] if kept is not None else 0
+    drawn_from = rng.bit_generator.state
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(batch_of, chosen(), seed * 1_000_003)
-        for step in range(steps):
+        coming = ahead.submit(batch_of, chosen(), seed * 1_000_003 + first)
+        for step in range(first, steps):
             x, wanted = coming.result()
+            if step > first and step % KEPT_EVERY == 0:
+                unfinished.save(step, net, optimiser, schedule, drawn_from)
+            drawn_from = rng.bit_generator.state  # what the fields of the next step are drawn from
             coming = ahead.submit(batch_of, chosen(), seed * 1_000_003 + step + 1)
             x = x.contiguous(memory_format=torch.channels_last)
             heat, sides = net(x)

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 
 from edge.errors import ModelError
 from edge.system.progress_bars import ReportProgress, quiet
-from edge.types import CANONICAL_UM_PER_PX
-from edge.vision.detect import decoded, padded
-from edge.vision.scale import ScaleEstimator
 from training.data.crops import SHARES_LAST, STREAMS, Patches, joined, middles, of_fields, of_slides
-from training.data.datasets import DataError, LabelledField, read_chula, read_pixels, read_txl, read_uganda
-from training.data.fields import TrainingField, resized, scaled_by_labels, taught_by_detector
+from training.data.datasets import DataError, read_txl
+from training.data.fields import TrainingField, scaled_by_labels
+from training.data.sets import taught_sets
 from training.fit import classifier, detector, quantisation_aware
 from training.fit.classifier import EXCHANGE_LAST
+from training.fit.completed_labels import complete_labels, taught_fields
+from training.fit.networks import Classifier, Detector
 from training.fit.novelty_statistics import PARTS, fit_novelty
-from training.fit.torch_network import TorchNetwork
-from training.run_folder import TRAINED_ON, RunDir, write_text
-
-CELLS_MIN = 10
-"""Red cells behind an estimated scale that is believed in training."""
-
-LIKELY_UM_PER_PX = 0.177
-"""Usual scale of `uganda_scd` and `chula_rbc12`, as the base detector estimates it: taken where the estimate fails."""
-
-BELIEVED_UM_PER_PX = (0.10, 0.33)
-"""Estimates outside this are taken as failed: no picture of the two sets is so far from the usual."""
+from training.fit.unfinished import Unfinished, forget_stages, stage
+from training.run_folder import TRAINED_ON, RunDir
 
 SLIDES = 60
 """Rendered slides that the classifier is taught with."""
@@ -43,14 +31,11 @@ LAST, ROUNDED = 100, 200
 USUAL = 12
 """Cells of a field by which a classifier learns what cells usually look like."""
 
-WORKERS = 2
-"""Fields whose labels are completed at a time."""
+SHARES = (3, 2, 1, 2)
+"""Crops of a batch from `txl_pbc`, positive and negative fields of `uganda_scd`, and the other sets."""
 
-FLOOR = 0.1
-"""Score down to which the base detector's boxes are looked at to complete labels."""
-
-SHARES = (4, 2, 1, 1)
-"""Crops of a batch from `txl_pbc`, positive and negative fields of `uganda_scd`, and `chula_rbc12`."""
+TWICE = 48
+"""Cells of a batch that are shown in two forms in the last steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +69,37 @@ class ClassifierSteps:
 
 
 def train_detectors(
-    run: RunDir, root: Path, steps: DetectorSteps, seed: int = 0, progress: ReportProgress = quiet
+    run: RunDir,
+    root: Path,
+    steps: DetectorSteps,
+    seed: int = 0,
+    progress: ReportProgress = quiet,
+    left_out: tuple[str, ...] = (),
 ) -> None:
     """Train the base detector, complete the other sets' labels, and train the others.
 
-    Raises DataError when pictures or labels are missing, StorageError when the run's files cannot be written.
+    Args:
+        run: folder of the run.
+        root: folder of the sets.
+        steps: of the optimiser.
+        seed: of the base detector; the others count on.
+        progress: is told how far it is.
+        left_out: sets of which the run is to see nothing.
+
+    Raises:
+        DataError: pictures or labels are missing or wrong.
+        ModelError: the run leaves out other sets.
+        StorageError: the run's files cannot be written.
     """
     txl = [scaled_by_labels(field) for field in read_txl(root, "train")]
+    taught_sets(root, left_out)  # what is wrong with the data is told before anything is written
+    run.leave_out(left_out)
     if not run.base.is_file():
-        net = detector.train(
-            [txl], [sum(SHARES)], steps.base, seed, progress=_of("base detector", steps.base, progress)
-        )
+        report = _of("base detector", steps.base, progress)
+        unfinished = Unfinished(run.path / "unfinished-base.pt")
+        net = detector.train([txl], [sum(SHARES)], steps.base, seed, progress=report, unfinished=unfinished)
         detector.save(net, run.base)
+        unfinished.path.unlink(missing_ok=True)
     if not run.taught.is_file():
         complete_labels(run, root, progress)
     taught = taught_fields(run, root)
@@ -103,14 +107,12 @@ def train_detectors(
         if run.detector(name).is_file():
             continue
         n = steps.shipped if name == "all" else steps.fold
-        sets = [txl, *_sets(taught, folds)]
-        net = detector.train(sets, SHARES, n, seed + i, detector.restored(run.base), 2e-3,
-                             _of(f"detector {name}", n, progress))  # fmt: skip
+        plan = _DetectorPlan(run, name, [txl, *_sets(taught, folds)], seed + i, progress)
+        net = plan.stage("first", n, detector.restored(run.base), 2e-3)
         if steps.rounded:
-            report = _of(f"detector {name} for INT8", steps.rounded, progress)
-            rate = quantisation_aware.LEARNING_RATE
-            net = detector.train(sets, SHARES, steps.rounded, seed + i + ROUNDED, net, rate, report, rounded=True)
+            net = plan.stage("rounded", steps.rounded, net, quantisation_aware.LEARNING_RATE)
         detector.save(net, run.detector(name))
+        forget_stages(run.path, f"detector-{name}")
 
 
 def train_classifiers(
@@ -129,20 +131,64 @@ def train_classifiers(
     cells = joined([of_fields(fields, seed=0), of_slides(SLIDES)])
     del fields  # some 800 MB
     for name in missing:
-        n = steps.shipped if name == "all" else steps.fold
-        report = _of(f"classifier {name}", n, progress)
         mine, own_seed = cells.within(TRAINED_ON[name]), seed + list(TRAINED_ON).index(name)
-        net = classifier.train(mine, n, own_seed, progress=report)
-        report = _of(f"classifier {name} at last", steps.last, progress)
-        net = classifier.train(mine, steps.last, own_seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report)
-        if steps.rounded:
-            report = _of(f"classifier {name} for INT8", steps.rounded, progress)
-            net = classifier.train(mine, steps.rounded, own_seed + ROUNDED, quantisation_aware.LEARNING_RATE, net,
-                                   SHARES_LAST, EXCHANGE_LAST, report, rounded=True)  # fmt: skip
+        net = _trained_classifier(run, name, mine, steps, own_seed, progress)
         usual = usual_cells(mine, own_seed)
         field, fold = mine.field[usual], mine.fold[usual]
         fit_novelty(net, middles(mine.patches[usual]), field, np.where(fold < 0, field % PARTS, fold))
         classifier.save(net, run.classifier(name))
+        forget_stages(run.path, f"classifier-{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class _DetectorPlan:
+    """How one detector is trained, stage by stage; see `train_detectors`."""
+
+    run: RunDir
+    name: str
+    sets: list[list[TrainingField]]
+    seed: int
+    progress: ReportProgress
+
+    def stage(self, name: str, steps: int, start: Detector, rate: float) -> Detector:
+        """Train one stage, or take it from the run."""
+        rounded = name == "rounded"
+        report = _of(f"detector {self.name}{' for INT8' if rounded else ''}", steps, self.progress)
+        seed = self.seed + (ROUNDED if rounded else 0)
+
+        def train(unfinished: Unfinished) -> Detector:
+            return detector.train(self.sets, SHARES, steps, seed, start, rate, report, rounded, unfinished)
+
+        made: Detector = stage(self.run.path, f"detector-{self.name}-{name}", train, detector.restored)
+        return made
+
+
+def _trained_classifier(
+    run: RunDir, name: str, cells: Patches, steps: ClassifierSteps, seed: int, progress: ReportProgress
+) -> Classifier:
+    """Train the stages of a classifier, those that the run does not hold."""
+
+    def first(unfinished: Unfinished) -> Classifier:
+        n = steps.shipped if name == "all" else steps.fold
+        report = _of(f"classifier {name}", n, progress)
+        return classifier.train(cells, n, seed, progress=report, unfinished=unfinished)
+
+    def last(unfinished: Unfinished) -> Classifier:
+        report = _of(f"classifier {name} at last", steps.last, progress)
+        return classifier.train(cells, steps.last, seed + LAST, 1.5e-3, net, SHARES_LAST, EXCHANGE_LAST, report,
+                                twice=TWICE, unfinished=unfinished)  # fmt: skip
+
+    def rounded(unfinished: Unfinished) -> Classifier:
+        report = _of(f"classifier {name} for INT8", steps.rounded, progress)
+        return classifier.train(cells, steps.rounded, seed + ROUNDED, quantisation_aware.LEARNING_RATE, net,
+                                SHARES_LAST, EXCHANGE_LAST, report, rounded=True, twice=TWICE,
+                                unfinished=unfinished)  # fmt: skip
+
+    stages = {"first": first, "last": last, **({"rounded": rounded} if steps.rounded else {})}
+    net: Classifier
+    for part, train in stages.items():
+        net = stage(run.path, f"classifier-{name}-{part}", train, classifier.restored)
+    return net
 
 
 def usual_cells(cells: Patches, seed: int) -> np.ndarray:
@@ -157,81 +203,18 @@ def usual_cells(cells: Patches, seed: int) -> np.ndarray:
     return rows[np.arange(len(rows)) - np.repeat(first, count) < USUAL]
 
 
-def complete_labels(run: RunDir, root: Path, progress: ReportProgress = quiet) -> None:
-    """Write boxes of every cell of `uganda_scd` and `chula_rbc12`.
-
-    As the base detector and the labels give them.
-    """
-    fields = [*read_uganda(root), *read_chula(root)]
-    networks: SimpleQueue[TorchNetwork] = SimpleQueue()
-    for _ in range(WORKERS):
-        networks.put(TorchNetwork(detector.restored(run.base)))
-
-    def line_of(field: LabelledField) -> str:
-        network = networks.get()
-        try:
-            return _to_json(_taught(field, network), root)
-        finally:
-            networks.put(network)
-
-    lines = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for line in pool.map(line_of, fields):
-            lines.append(line)
-            progress("completing labels", len(lines), len(fields))
-    write_text(run.taught, "\n".join(lines) + "\n")
-
-
-def _taught(field: LabelledField, network: TorchNetwork) -> TrainingField:
-    scale, _ = ScaleEstimator(network)(read_pixels(field.path), CELLS_MIN)
-    low, high = BELIEVED_UM_PER_PX
-    um_per_px = scale.um_per_px if scale is not None and low < scale.um_per_px < high else LIKELY_UM_PER_PX
-
-    def detect(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        maps = network(padded(pixels)[None])
-        h, w = pixels.shape[:2]
-        return decoded(maps["peaks"][0], maps["sides"][0], (h, w), FLOOR)
-
-    return taught_by_detector(field, CANONICAL_UM_PER_PX / um_per_px, detect)
-
-
-def taught_fields(run: RunDir, root: Path) -> list[TrainingField]:
-    """Read what `complete_labels` wrote; raises ModelError when it is of other fields."""
-    sources = [*read_uganda(root), *read_chula(root)]
-    try:
-        rows = [json.loads(line) for line in run.taught.read_text(encoding="utf-8").splitlines()]
-        if [row["path"] for row in rows] != [str(s.path.relative_to(root)) for s in sources]:
-            raise ValueError("it is of other fields than the data folder holds")
-        return [_from_row(row, source) for row, source in zip(rows, sources, strict=True)]
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{run.taught} cannot be used: {error}. Delete it, and it is made anew") from error
-
-
-def _to_json(field: TrainingField, root: Path) -> str:
-    return json.dumps({
-        "path": str(field.source.path.relative_to(root)), "zoom": field.zoom, "kinds": field.kinds.tolist(),
-        "boxes": field.boxes.astype(float).round(2).tolist(), "ignore": field.ignore.astype(float).round(2).tolist(),
-    }, separators=(",", ":"))  # fmt: skip
-
-
-def _from_row(row: dict[str, object], source: LabelledField) -> TrainingField:
-    boxes, ignore = (np.array(row[k], np.float32).reshape(-1, 4) for k in ("boxes", "ignore"))
-    zoom = float(row["zoom"])  # type: ignore[arg-type]
-    pixels = resized(read_pixels(source.path), zoom)
-    return TrainingField(source, pixels, boxes, np.array(row["kinds"], np.int64), ignore, zoom)
-
-
 def _sets(taught: Sequence[TrainingField], folds: Sequence[int]) -> list[list[TrainingField]]:
-    """Return the positive and negative fields of `uganda_scd` and those of `chula_rbc12` in these folds."""
+    """Return the fields of these folds: boxed ones, those of `uganda_scd` without boxes, and those of other sets."""
     mine = [f for f in taught if f.source.fold in folds]
-    uganda, chula = ([f for f in mine if f.source.dataset == name] for name in ("uganda_scd", "chula_rbc12"))
-    boxed, unboxed = [f for f in uganda if len(f.source.boxes)], [f for f in uganda if not len(f.source.boxes)]
-    for name, fields in (("boxed", boxed), ("unboxed", unboxed), ("chula_rbc12", chula)):
+    boxed = [f for f in mine if len(f.source.boxes)]
+    unboxed = [f for f in mine if f.source.dataset == "uganda_scd" and not len(f.source.boxes)]
+    others = [f for f in mine if f.source.dataset != "uganda_scd"]
+    for name, fields in (("boxed", boxed), ("unboxed", unboxed), ("other sets'", others)):
         if not fields:
             raise DataError(
                 f"folds {', '.join(map(str, folds))} hold no {name} fields; expected some in each pair of folds"
             )
-    return [boxed, unboxed, chula]
+    return [boxed, unboxed, others]
 
 
 def _of(what: str, steps: int, progress: ReportProgress) -> Callable[[int, float], None]:

@@ -12,6 +12,7 @@ import simplejpeg
 
 from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import Floats, Pixels
+from training.data.augment import recompressed
 from training.data.datasets import LabelledField, read_pixels
 from training.evaluate.estimates import Figure, red
 from training.evaluate.predict import Picture, as_taken, read_fields
@@ -53,12 +54,11 @@ def other_decoder(field: LabelledField) -> Pixels:
     return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, fastupsample=True), np.uint8)
 
 
-def recompressed(quality: int) -> Picture:
+def as_jpeg(quality: int) -> Picture:
     """Return what writes a picture as JPEG and reads it again."""
 
     def picture(field: LabelledField) -> Pixels:
-        data = simplejpeg.encode_jpeg(read_pixels(field.path), quality, colorspace="RGB", colorsubsampling="420")
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), np.uint8)
+        return recompressed(read_pixels(field.path), quality)
 
     return picture
 
@@ -80,7 +80,7 @@ def _zoomed(field: LabelledField) -> Pixels:
 
 CHANGES = {
     "decoder": Change(as_taken, other_decoder, _stays, jpeg=True),
-    "jpeg_95_to_75": Change(recompressed(95), recompressed(75), _stays),
+    "jpeg_95_to_75": Change(as_jpeg(95), as_jpeg(75), _stays),
     "shift_of_a_pixel": Change(_from_pixel(0), _from_pixel(1), lambda points: points - 1),
     "zoom_of_3_percent": Change(as_taken, _zoomed, lambda points: points * ZOOM),
 }
