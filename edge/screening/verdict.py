@@ -44,6 +44,7 @@ FLAGS = {
     "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
     "square, and cells look more elongated than they are.",
     "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",
+    "drawn_over": "Letters, lines or a watermark are drawn over a field: strokes may be counted, or hide cells.",
     "dirt": "Dirt or a pointer stays at one place of the picture while the slide moves: nothing was counted there. "
     "Clean the eyepiece or camera.",
     "dirt_broad": "Dirt or a pointer hides more than 3 % of the picture: clean the eyepiece or camera and read the "

@@ -14,6 +14,7 @@ from edge.types import CANONICAL_UM_PER_PX, Field, Frame, Mask, Pixels, Reason, 
 from edge.vision import quality
 from edge.vision.field_mask import visible_part
 from edge.vision.flat_field import FrameOptics, Optics
+from edge.vision.overlay import drawn_over
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
     CELLS_TO_LOCK,
@@ -213,7 +214,10 @@ def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
     visible = visible_part(pixels)
     drawn = field_part(pixels) if visible is None else None
     half = one_half(pixels)
-    flags = ("surroundings",) if drawn is not None or half is not None else ()
+    if drawn is not None or half is not None:
+        flags: tuple[str, ...] = ("surroundings",)  # whose edges are drawn lines too
+    else:
+        flags = ("drawn_over",) if drawn_over(pixels) else ()
     masks = [mask for mask in (visible, drawn, half) if mask is not None]
     part = SlidePart(np.logical_and.reduce(masks) if masks else None, flags)
     bad = quality.exposure(pixels, part.visible, limits)
