@@ -39,9 +39,10 @@ def virtual_device(folder: Path, port: int, **settings: str) -> Program:
     """Run the service on a virtual slide, as a person would, with its page on a port."""
     given = {
         "DEVICE__STATE_DIR": str(folder / "state"), "CAMERA__KIND": "virtual", "CAMERA__WIDTH": "640",
-        "CAMERA__HEIGHT": "480", "CAMERA__FPS": "8", "CAMERA__FRAMES": "100000", "CAMERA__OVERLAP": "0.3",
+        "CAMERA__HEIGHT": "480", "CAMERA__FPS": "3", "CAMERA__FRAMES": "100000", "CAMERA__OVERLAP": "0.3",
         "OPTICS__UM_PER_PX": "0.25", "MQTT__ENABLED": "false", "WEB__PORT": str(port),
-        "SCREENING__STORE_INTERVAL_S": "0.2", **settings,
+        # The person at the page ends a sample, however long the checks of a page take.
+        "SCREENING__STORE_INTERVAL_S": "0.2", "SCREENING__TARGET_RED_CELLS": "100000", **settings,
     }  # fmt: skip
     program = Program(folder, "run", "--keep-trying", **{f"SICKLESCOPE_{name}": value for name, value in given.items()})
     wait_for(lambda: listens(folder / "state") or program.process.poll() is not None, 60)
