@@ -10,20 +10,7 @@ import numpy as np
 
 from edge.errors import StorageError
 from edge.types import ABSTAINED, CLASSES, Exclusion, FieldReading, Floats, Pixels
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "normal": (0, 158, 115),
-    "sickle": (213, 94, 0),
-    "other": (240, 228, 66),
-    "wbc": (0, 114, 178),
-    "platelet": (86, 180, 233),
-    "artefact": (120, 120, 120),
-    Exclusion.ABSTAINED.value: (255, 255, 255),
-}
-"""RGB of each class, and of a cell that the classifier would not name, told apart by colour-blind people too.
-
-Okabe and Ito, Color Universal Design (2008).
-"""
+from edge.vision.outline import COLOURS
 
 _JPEG_QUALITY = 88
 _LONGEST_PX = 4096

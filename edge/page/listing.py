@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 from edge.errors import DamagedSampleError
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.sample_row import State, StoredSample
-from edge.screening.review import concluded
 from edge.storage.database import Database
 from edge.types import CLASSES, Exclusion
 
@@ -101,9 +100,7 @@ def figures_now(lifecycle: Lifecycle, sample: StoredSample) -> Figures | None:
         record = lifecycle.record(sample)
     except DamagedSampleError:
         return None
-    reviewed = lifecycle.reviewed(sample, record)
-    fewest = lifecycle.config.screening.min_red_cells
-    verdict = concluded(record.verdict, reviewed, sample.state == "final", fewest)
+    reviewed, verdict = lifecycle.concluded(sample, record, sample.state == "final")
     return Figures(
         status=verdict.status,
         red_cells=reviewed.red_cells if reviewed else verdict.red_cells,

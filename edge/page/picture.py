@@ -9,18 +9,7 @@ import numpy as np
 
 from edge.api.device import LiveField
 from edge.types import ABSTAINED, CLASSES, Exclusion, FieldReading, Pixels
-from edge.vision.outline import Contour, outlines
-
-COLOURS = {
-    "normal": (0, 158, 115),
-    "sickle": (213, 94, 0),
-    "other": (240, 228, 66),
-    "wbc": (0, 114, 178),
-    "platelet": (86, 180, 233),
-    "artefact": (120, 120, 120),
-    Exclusion.ABSTAINED.value: (255, 255, 255),
-}
-"""RGB, told apart by colour-blind people too (Okabe and Ito, Color Universal Design, 2008)."""
+from edge.vision.outline import COLOURS, Contour, outlines
 
 WIDTH_MAX = 1280
 """Pixels of a picture that is sent; more costs a slow connection time and shows no more on a phone."""

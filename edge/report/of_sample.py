@@ -17,7 +17,7 @@ from edge.sample.cell_rows import ABSTAINED_NAME, StoredCell
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.review import CALLED, SampleReview
 from edge.sample.sample_row import StoredSample
-from edge.screening.review import ReviewedCounts, concluded
+from edge.screening.review import ReviewedCounts
 from edge.screening.sample_record import SampleRecord
 from edge.types import CLASSES, RED_CELLS, Verdict
 
@@ -63,9 +63,7 @@ def findings(lifecycle: Lifecycle, sample: StoredSample) -> Findings:
     if sample.state == "scanning":
         raise SampleError(f"sample {sample.code} is being scanned: stop it first")
     record = lifecycle.record(sample)
-    reviewed = lifecycle.reviewed(sample, record)
-    fewest = lifecycle.config.screening.min_red_cells
-    verdict = concluded(record.verdict, reviewed, sample.state == "final", fewest)
+    reviewed, verdict = lifecycle.concluded(sample, record, sample.state == "final")
     quoted = reviewed or verdict
     if verdict.status != "reported" or sample.state == "discarded":
         return Findings(record, reviewed, verdict, None, None, None)

@@ -37,6 +37,7 @@ from edge.storage.outbox import Outbox
 from edge.storage.result_numbers import ResultNumbers
 from edge.storage.scan_marker import ScanMarker
 from edge.system.clock import boot_id, clock_synchronised
+from edge.types import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -300,12 +301,18 @@ class Lifecycle:
         reviews, marks = reviewed(database, sample.id), marked(database, sample.id)
         return reviewed_counts(record.counts, record.verdict, reviews, marks, fewest)
 
+    def concluded(
+        self, sample: StoredSample, record: SampleRecord, signed: bool
+    ) -> tuple[ReviewedCounts | None, Verdict]:
+        """Return a sample's counts after review, and what may be said of it with them."""
+        counts = self.reviewed(sample, record)
+        return counts, concluded(record.verdict, counts, signed, self.config.screening.min_red_cells)
+
     def conclude(self, sample: StoredSample, record: SampleRecord, stage: Stage, reason: str, by: str) -> StoredResult:
         """Change a sample's state, and store the result that says so, as one."""
         with self.changing(sample):
             # The record is as new as the scanning; a person's reviews are added to it again each time.
-            reviewed, fewest = self.reviewed(sample, record), self.config.screening.min_red_cells
-            verdict = concluded(record.verdict, reviewed, stage == "final", fewest)
+            reviewed, verdict = self.concluded(sample, record, stage == "final")
             revision = len(self.store.result_ids(sample.id)) + 1
             result = self._composer.result(
                 replace(record, verdict=verdict), revision, self.numbers.take(), stage, reason, reviewed

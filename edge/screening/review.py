@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edge.screening.verdict import FLAGS, NOT_A_DIAGNOSIS, wilson
+from edge.screening.verdict import FLAGS, NOT_A_DIAGNOSIS, counts_alone, wilson
 from edge.types import CLASSES, RED_CELLS, Counts, Exclusion, Verdict
 
 
@@ -93,19 +93,12 @@ def concluded(verdict: Verdict, reviewed: ReviewedCounts | None, signed: bool, m
     above = None if reviewed else verdict.above_blank
     if fewest >= min_red_cells:
         return replace(verdict, above_blank=above, text=verdict.text + _words(reviewed))
-    return replace(
-        verdict,
-        status="insufficient",
-        fraction=None,
-        low=None,
-        high=None,
-        fraction_if_none=None,
-        fraction_if_all=None,
-        above_blank=None,
-        flags=tuple(name for name in FLAGS if name in {*verdict.flags, "insufficient"} - {"below_target"}),
-        text=f"Insufficient: {fewest} red cells counted, at least {min_red_cells} needed. Sickle-like cells "
-        f"{verdict.sickle} of {verdict.red_cells}. {NOT_A_DIAGNOSIS}{_words(reviewed)}",
+    flags = tuple(name for name in FLAGS if name in {*verdict.flags, "insufficient"} - {"below_target"})
+    text = (
+        f"Insufficient: {fewest} red cells counted, at least {min_red_cells} needed. Sickle-like cells "
+        f"{verdict.sickle} of {verdict.red_cells}. {NOT_A_DIAGNOSIS}{_words(reviewed)}"
     )
+    return replace(counts_alone(verdict, text), status="insufficient", flags=flags)
 
 
 def _words(reviewed: ReviewedCounts | None) -> str:

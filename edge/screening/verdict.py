@@ -161,16 +161,21 @@ def assess(counts: Counts, rules: VerdictRules, flags: Collection[str] = ()) -> 
 def _withheld(verdict: Verdict, causes: Collection[str]) -> Verdict:
     """Return the verdict without its figures: what may not be relied on must not be quoted."""
     why = " ".join(FLAGS[cause] for cause in causes)
+    text = f"Withheld: these counts are not to be used. {why} {NOT_A_DIAGNOSIS}"
+    return replace(counts_alone(verdict, text), status="withheld")
+
+
+def counts_alone(verdict: Verdict, text: str) -> Verdict:
+    """Return the verdict with its counts and these words: nothing in it tells a fraction."""
     return replace(
         verdict,
-        status="withheld",
         fraction=None,
         low=None,
         high=None,
         fraction_if_none=None,
         fraction_if_all=None,
         above_blank=None,
-        text=f"Withheld: these counts are not to be used. {why} {NOT_A_DIAGNOSIS}",
+        text=text,
     )
 
 

@@ -6,7 +6,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.types import Floats, Pixels
+from edge.types import Exclusion, Floats, Pixels
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "normal": (0, 158, 115),
+    "sickle": (213, 94, 0),
+    "other": (240, 228, 66),
+    "wbc": (0, 114, 178),
+    "platelet": (86, 180, 233),
+    "artefact": (120, 120, 120),
+    Exclusion.ABSTAINED.value: (255, 255, 255),
+}
+"""RGB of each class, and of a cell that the classifier would not name, told apart by colour-blind people too.
+
+Okabe and Ito, Color Universal Design (2008).
+"""
 
 MARGIN_PX = 2
 """So much beyond a box a cell's outline is looked for."""

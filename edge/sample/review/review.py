@@ -21,7 +21,7 @@ is scanned nobody is shown its fraction: `without_fraction`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -34,6 +34,7 @@ from edge.sample.review.random_order import rank
 from edge.sample.review.rows import Reading
 from edge.sample.sample_row import StoredSample
 from edge.screening.agreement import Agreement, MissedBound, agreement, missed_bound
+from edge.screening.verdict import counts_alone
 from edge.types import CLASSES, Verdict
 
 NORMALS_SHOWN = 100
@@ -213,15 +214,8 @@ def without_fraction(verdict: Verdict) -> Verdict:
 
     Nobody shall stop at a fraction that they like.
     """
-    return replace(
-        verdict,
-        fraction=None,
-        low=None,
-        high=None,
-        fraction_if_none=None,
-        fraction_if_all=None,
-        above_blank=None,
-        text=f"{verdict.red_cells} red cells so far; the fraction is shown when scanning has ended.",
+    return counts_alone(
+        verdict, f"{verdict.red_cells} red cells so far; the fraction is shown when scanning has ended."
     )
 
 

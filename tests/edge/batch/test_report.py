@@ -13,20 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.batch.annotate import COLOURS, Gallery, annotated, jpeg
+from edge.batch.annotate import Gallery, annotated, jpeg
 from edge.batch.scan import scan
 from edge.camera.input_files import Leftover
 from edge.config.model import Config
 from edge.report.reasons import LEFT_OUT, REASONS
 from edge.screening.verdict import RESEARCH_USE
 from edge.types import ABSTAINED, CLASSES, FieldReading, Pixels, Reason, Rejection, unread
-from tests.edge.batch.scan_parts import use_pipeline
+from edge.vision.outline import COLOURS
 from tests.edge.batch.test_scan import smear, video
-
-
-@pytest.fixture(autouse=True)
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_pipeline(monkeypatch)
 
 
 def reading(

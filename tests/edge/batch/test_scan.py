@@ -20,15 +20,9 @@ from edge.batch.scan import scan
 from edge.config.model import Config
 from edge.errors import ConfigError, InputError, StorageError
 from edge.types import CLASSES
-from tests.edge.batch.scan_parts import use_pipeline
 from tests.schemas import check_written
 
 FILES = {"fields.jsonl", "cells.csv", "summary.json", "report.html"}
-
-
-@pytest.fixture(autouse=True)
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_pipeline(monkeypatch)
 
 
 def smear(seed: int = 0, discs: int = 40) -> np.ndarray:
