@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge.page.language import N_
+from edge.language.languages import N_
 from edge.types import FieldReading, Reason
 
 NEW_SHARE_MIN = 0.15

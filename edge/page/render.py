@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader
 from starlette.exceptions import HTTPException
 
 from edge.api.access import Identity
 from edge.api.http import identity_of
-from edge.page.language import Language, chosen, codes, language
+from edge.language.languages import Language, chosen, codes, language
+from edge.language.templates import environment as templates
 from edge.page.static_files import address
 from edge.sample.commands import LONGEST_BYTES
 from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
@@ -64,31 +64,8 @@ def text(request: Request, template: str, **values: Any) -> str:
 @cache
 def environment(code: str) -> Environment:
     """Return the templates in a language."""
-    spoken = language(code)
-    made = Environment(
-        loader=FileSystemLoader(str(files("edge.page").joinpath("templates"))),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-        auto_reload=False,
-    )
-    made.install_gettext_translations(spoken.messages, newstyle=True)  # type: ignore[attr-defined]
-
-    def ngettext(one: str, many: str, num: int, **given: Any) -> Markup:
-        # As jinja's own, but the number is written as the language does.
-        return Markup(spoken.messages.ngettext(one, many, num)) % {"num": spoken.number(num), **given}  # noqa: S704
-
-    made.globals["ngettext"] = ngettext
-    made.filters |= {
-        "told": spoken.messages.gettext,
-        "number": spoken.number,
-        "percent": spoken.percent,
-        "time": spoken.time,
-    }
+    made = templates(language(code), FileSystemLoader(str(files("edge.page").joinpath("templates"))))
     made.globals |= {
-        "language": spoken,
         "languages": [language(one) for one in codes()],
         "version": version("sicklescope"),
         "asset": address,

@@ -20,7 +20,7 @@ from edge.api.http import identity_of, needs, require
 from edge.api.logins import Logins
 from edge.config.model import ScreeningConfig
 from edge.errors import CommandError, EdgeError
-from edge.page.language import N_
+from edge.language.languages import N_
 from edge.page.live_state import LiveState, LiveStates
 from edge.page.picture import LivePicture
 from edge.page.render import form_of, html, language_of, see_other, text

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from edge.api.guard import cookie_name
 from edge.api.logins import Logins
 from edge.errors import CommandError
-from edge.page.language import codes
+from edge.language.languages import codes
 from edge.page.render import LANGUAGE_COOKIE, fields_of, form_of, html
 
 YEAR_S = 366 * 86_400

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from edge.page.language import codes
+from edge.language.languages import codes
 from edge.sample.controls import ControlSlides
 from edge.screening.westgard import Expected
 from edge.storage.database import Database

@@ -1,4 +1,4 @@
-"""Every text of the page is in every catalogue; adding a language is adding a file."""
+"""Every text of page and report is in every catalogue; adding a language is adding a file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-import edge.page
-from edge.page.language import chosen, codes, language
+import edge
+from edge.language.languages import chosen, codes, language
 from tests.edge.page.page_parts import site
 
-FOLDER = Path(edge.page.__file__).parent
-METHODS = [("**/templates/**.html", "jinja2"), ("**.py", "python")]
-OPTIONS = {"**/templates/**.html": {"trim_blocks": "1", "lstrip_blocks": "1"}}
-KEYWORDS = {"N_": None, "_": None, "gettext": None, "ngettext": (1, 2)}
+FOLDER = Path(edge.__file__).parent
+METHODS = [("**.html", "jinja2"), ("**.py", "python")]
+OPTIONS = {"**.html": {"trim_blocks": "1", "lstrip_blocks": "1"}}
+KEYWORDS = {"N_": None, "_": None, "gettext": None, "ngettext": (1, 2), "told": None, "count": (1, 2)}
 
 
 def shown() -> set[str]:
@@ -28,7 +28,7 @@ def shown() -> set[str]:
 
 @pytest.mark.parametrize("code", [code for code in codes() if code != "en"])
 def test_a_catalogue_has_every_text_and_its_places(code: str) -> None:
-    with (FOLDER / f"locale/{code}.po").open("rb") as file:
+    with (FOLDER / f"language/locale/{code}.po").open("rb") as file:
         catalogue = read_po(file, locale=code)
     texts = {message.id[0] if isinstance(message.id, tuple | list) else message.id: message for message in catalogue}
     missing = sorted(text for text in shown() if text not in texts or not all(_strings(texts[text].string)))

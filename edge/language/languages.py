@@ -1,4 +1,4 @@
-"""Languages of the page: catalogues, numbers and dates. A file in locale/ is a language."""
+"""Languages of the page and of reports: catalogues, numbers and dates. A file in locale/ is a language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime, format_time
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
@@ -47,7 +47,7 @@ class _Translations(gettext.NullTranslations):
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language of the page.
+    """A language of the page and of reports.
 
     Attributes:
         code: such as `fr`.
@@ -63,6 +63,15 @@ class Language:
     messages: gettext.NullTranslations
     locale: Locale
 
+    def told(self, text: str, **values: object) -> str:
+        """Return a text in the language, with values in their places, such as `%(name)s`."""
+        found = self.messages.gettext(text)
+        return found % values if values else found
+
+    def count(self, one: str, many: str, number: int, **values: object) -> str:
+        """Return a text in the form for a number, which stands in it as `%(num)s`."""
+        return self.messages.ngettext(one, many, number) % {"num": self.number(number), **values}
+
     def number(self, value: float, digits: int = 0) -> str:
         """Return a number as it is written in the language."""
         return str(format_decimal(round(value, digits), f"#,##0.{'0' * digits}" if digits else "#,##0", self.locale))
@@ -75,14 +84,22 @@ class Language:
 
     def time(self, made_ms: int) -> str:
         """Return a wall time, milliseconds since 1970 UTC, in the device's zone."""
-        when = datetime.fromtimestamp(made_ms / 1000, timezone.utc).astimezone()
-        return str(format_datetime(when, "medium", locale=self.locale))
+        return str(format_datetime(_local(made_ms), "medium", locale=self.locale))
+
+    def minute(self, made_ms: int) -> str:
+        """Return a wall time without its seconds and with the name of the device's zone."""
+        when = _local(made_ms)
+        return f"{format_date(when, 'medium', self.locale)}, {format_time(when, 'HH:mm', locale=self.locale)} {when:%Z}"
+
+
+def _local(made_ms: int) -> datetime:
+    return datetime.fromtimestamp(made_ms / 1000, timezone.utc).astimezone()
 
 
 @cache
 def codes() -> tuple[str, ...]:
     """Return the languages that there are, English first."""
-    found = (path.name.removesuffix(".po") for path in files("edge.page").joinpath("locale").iterdir())
+    found = (path.name.removesuffix(".po") for path in files("edge.language").joinpath("locale").iterdir())
     return (ENGLISH, *sorted(code for code in found if code.isalpha() and len(code) <= 3))
 
 
@@ -93,7 +110,7 @@ def language(code: str) -> Language:
     name = (locale.get_display_name(locale) or code).capitalize()
     if code == ENGLISH:
         return Language(code, name, True, gettext.NullTranslations(), locale)
-    with files("edge.page").joinpath(f"locale/{code}.po").open("rb") as file:
+    with files("edge.language").joinpath(f"locale/{code}.po").open("rb") as file:
         catalogue = read_po(file, locale=code)
     headers = dict(catalogue.mime_headers)
     return Language(code, name, headers.get(REVIEWED) == "yes", _Translations(catalogue), locale)
