@@ -61,7 +61,8 @@ class Dashboard:
 
     @property
     def numbers(self) -> set[int]:
-        return {one["number"] for one in self.results.values()}
+        # A copy, made in one step: the client's thread goes on filling.
+        return {one["number"] for one in list(self.results.values())}
 
     @contextmanager
     def connected(self) -> Iterator[Client]:
