@@ -1,1 +1,1 @@
-"""Pixel size, flat field and white balance of a microscope; writes the file that edge.vision applies."""
+"""The commands that measure the optics: pictures from files or the camera for edge.optics."""

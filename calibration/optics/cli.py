@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from calibration.optics.calibration_file import begin, finish
-from calibration.optics.frames import gather, refuse_bad_light
-from calibration.optics.illumination import find_flat_field, find_white_balance
-from calibration.optics.micrometer import Lines, find_lines
-from calibration.optics.preview import STRETCH, Row, exaggerated, with_lines, write_picture
-from calibration.optics.red_cells import from_red_cells
+from calibration.optics.frames import gather
 from edge.config.loader import load
 from edge.errors import InputError
+from edge.optics.calibration_file import begin, finish
+from edge.optics.illumination import find_white_balance
+from edge.optics.light import refuse_bad_light
+from edge.optics.measurement import measure_light, measure_size
+from edge.optics.preview import Row, write_picture
+from edge.optics.red_cells import from_red_cells
 from edge.system.console import ConfigPath, answering
-from edge.vision.flat_field import apply_gain, flat_gain, gain_of
-from edge.vision.optics_calibration import Calibration, FlatField, PixelSize, WhiteBalance, utc_now
-
-AGREE = 0.02
-"""Pictures of a micrometer whose spacings are farther apart are not of one magnification."""
+from edge.types import Pixels
+from edge.vision.flat_field import apply_gain, gain_of
+from edge.vision.optics_calibration import Calibration, FlatField, PixelSize, WhiteBalance
 
 Paths = Annotated[
     list[str] | None, typer.Argument(metavar="[PATHS]...", help="Pictures or folders; else the configured camera's.")
@@ -65,38 +63,15 @@ def pixel_size(
         if (division_um is None) != red_cells:
             raise InputError("give either --division-um, the distance of the micrometer's lines, or --red-cells")
         pictures = gather(paths or [], loaded, frames if red_cells else 1, every_s)
-        path, calibration = begin(output, objective, loaded, pictures[0])
+        path, calibration = begin(output, objective, loaded, *_size(pictures))
         if division_um is None:
             refuse_bad_light(pictures)
             size = from_red_cells(pictures, loaded)
-            after = pictures[0]
+            found = f"{size.um_per_px:.5g} um per pixel, uncertainty {size.uncertainty_um:.2g}"
+            _end(calibration, path, size, show, [("before", pictures[0], found, pictures[0])])
         else:
-            lines = [find_lines(pixels) for pixels in pictures]
-            size = _of_lines(lines, division_um)
-            after = with_lines(pictures[0], lines[0])
-        found = f"{size.um_per_px:.5g} um per pixel, uncertainty {size.uncertainty_um:.2g}"
-        _end(calibration, path, size, show, [("before", pictures[0], found, after)])
-
-
-def _of_lines(lines: Sequence[Lines], division_um: float) -> PixelSize:
-    sizes = np.array([division_um / one.spacing_px for one in lines])
-    apart = float(np.ptp(sizes) / sizes.mean())
-    if apart > AGREE:
-        raise InputError(
-            f"the pictures disagree: {sizes.min():.4g} to {sizes.max():.4g} µm per pixel; at most {AGREE:.0%} apart is "
-            "allowed. Give pictures of one magnification"
-        )
-    um_per_px = float(sizes.mean())
-    if not 0.02 <= um_per_px <= 2.0:
-        raise InputError(f"{um_per_px:.4g} µm per pixel cannot be read; expected 0.02 to 2. Is --division-um right?")
-    relative = float(np.hypot(max(one.uncertainty_px / one.spacing_px for one in lines), sizes.std() / um_per_px))
-    return PixelSize(
-        made_at=utc_now(),
-        method="micrometer",
-        um_per_px=um_per_px,
-        uncertainty_um=um_per_px * relative,
-        frames=len(lines),
-    )
+            measured = measure_size(pictures, division_um)
+            _end(calibration, path, measured.part, show, measured.rows)
 
 
 def flat_field(
@@ -112,16 +87,11 @@ def flat_field(
     with answering("sicklescope-calibrate"):
         loaded = load(config).config
         pictures = gather(paths or [], loaded, frames, every_s)
-        path, calibration = begin(output, objective, loaded, pictures[0])
-        flat = find_flat_field(pictures)
-        before = pictures[0]
-        after = apply_gain(before, flat_gain(flat, before.shape[1], before.shape[0]))
-        stretched = f"differences x{STRETCH}"
-        rows = [
-            ("before", before, "after", after),
-            (f"before, {stretched}", exaggerated(before), f"after, {stretched}", exaggerated(after)),
-        ]
-        _end(calibration, path, flat, show, rows)
+        path, calibration = begin(output, objective, loaded, *_size(pictures))
+        measured = measure_light(pictures)
+        _end(calibration, path, measured.part, show, measured.rows)
+        light = measured.light
+        typer.echo(f"The light differs by {light.before:.1%} over the field; corrected, by {light.after:.1%}")
 
 
 def white_balance(
@@ -137,12 +107,17 @@ def white_balance(
     with answering("sicklescope-calibrate"):
         loaded = load(config).config
         pictures = gather(paths or [], loaded, frames, every_s)
-        path, calibration = begin(output, objective, loaded, pictures[0])
+        path, calibration = begin(output, objective, loaded, *_size(pictures))
         white = find_white_balance(pictures, calibration.flat_field)
         gain = gain_of(calibration.model_copy(update={"white_balance": white}))
         after = pictures[0] if gain is None else apply_gain(pictures[0], gain)
         caption = "after, gains " + " ".join(f"{one:.3f}" for one in white.gain)
         _end(calibration, path, white, show, [("before", pictures[0], caption, after)])
+
+
+def _size(pictures: Sequence[Pixels]) -> tuple[int, int]:
+    height, width = pictures[0].shape[:2]
+    return width, height
 
 
 def _end(
@@ -158,5 +133,5 @@ def _end(
     write_picture(rows, picture)
     written = finish(calibration, path, part)
     typer.echo(f"{path}: {written.in_words()}")
-    typer.echo(f"PictureStatistics at {picture} before you trust it.")
+    typer.echo(f"Look at {picture} before you trust it.")
     typer.echo(f'In the configuration: [optics] calibration = "{path}", objective = "{written.objective}"')

@@ -122,7 +122,8 @@ def doctor(config: ConfigPath = None) -> None:
     """Show what this machine has; exit 1 when a thing that the configuration needs is missing."""
     with answering():
         loaded = load(config)
-        from edge.cli.doctor import examine, table
+        from edge.cli.doctor import table
+        from edge.diagnosis.doctor import examine
 
         findings = examine(loaded.config)
         out.print(table(findings))

@@ -21,7 +21,7 @@ def support(
     Without secrets, pictures, sample codes and names.
     """
     with answering():
-        from edge.cli.diagnosis.support_text import parts
+        from edge.diagnosis.support_text import parts
 
         with storage_errors(file):
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from calibration.cli import app
-from calibration.optics.illumination import find_flat_field, find_white_balance
-from calibration.optics.micrometer import find_lines
 from edge.camera.image_files import read_image
 from edge.errors import InputError
+from edge.optics.illumination import find_flat_field, find_white_balance
+from edge.optics.micrometer import find_lines
 from edge.types import Pixels
 from edge.vision.flat_field import apply_gain, flat_gain
 from edge.vision.optics_calibration import Calibration, FlatField, read_calibration

@@ -11,10 +11,11 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-import edge.cli.doctor
-from edge.cli.diagnosis import gpu as doctor_gpu
-from edge.cli.doctor import Finding, examine, numpy_finding, table
+import edge.diagnosis.doctor
+from edge.cli.doctor import table
 from edge.config.model import CameraConfig, Config, ControlConfig, DeviceConfig, ModelConfig, ModelsConfig, MqttConfig
+from edge.diagnosis import gpu as doctor_gpu
+from edge.diagnosis.doctor import Finding, examine, numpy_finding
 from edge.errors import RuntimeUnavailableError
 from edge.runtime.registry import RUNTIMES
 from edge.storage.database import Database
@@ -124,7 +125,7 @@ def test_a_full_or_read_only_disk_is_missing(tmp_path: Path, monkeypatch: pytest
     assert found(tmp_path)["disk"].state == "ok"
     assert not (tmp_path / "state").exists()
     assert found(tmp_path, device=DeviceConfig(state_dir=Path("/proc/x")))["disk"].missing
-    monkeypatch.setattr(edge.cli.doctor, "DISK_NEEDED_MB", 1e12)
+    monkeypatch.setattr(edge.diagnosis.doctor, "DISK_NEEDED_MB", 1e12)
     assert found(tmp_path)["disk"].missing
 
 
@@ -132,7 +133,7 @@ def test_a_full_or_read_only_disk_is_missing(tmp_path: Path, monkeypatch: pytest
 def test_a_clock_of_which_nothing_is_known_stays_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronised: bool, state: str
 ) -> None:
-    monkeypatch.setattr(edge.cli.doctor, "clock_synchronised", lambda: synchronised)
+    monkeypatch.setattr(edge.diagnosis.doctor, "clock_synchronised", lambda: synchronised)
     clock = found(tmp_path)["clock"]
     assert clock.state == state
     assert not clock.missing

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import edge.system.atomic_files
-from edge.cli.doctor import examine
 from edge.cli.main import app
 from edge.config.model import Config, DeviceConfig, ModelConfig, ModelsConfig
+from edge.diagnosis.doctor import examine
 from edge.errors import ModelError
 from edge.runtime.base import Source
 from edge.runtime.contract import METADATA_KEY, SHIPPED_DIR, SHIPPED_SHA256, Contract

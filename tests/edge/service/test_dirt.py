@@ -13,8 +13,8 @@ import pytest
 from benchmarks.dirt import slide_of
 from edge.camera.virtual.dirt import Dirt
 from edge.camera.virtual.slide import Slide
-from edge.cli.doctor import examine
 from edge.config.model import CameraConfig
+from edge.diagnosis.doctor import examine
 from edge.publish.result_messages import Result
 from edge.sample.lifecycle import Lifecycle
 from edge.service.service import Service

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.optics.illumination import find_flat_field, find_white_balance
 from edge.batch.scan import scan
 from edge.camera.frames import stamped
-from edge.cli.doctor import examine
 from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, OpticsConfig
+from edge.diagnosis.doctor import examine
 from edge.errors import ConfigError
+from edge.optics.illumination import find_flat_field, find_white_balance
 from edge.pipeline import Pipeline
 from edge.vision.flat_field import Optics
 from edge.vision.optics_calibration import (

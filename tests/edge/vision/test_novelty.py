@@ -19,8 +19,8 @@ from edge.camera.frames import stamped
 from edge.camera.image_files import IMAGE_SUFFIXES
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
-from edge.cli.doctor import examine
 from edge.config.model import Config, ModelConfig, ModelsConfig, OpticsConfig, QualityConfig
+from edge.diagnosis.doctor import examine
 from edge.errors import ModelError
 from edge.pipeline import Pipeline
 from edge.runtime.contract import Contract

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edge.errors import InputError
 from edge.types import Floats, Pixels
 from edge.vision.field_mask import visible_part
+from edge.vision.optics_calibration import PixelSize, utc_now
 
 WORKING_PX = 1400
 """Longest side of the picture in which lines are looked for; it tells spacings to 0.1 %."""
@@ -32,6 +34,11 @@ MISPLACED_MAX = 0.02
 
 MISSING_MAX = 0.25
 """Share of the lines, between the first and the last, that may be hidden by dirt or a number."""
+
+AGREE = 0.02
+"""Pictures of a micrometer whose spacings are farther apart are not of one magnification."""
+
+REMEDY = f"Bring {LINES_MIN} or more lines of the stage micrometer into view and into focus, and hold it still"
 
 Profile = NDArray[np.float64]
 
@@ -63,7 +70,9 @@ def find_lines(pixels: Pixels) -> Lines:
     angle = _direction(flat)
     profile, middle = _profile(flat, angle)
     if profile.std() < CONTRAST_MIN:
-        raise InputError(f"there is no structure: contrast {profile.std():.2%} across; expected {CONTRAST_MIN:.1%}")
+        raise InputError(
+            f"there is no structure: contrast {profile.std():.2%} across; expected {CONTRAST_MIN:.1%}. {REMEDY}"
+        )
     places, spacing, uncertainty = _fitted(profile)
     h, w = flat.shape
     return Lines(
@@ -72,6 +81,34 @@ def find_lines(pixels: Pixels) -> Lines:
         angle,
         ((w - 1) / 2 / ratio, (h - 1) / 2 / ratio),
         tuple(float(place - middle) / ratio for place in places),
+    )
+
+
+def size_of_lines(lines: Sequence[Lines], division_um: float) -> PixelSize:
+    """Return the size of a pixel from the lines of pictures, which are division_um apart on the slide.
+
+    Raises:
+        InputError: The pictures disagree, or no microscope has such pixels.
+    """
+    sizes = np.array([division_um / one.spacing_px for one in lines])
+    apart = float(np.ptp(sizes) / sizes.mean())
+    if apart > AGREE:
+        raise InputError(
+            f"the pictures disagree: {sizes.min():.4g} to {sizes.max():.4g} µm per pixel; at most {AGREE:.0%} apart is "
+            "allowed. Give pictures of one magnification"
+        )
+    um_per_px = float(sizes.mean())
+    if not 0.02 <= um_per_px <= 2.0:
+        raise InputError(
+            f"{um_per_px:.4g} µm per pixel cannot be read; expected 0.02 to 2. Is the distance of the lines right?"
+        )
+    relative = float(np.hypot(max(one.uncertainty_px / one.spacing_px for one in lines), sizes.std() / um_per_px))
+    return PixelSize(
+        made_at=utc_now(),
+        method="micrometer",
+        um_per_px=um_per_px,
+        uncertainty_um=um_per_px * relative,
+        frames=len(lines),
     )
 
 
@@ -126,7 +163,7 @@ def _fitted(profile: Profile) -> tuple[Profile, float, float]:
     spacing = _period(profile)
     places = _places(profile, spacing)
     if len(places) < LINES_MIN:
-        raise InputError(f"{len(places)} lines were found; expected at least {LINES_MIN} with even spacing")
+        raise InputError(f"{len(places)} lines were found; expected at least {LINES_MIN} with even spacing. {REMEDY}")
     number = np.concatenate([[0.0], np.cumsum(np.round(np.diff(places) / spacing))])  # from line to line: no drift
     for _ in range(3):
         spacing, start = np.polyfit(number, places, 1)
@@ -135,14 +172,16 @@ def _fitted(profile: Profile) -> tuple[Profile, float, float]:
     keep = np.abs(off) <= max(3 * 1.4826 * float(np.median(np.abs(off))), 0.02 * spacing)
     places, number = places[keep], number[keep]
     if len(np.unique(number)) < max(LINES_MIN, (1 - MISSING_MAX) * (number.max() - number.min() + 1)):
-        raise InputError(f"the lines are not evenly spaced: {len(places)} of {int(np.ptp(number)) + 1} are in place")
+        raise InputError(
+            f"the lines are not evenly spaced: {len(places)} of {int(np.ptp(number)) + 1} are in place. {REMEDY}"
+        )
     spacing, start = np.polyfit(number, places, 1)
     off = places - (start + number * spacing)
     scatter = float(np.sqrt((off**2).sum() / (len(off) - 2)))
     if scatter > MISPLACED_MAX * spacing:
         raise InputError(
             f"the lines are not evenly spaced: they lie {scatter / spacing:.0%} of a spacing off; "
-            f"at most {MISPLACED_MAX:.0%} is allowed"
+            f"at most {MISPLACED_MAX:.0%} is allowed. {REMEDY}"
         )
     return places, float(spacing), scatter / float(np.sqrt(((number - number.mean()) ** 2).sum()))
 
@@ -160,7 +199,8 @@ def _period(profile: Profile) -> float:
     if not len(peaks) or alike[peaks].max() < PERIODIC_MIN:
         found = float(alike[peaks].max()) if len(peaks) else 0.0
         raise InputError(
-            f"nothing repeats evenly in any direction (correlation {found:.2f}; a ruler has {PERIODIC_MIN:g} or more)"
+            f"nothing repeats evenly in any direction (correlation {found:.2f}; a ruler has {PERIODIC_MIN:g} or more). "
+            f"{REMEDY}"
         )
     # Every fifth or tenth line is longer: the profile is most like itself that many lines on, not one.
     lag = int(peaks[alike[peaks] >= 0.5 * alike[peaks].max()][0])

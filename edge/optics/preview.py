@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calibration.optics.micrometer import Lines
 from edge.errors import InputError
+from edge.optics.micrometer import Lines
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.types import Pixels
 
@@ -35,12 +35,17 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise InputError(f"--show is {path}; expected a name that ends in .png")
-    drawn = [np.hstack([_captioned(before, one), _captioned(after, two)]) for before, one, after, two in rows]
-    picture = cv2.cvtColor(np.vstack(drawn), cv2.COLOR_RGB2BGR)
     with aside(path.absolute().parent) as folder:
         with storage_errors(path):
-            (folder / path.name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            (folder / path.name).write_bytes(encoded(rows, ".png"))
         move(folder / path.name, path.absolute())
+
+
+def encoded(rows: Sequence[Row], suffix: str) -> bytes:
+    """Return the rows as one picture, in the format of a file name's suffix."""
+    drawn = [np.hstack([_captioned(before, one), _captioned(after, two)]) for before, one, after, two in rows]
+    picture = cv2.cvtColor(np.vstack(drawn), cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(suffix, picture)[1].tobytes())
 
 
 def _captioned(caption: str, pixels: Pixels) -> Pixels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from calibration.optics.frames import refuse_bad_light, thumbnail
 from edge.errors import InputError
+from edge.optics.light import refuse_bad_light, thumbnail
 from edge.types import Floats, Mask, Pixels
 from edge.vision.field_mask import visible_part
 from edge.vision.flat_field import apply_gain, flat_gain
@@ -22,6 +23,9 @@ MOVED_FRAMES_MIN = 12
 
 WORKING_PX = 320
 """Longest side at which fields are compared: some 5 px for a red cell, at any usual magnification."""
+
+SMOOTH_PX = 8
+"""Standard deviation of the smoothing with which unevenness is told: cells and noise are finer than light."""
 
 CLOSING_PX = 81
 """Larger, at that side, than any cell and most groups of them."""
@@ -54,6 +58,17 @@ WHITE_GAIN_MAX = 2.5
 """A light so coloured leaves too few grey levels in its weakest channel."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unevenness:
+    """How far the light strays over the field, as a part of its mean: the middle 96 % of its places.
+
+    before: as it is. after: corrected, on pictures that had no part in the correction.
+    """
+
+    before: float
+    after: float
+
+
 def find_flat_field(frames: Sequence[Pixels]) -> FlatField:
     """Find the light of empty or moved fields, uint8 (H, W, 3) of one size.
 
@@ -63,18 +78,14 @@ def find_flat_field(frames: Sequence[Pixels]) -> FlatField:
     if len(frames) < FRAMES_MIN:
         raise InputError(f"{len(frames)} pictures were given; a flat field needs at least {FRAMES_MIN} empty fields")
     refuse_bad_light(frames)
-    visible = _visible(frames)
-    small = np.stack([thumbnail(pixels, WORKING_PX) for pixels in frames]).astype(np.float32)
-    size = small.shape[2], small.shape[1]
-    seen = cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-    occupied = float(np.median([_off_glass(picture, seen) for picture in small]))
+    small, seen = _working(frames)
+    occupied = _occupied(small, seen)
     if occupied > EMPTY_MAX and len(frames) < MOVED_FRAMES_MIN:
         raise InputError(
             f"{len(frames)} pictures were given, and something lies on {occupied:.0%} of them; fields that are not "
             f"empty are needed {MOVED_FRAMES_MIN} times at least, the slide moved in between. Or give empty fields"
         )
-    level = np.percentile(small[:, seen], 90, axis=1)  # (N, 3)
-    light = np.percentile(small / level[:, None, None], 50 if occupied <= EMPTY_MAX else 75, axis=0).astype(np.float32)
+    light = _light(small, seen, occupied)
     staying = _off_glass(light, seen)
     if staying > STAYING_MAX:
         raise InputError(
@@ -82,6 +93,47 @@ def find_flat_field(frames: Sequence[Pixels]) -> FlatField:
             "allowed. Move the slide by whole fields between pictures, choose a thinner part, or give empty fields"
         )
     return FlatField(made_at=utc_now(), frames=len(frames), gain=_grid(light, seen))
+
+
+def unevenness(frames: Sequence[Pixels]) -> Unevenness:
+    """Return how uneven the light of frames, uint8 (H, W, 3), is.
+
+    A correction from every second frame is tried on the others.
+    """
+    small, seen = _working(frames)
+    occupied = _occupied(small, seen)
+    grid = np.array(_grid(_light(small[::2], seen, occupied), seen), np.float32)
+    light = _light(small[1::2], seen, occupied)
+    gain = cv2.resize(grid, light.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return Unevenness(_spread(light, seen), _spread(light * gain, seen))
+
+
+def _spread(light: Floats, seen: Mask) -> float:
+    """Return how far light (h, w, 3) strays, once what is finer than light ever is has been smoothed away."""
+    weight = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), SMOOTH_PX)
+    smooth = cv2.GaussianBlur(light.mean(axis=2) * seen, (0, 0), SMOOTH_PX) / np.maximum(weight, 1e-3)
+    low, high = np.percentile(smooth[seen], (2, 98))
+    return float((high - low) / smooth[seen].mean())
+
+
+def _working(frames: Sequence[Pixels]) -> tuple[Floats, Mask]:
+    """Return the frames at working size, float32 (N, h, w, 3), and what of them is seen, bool (h, w)."""
+    visible = _visible(frames)
+    small = np.stack([thumbnail(pixels, WORKING_PX) for pixels in frames]).astype(np.float32)
+    size = small.shape[2], small.shape[1]
+    return small, cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _occupied(small: Floats, seen: Mask) -> float:
+    """Return the share of the usual frame that is not bare glass."""
+    return float(np.median([_off_glass(picture, seen) for picture in small]))
+
+
+def _light(small: Floats, seen: Mask, occupied: float) -> Floats:
+    """Return the light (h, w, 3) of frames (N, h, w, 3) of which so much is not glass."""
+    level = np.percentile(small[:, seen], 90, axis=1)  # (N, 3)
+    share = 50 if occupied <= EMPTY_MAX else 75
+    return np.asarray(np.percentile(small / level[:, None, None], share, axis=0), np.float32)
 
 
 def _grid(light: Floats, seen: Mask) -> tuple[tuple[tuple[float, float, float], ...], ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edge.config.model import Config
 from edge.errors import ConfigError, InputError
-from edge.types import Pixels
 from edge.vision.optics_calibration import (
     Calibration,
     FlatField,
@@ -19,8 +18,10 @@ from edge.vision.optics_calibration import (
 )
 
 
-def begin(path: Path | None, objective: str | None, config: Config, frame: Pixels) -> tuple[Path, Calibration]:
-    """Return where the calibration goes and what is there already.
+def begin(
+    path: Path | None, objective: str | None, config: Config, width: int, height: int
+) -> tuple[Path, Calibration]:
+    """Return where the calibration of frames of a size in pixels goes, and what is there already.
 
     Else an empty one for this camera and objective.
 
@@ -33,15 +34,15 @@ def begin(path: Path | None, objective: str | None, config: Config, frame: Pixel
         raise ConfigError("where does the calibration go? Give --output FILE, or set optics.calibration")
     if objective is None:
         raise ConfigError("which objective is it? Give --objective NAME, such as 100x, or set optics.objective")
-    camera = camera_identity(config.camera, frame.shape[1], frame.shape[0])
+    camera = camera_identity(config.camera, width, height)
     fresh = Calibration(sicklescope=version("sicklescope"), objective=objective, camera=camera)
     if not path.exists():
         return path, fresh
     there = read_calibration(path)
     if (there.objective, there.camera) != (fresh.objective, fresh.camera):
         raise InputError(
-            f"{path} is of {there.in_words()}; now it is {fresh.in_words()}. Give another --output: a calibration "
-            "is of one objective on one camera at one size"
+            f"{path} is of {there.in_words()}; now it is {fresh.in_words()}. Give another --output, or set "
+            "optics.calibration to another file: a calibration is of one objective on one camera at one size"
         )
     return path, there.model_copy(update={"sicklescope": fresh.sicklescope})
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.config.model import Config
 from edge.errors import InputError
 from edge.runtime.registry import open_network
 from edge.types import Pixels
 from edge.vision.optics_calibration import PixelSize, utc_now
-from edge.vision.scale import RED_CELL_UM, ScaleEstimator
+from edge.vision.scale import OFF_MAX, RED_CELL_UM, ScaleEstimator
 
 FIELDS_MIN = 3
 """Fields that must show enough cells: their scatter is a part of the uncertainty."""
@@ -33,6 +35,45 @@ ones nobody has measured it against a ruler.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class CellCheck:
+    """What red cells say of a pixel's size.
+
+    diameter_um: their usual one, were the size right; nearly everybody's is RED_CELL_UM. fields: that showed enough.
+    """
+
+    diameter_um: float
+    fields: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the device would read fields of this size, or refuse them as `magnification`."""
+        return 1 / OFF_MAX <= self.diameter_um / RED_CELL_UM <= OFF_MAX
+
+
+def check_by_cells(frames: Sequence[Pixels], um_per_px: float, config: Config) -> CellCheck:
+    """Measure red cells in uint8 (H, W, 3) by a size of a pixel that was found otherwise.
+
+    Raises:
+        InputError: No frame shows enough of them.
+    """
+    sizes = _sizes(frames, config)
+    if not len(sizes):
+        raise InputError(
+            f"none of {len(frames)} pictures shows at least {CELLS_MIN} whole red cells. Put a thin, stained smear "
+            "under the microscope, in focus"
+        )
+    return CellCheck(RED_CELL_UM * um_per_px / float(np.median(sizes)), len(sizes))
+
+
+def _sizes(frames: Sequence[Pixels], config: Config) -> NDArray[np.float64]:
+    """Return the size of a pixel, in micrometres, by the red cells of each frame that shows enough of them."""
+    with closing(open_network("detector", config.models, config.device.state_dir)) as network:
+        estimate = ScaleEstimator(network)
+        found = [estimate(pixels, CELLS_MIN) for pixels in frames]
+    return np.array([scale.um_per_px for scale, cells in found if scale is not None and cells >= CELLS_MIN])
+
+
 def from_red_cells(frames: Sequence[Pixels], config: Config) -> PixelSize:
     """Estimate the size of a pixel in each uint8 (H, W, 3) and take the median.
 
@@ -41,10 +82,7 @@ def from_red_cells(frames: Sequence[Pixels], config: Config) -> PixelSize:
     The uncertainty is that of the median over the fields together with that of the detector's boxes and that of the
     red cells' own size, which are larger and do not shrink with more fields.
     """
-    with closing(open_network("detector", config.models, config.device.state_dir)) as network:
-        estimate = ScaleEstimator(network)
-        found = [estimate(pixels, CELLS_MIN) for pixels in frames]
-    sizes = np.array([scale.um_per_px for scale, cells in found if scale is not None and cells >= CELLS_MIN])
+    sizes = _sizes(frames, config)
     if len(sizes) < FIELDS_MIN:
         raise InputError(
             f"{len(sizes)} of {len(frames)} pictures show at least {CELLS_MIN} whole red cells; {FIELDS_MIN} are "
