@@ -21,7 +21,7 @@ from edge.vision.optics_calibration import (
 def begin(
     path: Path | None, objective: str | None, config: Config, width: int, height: int
 ) -> tuple[Path, Calibration]:
-    """Return where the calibration of frames of a size in pixels goes, and what is there already.
+    """Return where the calibration of frames of that size goes, and what is there already.
 
     Else an empty one for this camera and objective.
 

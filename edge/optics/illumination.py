@@ -60,7 +60,7 @@ WHITE_GAIN_MAX = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Unevenness:
-    """How far the light strays over the field, as a part of its mean: the middle 96 % of its places.
+    """How far the light strays over the field: the middle 96 % of its places, part of the mean.
 
     before: as it is. after: corrected, on pictures that had no part in the correction.
     """

@@ -52,7 +52,10 @@ def measure_size(pictures: Sequence[Pixels], division_um: float) -> SizeMeasurem
 
 
 def measure_light(pictures: Sequence[Pixels]) -> LightMeasurement:
-    """Measure the light from pictures, uint8 (H, W, 3), of empty fields, or of cells that moved in between.
+    """Measure the light from pictures of empty fields, or of cells that moved in between.
+
+    Args:
+        pictures: uint8 (H, W, 3) of one size.
 
     Raises:
         InputError: As `find_flat_field`.

@@ -85,7 +85,7 @@ def find_lines(pixels: Pixels) -> Lines:
 
 
 def size_of_lines(lines: Sequence[Lines], division_um: float) -> PixelSize:
-    """Return the size of a pixel from the lines of pictures, which are division_um apart on the slide.
+    """Return the size of a pixel from lines that are division_um apart on the slide.
 
     Raises:
         InputError: The pictures disagree, or no microscope has such pixels.
