@@ -28,7 +28,9 @@ class Disk:
 
     def __init__(self, folder: Path, megabytes: int = 32) -> None:
         self.root = folder / "disk"
-        self._image = folder / "disk.img"
+        self._folder = folder
+        self._image = folder / "disk-0.img"
+        self._cuts = 0
         self._megabytes = megabytes
 
     def __enter__(self) -> Disk:
@@ -54,8 +56,16 @@ class Disk:
             os.close(descriptor)
 
     def restore(self) -> None:
-        """Give the power back; nobody may have a file open."""
+        """Give the power back; nobody may have a file open.
+
+        What reached the disk is copied and the copy mounted. A process that made its own mount namespace meanwhile keeps
+        the file system that was cut, and a second mount of the same file would give that one again.
+        """
         _run("umount", self.root)
+        self._cuts += 1
+        cut, self._image = self._image, self._folder / f"disk-{self._cuts}.img"
+        _run("cp", "--sparse=always", cut, self._image)
+        cut.unlink()
         self._mount()
 
     def __exit__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -70,3 +72,24 @@ def test_this_kind_of_cut_takes_what_is_not_synced(tmp_path: Path, synchronous: 
     """The control: without it the test above could pass because nothing is ever lost here."""
     with Disk(tmp_path) as disk:
         assert rows_after_a_cut(disk, synchronous) == rows
+
+
+def test_the_disk_comes_back_although_a_program_with_mounts_of_its_own_holds_it(tmp_path: Path) -> None:
+    """The control of the disk: another test's `unshare --mount` kept the file system that was cut, for ever."""
+    with Disk(tmp_path) as disk:
+        kept = disk.root / "kept"
+        kept.write_text("before")
+        os.sync()
+        holding = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", "echo holds; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert holding.stdin is not None
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"holds\n"
+        disk.cut()
+        with pytest.raises(OSError):
+            kept.write_text("lost")
+        disk.restore()
+        holding.communicate()
+        assert kept.read_text() == "before"
+        kept.write_text("after")
