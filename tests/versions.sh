@@ -11,9 +11,9 @@ UV=${UV:-uv}
 pythons=${1:-3.10 3.11 3.12 3.13}
 resolutions=${2:-lowest-direct highest}
 # What the dependencies carry; threads, faults and the service are the same whatever the versions. SUITES names others.
-suites=${SUITES:-tests/calibration/test_int8.py tests/edge/api tests/edge/batch tests/edge/camera tests/edge/cli/test_cli.py
-    tests/edge/config tests/edge/publish/test_messages.py tests/edge/publish/test_publisher.py tests/edge/runtime
-    tests/edge/sample tests/edge/storage tests/edge/vision}
+suites=${SUITES:-tests/edge/config tests/edge/publish/test_messages.py tests/edge/runtime tests/edge/cli/test_cli.py
+    tests/edge/camera tests/edge/batch tests/edge/api tests/edge/publish/test_publisher.py tests/edge/sample
+    tests/edge/storage tests/edge/vision tests/calibration/test_int8.py}
 failed=()
 for python in $pythons; do
     for resolution in $resolutions; do
