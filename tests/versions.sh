@@ -29,7 +29,8 @@ for python in $pythons; do
         "$UV" pip install --quiet --python "$folder/bin/python" --no-deps -e .
         echo "== $name: $(grep -E '^(numpy|onnxruntime|opencv|paho|pydantic|typer)' "$folder/bounds.txt" | tr '\n' ' ')"
         # shellcheck disable=SC2086 # it is a list
-        "$folder/bin/python" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning $suites || failed+=("$name")
+        "$folder/bin/python" -m pytest -q -p no:cacheprovider -o timeout=1200 -W ignore::DeprecationWarning $suites ||
+            failed+=("$name")
     done
 done
 [ "${#failed[@]}" -eq 0 ] || { echo "failed with: ${failed[*]}" >&2; exit 1; }

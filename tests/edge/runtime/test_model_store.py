@@ -273,7 +273,7 @@ def test_two_programs_at_once_lose_no_choice(tmp_path: Path, own: Callable[..., 
     for program in programs:
         program.start()
     for program in programs:
-        program.join(90)
+        program.join()
         assert program.exitcode == 0
     assert len(ModelStore(tmp_path / "state").history("classifier").choices) == 20
 
