@@ -58,8 +58,8 @@ class Disk:
     def restore(self) -> None:
         """Give the power back; nobody may have a file open.
 
-        What reached the disk is copied and the copy mounted. A process that made its own mount namespace meanwhile keeps
-        the file system that was cut, and a second mount of the same file would give that one again.
+        What reached the disk is copied, and the copy mounted. A process that made a mount namespace of its own keeps
+        the file system that was cut; the same file, mounted again, would give that one.
         """
         _run("umount", self.root)
         self._cuts += 1

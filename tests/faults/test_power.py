@@ -87,7 +87,7 @@ def test_the_disk_comes_back_although_a_program_with_mounts_of_its_own_holds_it(
         assert holding.stdout is not None
         assert holding.stdout.readline() == b"holds\n"
         disk.cut()
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Input/output error"):
             kept.write_text("lost")
         disk.restore()
         holding.communicate()

@@ -8,7 +8,6 @@ import re
 import resource
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
