@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from edge.config.model import Config, OpticsConfig
 from edge.errors import ConfigError
+from edge.language.languages import ENGLISH, asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class ScanOptions:
         um_per_px: size of a pixel on the slide.
         resume: go on from a scan that was killed or stopped.
         processes: that read files, 1 to the number of cores; None for as many as pay.
+        language: of the report, one of `edge.language.languages.codes`.
     """
 
     cells: bool = False
@@ -37,9 +39,11 @@ class ScanOptions:
     um_per_px: float | Literal["auto"] | None = None
     resume: bool = False
     processes: int | None = 1
+    language: str = ENGLISH
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for options that exclude each other."""
+        """Raise ConfigError for options that exclude each other, and for an unknown language."""
+        asked(self.language)
         if self.cells and self.one_sample:
             raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
 
@@ -48,19 +52,19 @@ class ScanOptions:
         return "one cell an image" if self.cells else "fields of one sample" if self.one_sample else "fields"
 
 
-def effective(config: Config, asked: ScanOptions) -> Config:
+def effective(config: Config, options: ScanOptions) -> Config:
     """Return the configuration with what was asked for this scan in its place."""
     changes: dict[str, Any] = {}
-    if asked.keep_border:
+    if options.keep_border:
         changes["screening"] = config.screening.model_copy(update={"keep_border": True})
-    if asked.no_quality_gate:
+    if options.no_quality_gate:
         changes["quality"] = config.quality.model_copy(update={"gate": False})
-    if asked.um_per_px is not None:
+    if options.um_per_px is not None:
         try:
-            given = OpticsConfig(um_per_px=asked.um_per_px).um_per_px
+            given = OpticsConfig(um_per_px=options.um_per_px).um_per_px
         except ValidationError as error:
             raise ConfigError(
-                f"um_per_px is {asked.um_per_px}; expected 'auto' or micrometres per pixel between 0.02 and 2"
+                f"um_per_px is {options.um_per_px}; expected 'auto' or micrometres per pixel between 0.02 and 2"
             ) from error
         changes["optics"] = config.optics.model_copy(update={"um_per_px": given})
     return config.model_copy(update=changes)

@@ -9,80 +9,105 @@ from pathlib import Path
 
 from edge.batch.annotate import GalleryCell
 from edge.batch.records import FieldRecord, ModelRecord, Summary
+from edge.language.languages import ENGLISH, N_, Language, language
 from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Report
 from edge.report.reasons import LEFT_OUT
-from edge.report.shared import SCALE_WORDS, counts_of, network_facts, quality, sentences, warnings
-from edge.report.words import CELL_WORDS, breakable, headline, interval, number_of, percent, when
+from edge.report.shared import SCALE_WORDS, counts_of, limit_words, network_facts, quality, sentences, warnings
+from edge.report.slide_map import SlideMap
+from edge.report.words import CELL_WORDS, breakable, headline, interval, when
 from edge.types import Masked, Verdict
 
 
-def report_of_scan(summary: Summary, gallery: Sequence[GalleryCell], fields: Path) -> Report:
+def report_of_scan(
+    summary: Summary, gallery: Sequence[GalleryCell], fields: Path, slide: SlideMap | None, say: Language
+) -> Report:
     """Return the report of a scan.
 
     Args:
         summary: of the scan.
         gallery: the most sickle-like cells.
         fields: its fields.jsonl.
+        slide: where its fields lie; None where that is not known.
+        say: the language.
     """
     verdict = Verdict(**{**summary.verdict.model_dump(), "flags": tuple(summary.verdict.flags)})
     masked = Masked(summary.masked.share, summary.masked.where) if summary.masked else None
-    lines, left = _field_lines(fields)
+    lines, left = _field_lines(say, fields)
+    more = say.count("And %(num)s more field: see fields.jsonl.", "And %(num)s more fields: see fields.jsonl.", left)
+    needed = summary.settings["screening"]["min_red_cells"]
+    reported = verdict.status == "reported"
     return Report(
+        language=say,
         name=summary.name,
-        headline=headline(verdict),
-        figure=percent(verdict.fraction) if verdict.status == "reported" else "",
-        interval=interval(verdict.low, verdict.high) if verdict.status == "reported" else "",
-        sentences=sentences(verdict, None),
-        facts=_facts(summary),
-        warnings=_stopped(summary) + warnings(verdict.flags, masked),
-        counts=counts_of({**summary.by_class, **summary.excluded}),
+        headline=headline(say, verdict, needed, verdict.red_cells),
+        headline_in_english="" if say.reviewed else headline(language(ENGLISH), verdict, needed, verdict.red_cells),
+        figure=say.percent(verdict.fraction) if reported else "",
+        interval=interval(say, verdict.low, verdict.high) if reported else "",
+        sentences=sentences(say, verdict, None),
+        facts=_facts(say, summary),
+        warnings=_stopped(say, summary) + warnings(say, verdict.flags, masked),
+        counts=counts_of(say, {**summary.by_class, **summary.excluded}),
         quality=quality(
-            summary.fields_read, summary.rejected, summary.fields_repeated, summary.islands, summary.area_mm2,
+            say, summary.fields_read, summary.rejected, summary.fields_repeated, summary.islands, summary.area_mm2,
             summary.cells_seen,
-        ) + _left_out(summary),
+        ) + _left_out(say, summary),
+        slide=slide,
         gallery=tuple(
-            PictureOfCell(cell.picture, CELL_WORDS[cell.name], cell.p_sickle, Path(cell.image).name)
+            PictureOfCell(
+                cell.picture, say.told(CELL_WORDS[cell.name]), say.number(cell.p_sickle, 2), Path(cell.image).name
+            )
             for cell in gallery
         ),
-        gallery_words="The most sickle-like cells, with the chance that the network gives, whatever the cell was then "
-        "called. Look for yourself." if gallery else "No cell was found.",
-        details=_details(summary),
+        gallery_words=say.told(
+            "The most sickle-like cells, with the chance that the network gives, whatever the cell was then called. "
+            "Look for yourself."
+        ) if gallery else say.told("No cell was found."),
+        details=_details(say, summary),
         fields=lines,
-        fields_more=f"And {number_of(left, 'more field', 'more fields')}: see fields.jsonl." if left else "",
+        fields_more=more if left else "",
         left_out=tuple(
-            Fact(one.cause + (f": {one.instead}" if one.instead else ""), breakable(one.file))
+            Fact(say.told(one.cause) + (f": {one.instead}" if one.instead else ""), breakable(one.file))
             for one in summary.left_out_files[:FIELDS_SHOWN]
         ),
     )  # fmt: skip
 
 
-def _facts(summary: Summary) -> tuple[Fact, ...]:
+def _facts(say: Language, summary: Summary) -> tuple[Fact, ...]:
     begun = datetime.fromisoformat(summary.started_at)
     ended = begun + timedelta(seconds=summary.seconds)
     return (
-        Fact("name", breakable(summary.name)),
-        Fact("site", summary.site),
-        Fact("device", summary.device),
-        Fact("scan begun", when(int(begun.timestamp() * 1000))),
-        Fact("scan ended", when(int(ended.timestamp() * 1000))),
-        Fact("files", f"{summary.inputs_done} of {number_of(summary.inputs, 'file')}"),
+        Fact(say.told("name"), breakable(summary.name)),
+        Fact(say.told("site"), summary.site),
+        Fact(say.told("device"), summary.device),
+        Fact(say.told("scan begun"), when(say, int(begun.timestamp() * 1000))),
+        Fact(say.told("scan ended"), when(say, int(ended.timestamp() * 1000))),
+        Fact(say.told("files"), _files_done(say, summary)),
     )
 
 
-def _stopped(summary: Summary) -> tuple[str, ...]:
+def _files_done(say: Language, summary: Summary) -> str:
+    done = say.number(summary.inputs_done)
+    return say.count("%(done)s of %(num)s file", "%(done)s of %(num)s files", summary.inputs, done=done)
+
+
+def _stopped(say: Language, summary: Summary) -> tuple[str, ...]:
     if summary.complete:
         return ()
-    return (f"The scan was stopped early: {summary.inputs_done} of {number_of(summary.inputs, 'file')} are in it.",)
+    return (say.told("The scan was stopped early, after %(files)s.", files=_files_done(say, summary)),)
 
 
-def _left_out(summary: Summary) -> tuple[str, ...]:
+def _left_out(say: Language, summary: Summary) -> tuple[str, ...]:
     words = {reason.value: text for reason, text in LEFT_OUT.items()}
     return tuple(
-        f"{number_of(count, 'file')} left out: {words[reason]}." for reason, count in summary.left_out.items() if count
+        say.count(
+            "%(num)s file left out: %(why)s.", "%(num)s files left out: %(why)s.", count, why=say.told(words[one])
+        )
+        for one, count in summary.left_out.items()
+        if count
     )
 
 
-def _field_lines(path: Path) -> tuple[tuple[FieldLine, ...], int]:
+def _field_lines(say: Language, path: Path) -> tuple[tuple[FieldLine, ...], int]:
     """Return a line for each of the first fields, and how many there are more."""
     lines: list[FieldLine] = []
     left = 0
@@ -92,46 +117,60 @@ def _field_lines(path: Path) -> tuple[tuple[FieldLine, ...], int]:
                 left += 1
                 continue
             field = FieldRecord.model_validate(json.loads(text))
-            why = "" if field.rejected is None else field.rejected.cause
+            why = "" if field.rejected is None else say.told(field.rejected.cause)
             counts = field.counts
             lines.append(FieldLine(field.image, field.rbc, counts["sickle"], counts["abstained"], why))
     return tuple(lines), left
 
 
-def _details(summary: Summary) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+def _details(say: Language, summary: Summary) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+    program = (
+        Fact(say.told("version"), f"sicklescope {summary.sicklescope}"),
+        Fact(say.told("seconds"), say.number(summary.seconds, 1)),
+    )
     return (
-        ("Size of a pixel", _scale_facts(summary)),
-        ("Detector", _network(summary.models["detector"])),
-        ("Classifier", _network(summary.models["classifier"])),
-        ("Rules", _rules(summary)),
-        ("Program", (Fact("version", f"sicklescope {summary.sicklescope}"), Fact("seconds", f"{summary.seconds:.1f}"))),
+        (say.told("Size of a pixel"), _scale_facts(say, summary)),
+        (say.told("Detector"), _network(say, summary.models["detector"])),
+        (say.told("Classifier"), _network(say, summary.models["classifier"])),
+        (say.told("Rules"), _rules(say, summary)),
+        (say.told("Program"), program),
     )
 
 
-def _scale_facts(summary: Summary) -> tuple[Fact, ...]:
+def _scale_facts(say: Language, summary: Summary) -> tuple[Fact, ...]:
     scale = summary.scale
     if scale is None:
-        return (Fact("size", "unknown: no field was read"),)
+        return (Fact(say.told("size"), say.told("unknown: no field was read")),)
+    lowest, highest = say.number(scale.lowest, 4), say.number(scale.highest, 4)
     return (
-        Fact("µm per pixel, median", f"{scale.median:.4g}"),
-        Fact("over the fields", f"{scale.lowest:.4g} to {scale.highest:.4g}"),
-        Fact("known because", "; ".join(SCALE_WORDS[source] for source in scale.sources)),
-        Fact("how uncertain", percent(scale.spread)),
+        Fact(say.told("µm per pixel, median"), say.number(scale.median, 4)),
+        Fact(say.told("over the fields"), say.told("%(low)s to %(high)s", low=lowest, high=highest)),
+        Fact(say.told("known because"), "; ".join(say.told(SCALE_WORDS[source]) for source in scale.sources)),
+        Fact(say.told("how uncertain"), say.percent(scale.spread)),
     )
 
 
-def _network(model: ModelRecord) -> tuple[Fact, ...]:
-    return network_facts(model.name, model.version, model.sha256, model.runtime, model.thresholds)
+def _network(say: Language, model: ModelRecord) -> tuple[Fact, ...]:
+    return network_facts(say, model.name, model.version, model.sha256, model.runtime, model.thresholds)
 
 
-def _rules(summary: Summary) -> tuple[Fact, ...]:
+READING_WORDS = {
+    "fields": N_("fields"),
+    "fields of one sample": N_("fields of one sample"),
+    "one cell an image": N_("one cell an image"),
+}
+"""How pictures are read, by the words of `ScanOptions.reading`."""
+
+
+def _rules(say: Language, summary: Summary) -> tuple[Fact, ...]:
     screening, limits = summary.settings["screening"], summary.settings["quality"]
-    blank = summary.verdict.limit_of_blank
+    border = N_("counted") if screening["keep_border"] else N_("not counted")
+    refused = N_("refused") if limits["gate"] else N_("read too")
     return (
-        Fact("pictures are", str(summary.settings["reading"])),
-        Fact("red cells needed", str(screening["min_red_cells"])),
-        Fact("red cells aimed at", str(screening["target_red_cells"])),
-        Fact("cells cut by the border", "counted" if screening["keep_border"] else "not counted"),
-        Fact("blurred, dark, empty or crowded fields", "refused" if limits["gate"] else "read too"),
-        Fact("limit of blank", "not stated by the model" if blank is None else percent(blank)),
+        Fact(say.told("pictures are"), say.told(READING_WORDS[summary.settings["reading"]])),
+        Fact(say.told("red cells needed"), str(screening["min_red_cells"])),
+        Fact(say.told("red cells aimed at"), str(screening["target_red_cells"])),
+        Fact(say.told("cells cut by the border"), say.told(border)),
+        Fact(say.told("blurred, dark, empty or crowded fields"), say.told(refused)),
+        Fact(say.told("limit of blank"), limit_words(say, summary.verdict.limit_of_blank)),
     )

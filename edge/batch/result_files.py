@@ -18,7 +18,9 @@ from edge.batch.field_result import FieldResult
 from edge.batch.records import CSV_COLUMNS, ScaleRecord, Summary, csv_rows, field_record
 from edge.batch.report import report_of_scan
 from edge.errors import InputError, StorageError
+from edge.language.languages import Language
 from edge.report.page import render
+from edge.report.slide_map import Coverage
 from edge.screening.accumulator import Accumulator
 from edge.system.atomic_files import ASIDE, move, storage_errors
 from edge.types import Scale
@@ -43,7 +45,7 @@ class ResultFiles:
         self.accumulator = accumulator
         self.fields = 0
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
-        self._gallery = Gallery()
+        self._gallery, self._coverage = Gallery(), Coverage()
         self._scales: list[Scale] = []
         self._open = ExitStack()
 
@@ -72,6 +74,7 @@ class ResultFiles:
         reading = result.reading
         record = field_record(reading, result.cause)
         self.accumulator.add(reading)
+        self._coverage.add(reading)
         self.fields += 1
         with storage_errors(self._out_dir):
             self._lines.write(record.model_dump_json(by_alias=True) + "\n")
@@ -99,14 +102,15 @@ class ResultFiles:
             spread=float(np.median([scale.spread for scale in self._scales])),
         )
 
-    def publish(self, summary: Summary) -> None:
+    def publish(self, summary: Summary, say: Language) -> None:
         """Write the summary and the report, and put every file in its place.
 
-        Call it after leaving the context.
+        Call it after leaving the context. say: the language of the report.
         """
         with storage_errors(self._out_dir):
             (self._unfinished / SUMMARY).write_text(summary.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
-            page = render(report_of_scan(summary, self._gallery.cells(), self._unfinished / FIELDS))
+            fields, slide = self._unfinished / FIELDS, self._coverage.map()
+            page = render(report_of_scan(summary, self._gallery.cells(), fields, slide, say))
             (self._unfinished / REPORT).write_text(page, "utf-8")
             self._publish_drawn()
         for name in _FILES:

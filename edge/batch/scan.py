@@ -30,6 +30,7 @@ from edge.batch.stopping import asked_to_stop
 from edge.camera.input_files import Leftover
 from edge.config.model import Config
 from edge.errors import InputError
+from edge.language.languages import language
 from edge.pipeline import Pipeline
 from edge.runtime.base import Network
 from edge.screening.accumulator import Accumulator
@@ -205,7 +206,7 @@ class _Scan:
                 models=models,
                 settings={"reading": self._asked.reading(), **sections(self._config)},
             )
-            written.publish(summary)
+            written.publish(summary, language(self._asked.language))
         return SampleResult(out_dir, summary)
 
     def _settings(self, models: dict[str, ModelRecord], by_folder: bool) -> dict[str, Any]:

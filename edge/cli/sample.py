@@ -43,6 +43,7 @@ class Reading(str, Enum):
 
 
 SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="Its code (then the newest with it) or identifier.")]
+LANGUAGES = "Of the report: en, fr, pt, sw."
 Why = Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; stored, so never a patient's name.")]
 Who = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; else your login name.")]
 
@@ -144,12 +145,12 @@ _COLUMNS = ("sample", "day", "state", "red cells", "sickle-like", "fraction", "v
 
 def _row(sample: ListedSample) -> tuple[str, ...]:
     """Return a sample as words; after review with the person's figures, while it is scanned without any."""
-    from edge.report.words import percent
+    from edge.language.languages import ENGLISH, language
 
     figures = sample.figures
     counted = ("–",) * 4
     if figures is not None:
-        share = percent(figures.fraction) if figures.status == "reported" else "–"
+        share = language(ENGLISH).percent(figures.fraction) if figures.status == "reported" else "–"
         counted = (str(figures.red_cells), str(figures.sickle), share, figures.status)
     return (sample.code, sample.day, sample.state, *counted, sample.reason)
 
@@ -168,6 +169,7 @@ def show(
 
 
 def _show(lifecycle: Lifecycle, sample: StoredSample, classes: bool) -> None:
+    from edge.language.languages import ENGLISH, language
     from edge.report.review_words import review_sentences
     from edge.sample.review.review import SampleReview
 
@@ -180,7 +182,7 @@ def _show(lifecycle: Lifecycle, sample: StoredSample, classes: bool) -> None:
     if found["damaged"] or sample.state not in ("review", "incomplete", "final"):
         return
     reviewed = lifecycle.reviewed(sample, lifecycle.record(sample))
-    for sentence in review_sentences(review, lifecycle.database, sample, reviewed):
+    for sentence in review_sentences(language(ENGLISH), review, lifecycle.database, sample, reviewed):
         typer.echo(f"  {sentence}")
     gallery = review.gallery(sample, blind=not classes)
     typer.echo(f"  {gallery.answered} of {len(gallery.cells)} cells to look at are answered")
@@ -233,17 +235,21 @@ def _laboratory_text(lifecycle: Lifecycle, sample: StoredSample, form: Form) -> 
 def report(
     sample: SampleName,
     file: Annotated[Path, typer.Argument(metavar="FILE.html", help="Where the page goes.")],
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help=LANGUAGES)] = "en",
     config: ConfigPath = None,
 ) -> None:
     """Write the report of a sample: one page to read, print or send."""
     with answering():
+        from edge.language.languages import asked
         from edge.report.of_sample import report_of_sample
         from edge.report.page import render
         from edge.sample.export import remember, write_text
 
+        say = asked(language)
+
         def work(lifecycle: Lifecycle) -> None:
             found = lifecycle.store.find(sample)
-            write_text(file, render(report_of_sample(lifecycle, found)))
+            write_text(file, render(report_of_sample(lifecycle, found, say)))
             remember(lifecycle.database, found.id, [file])
 
         _stored(load(config), work)

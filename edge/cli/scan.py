@@ -52,6 +52,7 @@ def scan(
     processes: Annotated[
         int | None, typer.Option("--processes", metavar="N", help="How many read files; as many as pay if not given.")
     ] = None,
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the report: en, fr, pt, sw.")] = "en",
     config: ConfigPath = None,
 ) -> None:
     """Read images, folders or a video.
@@ -67,7 +68,7 @@ def scan(
         asked = {
             "cells": cells, "annotate": annotate, "keep_border": keep_border, "no_quality_gate": no_quality_gate,
             "one_sample": one_sample, "keep_duplicates": keep_duplicates, "um_per_px": scale, "resume": resume,
-            "processes": processes,
+            "processes": processes, "language": language,
         }  # fmt: skip
         with progress_bars(err) as report:
             if sample_per is SamplePer.FOLDER:

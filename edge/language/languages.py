@@ -14,6 +14,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
+from edge.errors import ConfigError
+
 ENGLISH = "en"
 
 REVIEWED = "X-Reviewed-By-Native-Speaker"
@@ -114,6 +116,17 @@ def language(code: str) -> Language:
         catalogue = read_po(file, locale=code)
     headers = dict(catalogue.mime_headers)
     return Language(code, name, headers.get(REVIEWED) == "yes", _Translations(catalogue), locale)
+
+
+def asked(code: str) -> Language:
+    """Return a language by its code.
+
+    Raises:
+        ConfigError: There is none of it.
+    """
+    if code not in codes():
+        raise ConfigError(f"there is no language {code!r}; expected one of {', '.join(codes())}")
+    return language(code)
 
 
 def chosen(wanted: str, accepted: str) -> Language:

@@ -11,7 +11,7 @@ from typing import Any
 from edge.api.device import Device
 from edge.errors import EdgeError
 from edge.page.guidance import Guidance, guidance
-from edge.page.slide_map import SlideMap, slide_map, squares
+from edge.report.slide_map import SlideMap, slide_map, squares
 from edge.runtime.registry import digests
 from edge.sample.sample_row import StoredSample
 from edge.system.health import DISK_LOW_MB, free_mb

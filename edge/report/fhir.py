@@ -20,7 +20,6 @@ from edge.report.laboratory import (
     Observed,
     Status,
 )
-from edge.report.words import number_of
 from edge.screening.verdict import RESEARCH_USE
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
@@ -169,8 +168,12 @@ def _specimen(result: LaboratoryResult) -> dict[str, Any]:
 def _device(result: LaboratoryResult) -> dict[str, Any]:
     return {
         **_marked("Device", result),
-        "text": _told(f"{result.device} at {result.site}, {number_of(result.revision, 'result')} of this sample."),
+        "text": _told(f"{result.device} at {result.site}, {_results(result.revision)} of this sample."),
         "identifier": [{"system": LOCAL, "value": f"{result.site}/{result.device}"}],
         "deviceName": [{"name": "sicklescope", "type": "model-name"}],
         "version": [{"value": result.software}],
     }
+
+
+def _results(count: int) -> str:
+    return "1 result" if count == 1 else f"{count} results"

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import FunctionLoader
 from markupsafe import Markup
 
+from edge.language.languages import Language
+from edge.language.templates import environment
+from edge.report.slide_map import SlideMap
 from edge.report.words import breakable
 from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
 
@@ -55,19 +58,14 @@ class PictureOfCell:
     Attributes:
         jpeg: the picture.
         words: what the cell is called.
-        p_sickle: its chance of being sickle-like, None where that is not known.
+        chance: of being sickle-like, in figures; empty where that is not known.
         below: where it lies, or what the device called it.
     """
 
     jpeg: bytes
     words: str
-    p_sickle: float | None
+    chance: str
     below: str
-
-    @property
-    def chance(self) -> str:
-        """The chance in figures, and a space."""
-        return "" if self.p_sickle is None else f"{self.p_sickle:.2f} "
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,10 @@ class Report:
     """What the page says, in words.
 
     Attributes:
+        language: in which it is written.
         name: of the sample, or of what was scanned.
         headline: the verdict, first of all.
+        headline_in_english: the same where no native speaker has read the language's catalogue; else empty.
         figure: the percentage, or empty.
         interval: its interval, or empty.
         sentences: what follows, such as the counts in words.
@@ -84,6 +84,7 @@ class Report:
         warnings: to be kept in mind.
         counts: cells by class.
         quality: sentences on fields read and not read, area, coverage.
+        slide: what of the slide was read and where sickle-like cells lay; None where that is not known.
         gallery: small pictures.
         gallery_words: what they are and in which order.
         review: sentences on what people looked at and who signed; empty where there is no review.
@@ -94,8 +95,10 @@ class Report:
         left_out: files that were not read, with the cause.
     """
 
+    language: Language
     name: str
     headline: str
+    headline_in_english: str
     figure: str
     interval: str
     sentences: tuple[str, ...]
@@ -103,6 +106,7 @@ class Report:
     warnings: tuple[str, ...]
     counts: tuple[Count, ...]
     quality: tuple[str, ...]
+    slide: SlideMap | None
     gallery: tuple[PictureOfCell, ...]
     gallery_words: str
     details: tuple[tuple[str, tuple[Fact, ...]], ...]
@@ -115,12 +119,10 @@ class Report:
 
 def render(report: Report) -> str:
     """Return the page. It takes nothing from anywhere, has no script and no style attribute."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["breakable"] = breakable
-    environment.filters["data_uri"] = _data_uri
-    template = environment.from_string(_text("page.html"))
+    made = environment(report.language, FunctionLoader(_text))
+    made.filters |= {"breakable": breakable, "data_uri": _data_uri}
     counted = [count for one in report.counts for count in (one.automatic, one.reviewed or 0)]
-    page = template.render(
+    page = made.get_template("page.html").render(
         report=report,
         style=Markup(_text("page.css")),  # noqa: S704 - our own file
         most=max(1, *counted) if counted else 1,

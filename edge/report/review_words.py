@@ -2,91 +2,157 @@
 
 from __future__ import annotations
 
-from edge.report.words import number_of, percent, when
+from collections.abc import Iterator, Sequence
+
+from edge.language.languages import N_, Language
+from edge.report.words import when
 from edge.sample.review.review import Attempt, Gallery, SampleReview
 from edge.sample.review.rows import notes
 from edge.sample.sample_row import StoredSample
-from edge.screening.agreement import Agreement, Interval
+from edge.screening.agreement import Agreement, MissedBound
 from edge.screening.review import ReviewedCounts
 from edge.storage.database import Database
 
+STATE_NAMES = {
+    "scanning": N_("scanning"),
+    "review": N_("waits for review"),
+    "incomplete": N_("incomplete"),
+    "final": N_("final"),
+    "discarded": N_("discarded"),
+}
+"""What a sample is in, in a word or two."""
+
 
 def review_sentences(
-    review: SampleReview, database: Database, sample: StoredSample, reviewed: ReviewedCounts | None
+    say: Language, review: SampleReview, database: Database, sample: StoredSample, reviewed: ReviewedCounts | None
 ) -> tuple[str, ...]:
     """Return the sentences on a sample's review; empty where there is nothing to say."""
     said: list[str] = []
+    readers = review.readers(sample)
     if reviewed is not None:
-        by = ", ".join(review.readers(sample)["first"])
-        looked, pace = number_of(reviewed.cells, "cell"), review.pace(sample)
-        said.append(f"{looked} looked at{' by ' if by else ''}{by}." + _missed(reviewed.missed))
-        if sample.state != "discarded":
-            said += _left(review.gallery(sample))
-        if pace is not None:
-            said.append(f"Median {pace:.1f} s from one answer to the next.")
-        said.append(review.normals(sample).text)
-        device = review.normals_of_device()
-        if device.samples > 1:
-            said.append(f"On this device: {device.text}")
-    found, readers = review.agreement(sample), review.readers(sample)
+        said += _looked(say, review, sample, reviewed, readers["first"])
+    found = review.agreement(sample)
     if found is not None:
-        said.append(_agreement(found, ", ".join(readers["second"])))
+        said.append(_agreement(say, found, ", ".join(readers["second"])))
     if readers["third"]:
-        said.append(f"Differences settled by {', '.join(readers['third'])}.")
+        said.append(say.told("Differences settled by %(names)s.", names=", ".join(readers["third"])))
     if differ := len(review.unsettled(sample)):
-        said.append(f"The two readers differ on {number_of(differ, 'cell')} that nobody settled.")
-    said += [_attempt(one) for one in review.attempts(sample)]
-    said += [f"Note of {note.by}, {when(note.made_ms)}: {note.text}" for note in notes(database, sample.id)]
+        said.append(
+            say.count(
+                "The two readers differ on %(num)s cell that nobody settled.",
+                "The two readers differ on %(num)s cells that nobody settled.",
+                differ,
+            )
+        )
+    said += [_attempt(say, one) for one in review.attempts(sample)]
+    said += [
+        say.told("Note of %(name)s, %(time)s: %(note)s", name=note.by, time=when(say, note.made_ms), note=note.text)
+        for note in notes(database, sample.id)
+    ]
     return tuple(said)
 
 
-def signature(review: SampleReview, sample: StoredSample) -> str:
+def signature(say: Language, review: SampleReview, sample: StoredSample) -> str:
     """Return who signed a sample and when; empty where nobody has."""
     step = review.signed_by(sample)
     if step is None:
         return ""
     why = f": {step['reason']}" if step["reason"] else ""
-    return f"Signed by {step['by']}, {when(step['made_ms'], step['clock_synchronised'])}{why}"
+    time = when(say, step["made_ms"], step["clock_synchronised"])
+    return say.told("Signed by %(name)s, %(when)s", name=step["by"], when=time) + why
 
 
-def _left(gallery: Gallery) -> list[str]:
-    """Return what of a gallery nobody looked at."""
-    said = []
+def normals_words(say: Language, found: MissedBound) -> str:
+    """Return what random normal cells say of those that nobody looked at."""
+    if found.at_most is None:
+        return say.told("No cell called normal was looked at: nothing is known of missed sickle-like cells.")
+    bound = say.told(
+        "At most %(bound)s of those called normal are (95 %%, one-sided).", bound=say.percent(found.at_most, 1)
+    )
+    of = "" if found.samples == 1 else say.count("Of %(num)s sample: ", "Of %(num)s samples together: ", found.samples)
+    drawn = say.count(
+        "%(sickle)s of %(num)s cell called normal, drawn at random, proved sickle-like.",
+        "%(sickle)s of %(num)s cells called normal, drawn at random, proved sickle-like.",
+        found.looked, sickle=say.number(found.sickle),
+    )  # fmt: skip
+    return f"{of}{drawn} {bound}"
+
+
+def _looked(
+    say: Language, review: SampleReview, sample: StoredSample, reviewed: ReviewedCounts, names: Sequence[str]
+) -> Iterator[str]:
+    """Give what the first reader did, and what the normal cells among it say."""
+    if names:
+        yield say.count(
+            "%(num)s cell looked at by %(names)s.", "%(num)s cells looked at by %(names)s.", reviewed.cells,
+            names=", ".join(names),
+        )  # fmt: skip
+    if reviewed.missed:
+        yield say.count(
+            "%(num)s cell that the detector missed was marked by hand.",
+            "%(num)s cells that the detector missed were marked by hand.",
+            reviewed.missed,
+        )
+    if sample.state != "discarded":
+        yield from _left(say, review.gallery(sample))
+    pace = review.pace(sample)
+    if pace is not None:
+        yield say.told("Median %(seconds)s s from one answer to the next.", seconds=say.number(pace, 1))
+    yield normals_words(say, review.normals(sample))
+    device = review.normals_of_device()
+    if device.samples > 1:
+        yield say.told("On this device: %(words)s", words=normals_words(say, device))
+
+
+def _left(say: Language, gallery: Gallery) -> Iterator[str]:
+    """Give what of a gallery nobody looked at."""
     if gallery.answered < len(gallery.cells):
-        answered = number_of(gallery.answered, "is", "are")
-        said.append(f"Of {number_of(len(gallery.cells), 'cell')} to look at {answered} answered.")
+        yield say.told(
+            "%(done)s of %(all)s cells to look at answered.",
+            done=say.number(gallery.answered), all=say.number(len(gallery.cells)),
+        )  # fmt: skip
     if gallery.not_pictured:
-        said.append(f"No picture is kept of {number_of(gallery.not_pictured, 'more cell', 'more cells')}.")
-    return said
+        yield say.count(
+            "No picture is kept of %(num)s more cell.", "No picture is kept of %(num)s more cells.",
+            gallery.not_pictured,
+        )  # fmt: skip
 
 
-def _missed(count: int) -> str:
-    return f" {number_of(count, 'cell')} that the detector missed marked by hand." if count else ""
-
-
-def _agreement(found: Agreement, by: str) -> str:
+def _agreement(say: Language, found: Agreement, by: str) -> str:
     parts = [
-        f"Second reader {by}, blind, {number_of(found.cells, 'cell')} in common: both call {found.both} sickle-like, "
-        f"the first alone {found.first_only}, the second alone {found.second_only}"
-    ]
+        say.count(
+            "Second reader %(names)s, blind, %(num)s cell in common: both call %(both)s sickle-like, the first alone "
+            "%(first)s, the second alone %(second)s",
+            "Second reader %(names)s, blind, %(num)s cells in common: both call %(both)s sickle-like, the first alone "
+            "%(first)s, the second alone %(second)s",
+            found.cells, names=by, both=say.number(found.both), first=say.number(found.first_only),
+            second=say.number(found.second_only),
+        )
+    ]  # fmt: skip
     if found.kappa is not None:
-        parts.append(f"kappa {found.kappa:.2f}{_spread(found.kappa_interval, '{:.2f}')}")
-    if found.positive is not None:
-        parts.append(f"positive agreement {percent(found.positive)}{_spread(found.positive_interval, '{:.1%}')}")
-    if found.negative is not None:
-        parts.append(f"negative agreement {percent(found.negative)}{_spread(found.negative_interval, '{:.1%}')}")
+        spread = found.kappa_interval
+        parts.append(say.told("kappa %(value)s", value=say.number(found.kappa, 2)) + _spread(
+            say, spread and (say.number(spread[0], 2), say.number(spread[1], 2))
+        ))  # fmt: skip
+    for words, share, spread in (
+        (N_("positive agreement %(value)s"), found.positive, found.positive_interval),
+        (N_("negative agreement %(value)s"), found.negative, found.negative_interval),
+    ):
+        if share is not None:
+            ends = spread and (say.percent(spread[0], 1), say.percent(spread[1], 1))
+            parts.append(say.told(words, value=say.percent(share, 1)) + _spread(say, ends))
     return "; ".join(parts) + "."
 
 
-def _spread(interval: Interval | None, form: str) -> str:
-    if interval is None:
-        return ""
-    low, high = (form.format(end).replace("%", " %") for end in interval)
-    return f" (95 % interval {low} to {high})"
+def _spread(say: Language, ends: tuple[str, str] | None) -> str:
+    return "" if ends is None else f" ({say.told('95 %% interval %(low)s to %(high)s', low=ends[0], high=ends[1])})"
 
 
-def _attempt(one: Attempt) -> str:
-    why = f": {one.reason}" if one.reason else ""
+def _attempt(say: Language, one: Attempt) -> str:
+    why = f": {say.told(one.reason)}" if one.reason else ""
+    given = {"by": one.by, "time": when(say, one.made_ms)}
     if one.what == "went on":
-        return f"Scanning was broken off and went on, {one.by}, {when(one.made_ms)}{why}."
-    return f"Another sample of this code that day is {one.state}, {one.by}, {when(one.made_ms)}{why}."
+        return say.told("Scanning was broken off and went on, %(by)s, %(time)s", **given) + f"{why}."
+    state = say.told(STATE_NAMES[one.state])
+    words = say.told("Another sample of this code that day: %(state)s, %(by)s, %(time)s", state=state, **given)
+    return f"{words}{why}."

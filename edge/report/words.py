@@ -3,80 +3,87 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from typing import Literal
 
 from markupsafe import Markup, escape
 
+from edge.language.languages import N_, Language
 from edge.types import Verdict
 
 CLASS_WORDS = {
-    "normal": "normal red cells",
-    "sickle": "sickle-like red cells",
-    "other": "other abnormal red cells",
-    "wbc": "white cells",
-    "platelet": "platelets",
-    "artefact": "no cells (dirt, stain)",
-    "abstained": "not named by the classifier",
-    "border": "cut by the edge of the picture",
+    "normal": N_("normal red cells"),
+    "sickle": N_("sickle-like red cells"),
+    "other": N_("other abnormal red cells"),
+    "wbc": N_("white cells"),
+    "platelet": N_("platelets"),
+    "artefact": N_("no cells (dirt, stain)"),
+    "abstained": N_("not named by the classifier"),
+    "border": N_("cut by the edge of the picture"),
 }
 """Each count in words, in the order in which they are shown."""
 
 CELL_WORDS = {
-    "normal": "normal",
-    "sickle": "sickle-like",
-    "other": "other abnormal",
-    "wbc": "white cell",
-    "platelet": "platelet",
-    "artefact": "no cell",
-    "abstained": "not named",
+    "normal": N_("normal"),
+    "sickle": N_("sickle-like"),
+    "other": N_("other abnormal"),
+    "wbc": N_("white cell"),
+    "platelet": N_("platelet"),
+    "artefact": N_("no cell"),
+    "abstained": N_("not named"),
 }
 """What a single cell is called."""
 
-NOT_ABOVE = "Not above this device's blank. Does not exclude sickle-cell disease or trait."
+NOT_ABOVE = N_("Not above this device's blank. Does not exclude sickle-cell disease or trait.")
+
+Looked = Literal["", "part", "all"]
+"""How much of what was offered people looked at."""
+
+_REVIEWED = {
+    "part": N_("Reviewed in part by a person. Does not exclude sickle-cell disease or trait."),
+    "all": N_("Reviewed by a person. Does not exclude sickle-cell disease or trait."),
+}
 
 
-def headline(verdict: Verdict, reviewed: str = "") -> str:
+def headline(say: Language, verdict: Verdict, min_red_cells: int, red_cells: int, looked: Looked = "") -> str:
     """Return the verdict in words, the first line of a report.
 
     Args:
+        say: the language.
         verdict: on the sample.
-        reviewed: what a person did with it, such as `Reviewed`; empty where nobody said anything of a cell.
+        min_red_cells: red cells that are needed.
+        red_cells: that were counted, after review where there was one.
+        looked: how much of what was offered people looked at.
     """
     if verdict.status == "withheld":
-        return "Withheld: these counts are not to be used."
+        return say.told(N_("Withheld: these counts are not to be used."))
     if verdict.status == "insufficient":
-        return verdict.text.partition(". ")[0] + "."  # it says how many are needed
-    if reviewed:
-        return f"{reviewed} by a person. Does not exclude sickle-cell disease or trait."
+        return say.told(
+            N_("Insufficient: %(red)s red cells counted, at least %(least)s needed."),
+            red=say.number(min(red_cells, verdict.red_cells)), least=say.number(min_red_cells),
+        )  # fmt: skip
+    if looked:
+        return say.told(_REVIEWED[looked])
     if verdict.above_blank is None:
-        return "No limit of blank is known. Does not exclude sickle-cell disease or trait."
-    return "Above this device's blank. Not a diagnosis." if verdict.above_blank else NOT_ABOVE
+        return say.told(N_("No limit of blank is known. Does not exclude sickle-cell disease or trait."))
+    return say.told(N_("Above this device's blank. Not a diagnosis.") if verdict.above_blank else NOT_ABOVE)
 
 
-def number_of(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun, such as `1 field` and `2 fields`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def percent(fraction: float | None) -> str:
-    """Return a fraction as a percentage."""
-    return "–" if fraction is None else f"{100 * fraction:.2f} %"
-
-
-def interval(low: float | None, high: float | None) -> str:
+def interval(say: Language, low: float | None, high: float | None) -> str:
     """Return a 95 % interval as percentages, empty where there is none."""
-    return "" if low is None or high is None else f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+    if low is None or high is None:
+        return ""
+    return say.told("95 %% interval %(low)s to %(high)s", low=say.percent(low), high=say.percent(high))
 
 
-def when(made_ms: int, synchronised: bool = True) -> str:
+def when(say: Language, made_ms: int, synchronised: bool = True) -> str:
     """Return a wall time in this machine's zone, and whether its clock could be believed."""
-    local = datetime.fromtimestamp(made_ms / 1000, timezone.utc).astimezone()
-    return f"{local:%Y-%m-%d %H:%M %Z}" + ("" if synchronised else " (clock not set)")
+    time = say.minute(made_ms)
+    return time if synchronised else say.told(N_("%(time)s (clock not set)"), time=time)
 
 
-def duration(seconds: float) -> str:
+def duration(say: Language, seconds: float) -> str:
     """Return a duration in seconds or minutes."""
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+    return f"{say.number(seconds)} s" if seconds < 60 else f"{say.number(seconds / 60)} min"
 
 
 def digest(sha256: str) -> str:
@@ -85,5 +92,5 @@ def digest(sha256: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Return a file name in which a line may be broken after its signs, and nowhere else."""
-    return Markup(re.sub(r"([/_.#\\-]+)", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped before
+    """Return a file name in which a line may be broken after its signs, but not before the ending of its type."""
+    return Markup(re.sub(r"([/_#\\-]+|\.(?=.*\.))", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped before

@@ -116,7 +116,7 @@ class CellRecorder:
         self._pictured[change.gone % CELLS_KEPT] = False
         rows = {number: row for row, number in enumerate(ids.tolist())}
         island = self._first_island + placement.island
-        places, scores = _places(reading, placement, reading.scale), _rounded(reading.score, 4)
+        places, scores = places_um(reading, placement, reading.scale), _rounded(reading.score, 4)
         cells: list[LocatedCell] = []
         renamed, crops = [], {}
         needless: list[int] = []
@@ -173,7 +173,7 @@ class CellRecorder:
         return field_picture(pixels, field, reading.scale.um_per_px, numbers, reading.boxes[known])
 
 
-def _places(reading: FieldReading, placement: Placement, scale: Scale) -> Any:
+def places_um(reading: FieldReading, placement: Placement, scale: Scale) -> Any:
     """Return where the middles of a reading's cells lie, float (N, 2), µm in its island."""
     x0, y0, x1, y1 = reading.boxes.astype(np.float64).T
     middle = (x0 + x1 - reading.width + 1j * (y0 + y1 - reading.height)) / 2 * scale.um_per_px

@@ -155,18 +155,6 @@ class MissedBound:
     at_most: float | None
     samples: int = 1
 
-    @property
-    def text(self) -> str:
-        """The finding in words."""
-        if self.at_most is None:
-            return "No cell called normal was looked at: nothing is known of missed sickle-like cells."
-        cells = "cell" if self.looked == 1 else "cells"
-        where = "" if self.samples == 1 else f" of {self.samples} samples"
-        return (
-            f"{self.sickle} of {self.looked} {cells} called normal, drawn at random{where}, proved sickle-like: "
-            f"at most {100 * self.at_most:.1f} % of those called normal are (95 %, one-sided)."
-        )
-
 
 def missed_bound(looked: int, sickle: int, samples: int = 1) -> MissedBound:
     """Return what random normal cells say of the others."""

@@ -15,6 +15,7 @@ from edge.page.render import html, language_of
 from edge.runtime.registry import digests
 from edge.sample.controls import ControlReading, ControlSlide
 from edge.screening.levey_jennings import Point, levey_jennings
+from edge.screening.verdict import FLAGS
 from edge.screening.westgard import RULES
 
 
@@ -63,5 +64,11 @@ class ControlPages:
         except EdgeError as error:
             standing = {"": str(error)}
         return html(
-            request, "control.html", slides=shown, standing=standing, enforce=config.control.enforce, rules=RULES
+            request,
+            "control.html",
+            slides=shown,
+            standing=standing,
+            enforce=config.control.enforce,
+            rules=RULES,
+            flags=FLAGS,
         )

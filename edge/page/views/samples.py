@@ -13,14 +13,16 @@ from edge.api.guard import POLICY, SECURITY_HEADERS
 from edge.api.http import needs
 from edge.errors import SampleError
 from edge.page.listing import LISTED, figures_now, listing
-from edge.page.render import html
-from edge.page.slide_map import slide_map, squares
+from edge.page.render import html, language_of
 from edge.report.of_sample import report_of_sample
 from edge.report.page import render, style_source
+from edge.report.review_words import normals_words
+from edge.report.slide_map import slide_map, squares
 from edge.sample.review.field_pictures import pictured_fields
 from edge.sample.review.review import SampleReview
 from edge.sample.review.rows import marks, notes
 from edge.sample.sample_row import State, StoredSample
+from edge.screening.agreement import MissedBound
 from edge.screening.verdict import FLAGS
 
 SHOWN_CROPS = 60
@@ -49,7 +51,8 @@ class SamplePages:
         total, found = listing(self._lifecycle.database, q.strip(), state, offset)
         return html(
             request, "samples.html", total=total, samples=found, q=q, state=state, states=get_args(State),
-            offset=offset, step=LISTED, device=self._review.normals_of_device(),
+            offset=offset, step=LISTED,
+            normals=self._normals(request, self._review.normals_of_device()),
         )  # fmt: skip
 
     def show(self, request: Request, name: str) -> Response:
@@ -71,16 +74,22 @@ class SamplePages:
             readers=self._review.readers(sample) if ended else {}, signed=self._review.signed_by(sample),
             agreement=self._review.agreement(sample) if ended else None,
             unsettled=len(self._review.unsettled(sample)) if ended else 0,
-            normals=self._review.normals(sample) if ended else None, attempts=self._review.attempts(sample),
+            normals=self._normals(request, self._review.normals(sample)) if ended else "",
+            attempts=self._review.attempts(sample),
             notes=notes(database, sample.id), marks=[one for one in marks(database, sample.id) if one.class_name],
             fields=pictured_fields(database, sample.id),
         )  # fmt: skip
 
-    def report(self, name: str) -> Response:
+    def _normals(self, request: Request, found: MissedBound) -> str:
+        """Return what random normal cells say of the others; empty where none was looked at."""
+        return normals_words(language_of(request), found) if found.looked else ""
+
+    def report(self, request: Request, name: str) -> Response:
         """Show the page that is printed, which is whole in itself."""
         sample = named(self._lifecycle.store.find, name)
+        report = report_of_sample(self._lifecycle, sample, language_of(request))
         policy = SECURITY_HEADERS[POLICY].replace("style-src 'self'", f"style-src {style_source()}")
-        return HTMLResponse(render(report_of_sample(self._lifecycle, sample)), headers={POLICY: policy})
+        return HTMLResponse(render(report), headers={POLICY: policy})
 
     def crop(self, name: str, number: Annotated[int, "of the cell"]) -> Response:
         """Return the picture of a cell."""

@@ -11,8 +11,9 @@ from edge.api.http import identity_of, needs, require
 from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page.listing import figures_now
-from edge.page.render import form_of, html
+from edge.page.render import form_of, html, language_of
 from edge.page.views.samples import named
+from edge.report.review_words import normals_words
 from edge.sample.commands import Review
 from edge.sample.review.review import SampleReview
 
@@ -33,10 +34,12 @@ class SignPages:
 
     def _shown(self, request: Request, name: str, error: str = "", reason: str = "", code: int = 200) -> Response:
         sample = named(self._lifecycle.store.find, name)
+        normals = self._review.normals(sample)
         return html(
             request, "sign.html", code, sample=sample, error=error, reason=reason,
             figures=figures_now(self._lifecycle, sample), gallery=self._review.gallery(sample),
-            normals=self._review.normals(sample), unsettled=len(self._review.unsettled(sample)),
+            normals=normals_words(language_of(request), normals) if normals.looked else "",
+            unsettled=len(self._review.unsettled(sample)),
             attempts=self._review.attempts(sample), has_users=self._logins.users.any(),
         )  # fmt: skip
 

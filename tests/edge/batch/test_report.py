@@ -83,7 +83,8 @@ def test_page_says_what_must_be_said(page: str) -> None:
         f"1 field not read: {REASONS['unreadable']}.",
         f"1 field not read: {REASONS['under_exposed']}.",
         "name slides",
-        "site ", "device ", "scan begun 20",
+        "site ", "device ", "scan begun ",
+        "Where the pictures lie on the slide is not known: there is no map.",
     ):  # fmt: skip
         assert one in said
     assert "torn &lt;i&gt;&amp;." in page
@@ -177,7 +178,10 @@ def test_any_size_of_image_can_be_drawn(shape: tuple[int, int, int]) -> None:
 
 def test_annotated_fields_are_pictures_of_the_fields(tmp_path: Path) -> None:
     video(tmp_path / "slide.avi", 2)
-    scan([tmp_path], tmp_path / "out", Config(), annotate=True, um_per_px=0.25, no_quality_gate=True)
+    scan([tmp_path], tmp_path / "out", Config(), annotate=True, um_per_px=0.25, no_quality_gate=True, language="fr")
+    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert '<html lang="fr">' in report
+    assert '<svg class="map"' in report, "a video's fields are placed on the slide"
     drawn = sorted((tmp_path / "out" / "annotated").iterdir())
     assert [path.name for path in drawn] == ["00001_slide.avi_0.jpg", "00002_slide.avi_1.jpg"]
     picture = decoded(drawn[0].read_bytes())[..., ::-1]  # as OpenCV has it, and the smear

@@ -12,6 +12,11 @@ from babel.messages.pofile import read_po
 
 import edge
 from edge.language.languages import chosen, codes, language
+from edge.sample.lifecycle import CUT_SHORT, SIGNED_BEFORE
+from edge.sample.session import OTHER_NETWORKS
+from edge.screening.verdict import FLAGS
+from edge.screening.westgard import RULES
+from edge.vision.stationary.dirt import SIDES
 from tests.edge.page.page_parts import site
 
 FOLDER = Path(edge.__file__).parent
@@ -19,11 +24,15 @@ METHODS = [("**.html", "jinja2"), ("**.py", "python")]
 OPTIONS = {"**.html": {"trim_blocks": "1", "lstrip_blocks": "1"}}
 KEYWORDS = {"N_": None, "_": None, "gettext": None, "ngettext": (1, 2), "told": None, "count": (1, 2)}
 
+DEVICE_SAYS = {CUT_SHORT, SIGNED_BEFORE, OTHER_NETWORKS}
+"""Reasons of the device's own in a sample's history."""
+
 
 def shown() -> set[str]:
     """Return every text that templates and modules show."""
     found = extract_from_dir(FOLDER, METHODS, OPTIONS, KEYWORDS)
-    return {message[0] if isinstance(message, tuple) else message for _, _, message, _, _ in found}
+    texts = {message[0] if isinstance(message, tuple) else message for _, _, message, _, _ in found}
+    return texts | set(FLAGS.values()) | set(RULES.values()) | {place for row in SIDES for place in row} | DEVICE_SAYS
 
 
 @pytest.mark.parametrize("code", [code for code in codes() if code != "en"])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 
+from edge.sample.cell_records import places_um
 from edge.storage.database import Database
+from edge.types import CLASSES, FieldReading
+
+SICKLE = CLASSES.index("sickle")
 
 GAP = 3
 """Squares between two islands, whose places to each other are not known."""
@@ -68,3 +74,32 @@ def slide_map(squares: Sequence[Square]) -> SlideMap:
         left += max(square.column for square in found) - column0 + 1 + GAP
         height = max(height, max(square.row for square in found) - row0 + 1)
     return SlideMap(max(SIDES_MIN, left - GAP), max(SIDES_MIN // 2, height), tuple(read), tuple(sickle))
+
+
+class Coverage:
+    """Collects where the cells of placed frames lie, each by what it was called last."""
+
+    def __init__(self) -> None:
+        self._cells: dict[int, tuple[int, int, int, bool]] = {}
+
+    def add(self, reading: FieldReading) -> None:
+        """Add the cells of a frame; one whose place is not known adds nothing."""
+        placement, scale, ids = reading.placement, reading.scale, reading.ids
+        if placement is None or scale is None or ids is None:
+            return
+        for _, dropped in placement.joined:
+            self._cells.pop(dropped, None)
+        for number, (x, y), label in zip(
+            ids.tolist(), places_um(reading, placement, scale), reading.label.tolist(), strict=True
+        ):
+            if number >= 0:
+                at = floor(x / SQUARE_UM), floor(y / SQUARE_UM)
+                self._cells[number] = (placement.island, *at, label == SICKLE)
+
+    def map(self) -> SlideMap | None:
+        """Return the map; None where no frame was placed."""
+        if not self._cells:
+            return None
+        cells = Counter(cell[:3] for cell in self._cells.values())
+        sickle = Counter(cell[:3] for cell in self._cells.values() if cell[3])
+        return slide_map([Square(*at, count, sickle[at]) for at, count in cells.items()])
