@@ -92,5 +92,5 @@ def digest(sha256: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Return a file name in which a line may be broken after its signs, but not before the ending of its type."""
+    """Return a file name that a line may break after its signs, not before its ending."""
     return Markup(re.sub(r"([/_#\\-]+|\.(?=.*\.))", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped before
