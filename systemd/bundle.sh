@@ -37,7 +37,7 @@ mkdir "$scratch/$name"
 mv "$scratch/wheels" "$scratch/$name/wheels"
 mkdir "$scratch/$name/systemd"
 cp -r "$here"/install.sh "$here"/sicklescope.service "$here"/sicklescope.toml "$here"/sysusers.conf "$here"/hardware \
-    "$scratch/$name/systemd/"
+    "$here"/browser-clock.conf "$scratch/$name/systemd/"
 (cd "$scratch/$name" && find wheels systemd -type f -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
 tar -C "$scratch" -czf "$target/$name.tar.gz" "$name"
 echo "$target/$name.tar.gz: $(du -h "$target/$name.tar.gz" | cut -f1)," \

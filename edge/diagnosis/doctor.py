@@ -202,7 +202,7 @@ def _loaded(role: Role, config: Config) -> str:
 def _broker(config: Config) -> Finding:
     if not config.mqtt.enabled:
         return Finding("MQTT broker", "absent", "mqtt.enabled is false")
-    finding = _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S, _messages(config)))
+    finding = _tried("MQTT broker", lambda: check_broker(config.mqtt, BROKER_TIMEOUT_S, broker_messages(config)))
     dotted = [name for name in (config.device.site, config.device.device) if "." in name]
     if dotted:
         warning = f"{' and '.join(dotted)} has a dot, which RabbitMQ turns into a level of the topic: docs/brokers.md"
@@ -210,7 +210,7 @@ def _broker(config: Config) -> Finding:
     return finding
 
 
-def _messages(config: Config) -> list[tuple[str, str]]:
+def broker_messages(config: Config) -> list[tuple[str, str]]:
     """Return what is sent to see whether the broker takes it: an event, and the newest result once more.
 
     A result may come twice; one that is none must not be made up.

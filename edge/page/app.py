@@ -14,13 +14,16 @@ from edge.api.http import ROOT, application, refusal
 from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page import static_files
+from edge.page.browser_clock import BrowserClock
 from edge.page.recent_log import RecentLog
 from edge.page.render import html, is_htmx
+from edge.page.views.clock import ClockPages
 from edge.page.views.control import ControlPages
 from edge.page.views.device import DevicePages
 from edge.page.views.help import HelpPages, api_page
 from edge.page.views.live import LivePages
 from edge.page.views.login import LoginPages
+from edge.page.views.optics import OpticsPages
 from edge.page.views.review import ReviewPages
 from edge.page.views.samples import SamplePages
 from edge.page.views.sign import SignPages
@@ -36,15 +39,18 @@ def page(device: Device, logins: Logins, secure: bool, log: RecentLog) -> FastAP
         log: keeps the log's last lines.
     """
     app = application(device)
+    clock = BrowserClock(device, logins.users)
     routers = (
         static_files.router,
         LoginPages(logins, secure).router,
-        LivePages(device, logins).router,
+        LivePages(device, logins, clock).router,
+        ClockPages(clock).router,
         SamplePages(device).router,
         ReviewPages(device).router,
         SignPages(device, logins).router,
         ControlPages(device).router,
-        DevicePages(device, logins, log).router,
+        DevicePages(device, logins, log, clock).router,
+        OpticsPages(device, logins).router,
         HelpPages().router,
         api_page(app),
     )

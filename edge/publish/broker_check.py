@@ -6,6 +6,8 @@ import random
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
 
 from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.properties import Properties
@@ -15,6 +17,71 @@ from edge.config.model import MqttConfig
 from edge.errors import BrokerError
 from edge.publish.client import CONNECT_TIMEOUT_S, describe, make_client, refusal, unanswered, unreachable
 from edge.publish.replay import FAILURE, NO_SUBSCRIBERS
+
+
+@dataclass(frozen=True, slots=True)
+class TopicAnswer:
+    """What the broker says to one topic.
+
+    Attributes:
+        topic: which.
+        use: whether it is written or read.
+        taken: whether the device may; None where the broker's version of MQTT does not tell.
+        text: the answer in words.
+    """
+
+    topic: str
+    use: Literal["write", "read"]
+    taken: bool | None
+    text: str
+
+
+def ask_topics(
+    config: MqttConfig, timeout_s: float, messages: Sequence[tuple[str, str]], listen: Sequence[str] = ()
+) -> list[TopicAnswer]:
+    """Publish each message and subscribe to each topic, and return what the broker's access list says.
+
+    Each has a connection of its own: some brokers end one with a refusal.
+
+    Raises:
+        BrokerError: The broker refuses the connection itself, or cannot be reached.
+        ConfigError: As `make_client`.
+    """
+    found = []
+    for topic, payload in messages:
+        with ExitStack() as stack:
+            client = _connected(config, timeout_s, stack)
+            try:
+                text = _answer(config, client, topic, payload, timeout_s)
+                found.append(TopicAnswer(topic, "write", None if config.protocol != "5" else True, text))
+            except BrokerError as error:
+                found.append(TopicAnswer(topic, "write", False, str(error)))
+    for topic in listen:
+        with ExitStack() as stack:
+            found.append(_subscribed(_connected(config, timeout_s, stack), topic, timeout_s))
+    return found
+
+
+def _subscribed(client: Client, topic: str, timeout_s: float) -> TopicAnswer:
+    """Subscribe, and return what the broker answered."""
+    codes: list[ReasonCode] = []
+    answered = threading.Event()
+
+    def on_subscribe(_c: Client, _u: object, _m: int, given: list[ReasonCode], _p: Properties | None) -> None:
+        codes.extend(given)
+        answered.set()
+
+    client.on_subscribe = on_subscribe
+    client.on_disconnect = lambda *_: answered.set()
+    client.subscribe(topic, qos=1)
+    answered.wait(timeout_s)
+    if not codes:
+        return TopicAnswer(topic, "read", False, f"no answer to the subscription of {topic}")
+    said = f"{describe(codes[0], None)} to the subscription"
+    if codes[0].is_failure:
+        return TopicAnswer(topic, "read", False, f"{said}. No command comes in: give this device the right to read it")
+    # Mosquitto grants subscriptions whose messages it then withholds.
+    return TopicAnswer(topic, "read", None, f"{said}. Whether the broker then hands messages on, only a command shows")
 
 
 def check_broker(

@@ -20,6 +20,15 @@ const stream = () => {
   for (const picture of document.querySelectorAll("[data-live]")) picture.src = `${picture.dataset.live}?${Date.now()}`;
 };
 window.addEventListener("load", stream);
+// A device without a clock may be told the time that this browser has, at a person's wish.
+const tellTime = () => {
+  for (const form of document.querySelectorAll("form[data-clock]")) {
+    form.elements.browser_ms.value = Date.now();
+    form.querySelector("output").textContent = new Date().toLocaleString(document.documentElement.lang);
+  }
+};
+tellTime();
+setInterval(tellTime, 1000);
 let wasLost = false;
 for (const name of ["htmx:sse:error", "htmx:error"]) document.addEventListener(name, () => { wasLost = true; offline(true); });
 document.addEventListener("htmx:sse:after:connection", () => {

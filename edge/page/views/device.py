@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -23,22 +23,20 @@ from starlette.exceptions import HTTPException
 from edge.api.device import Device
 from edge.api.http import identity_of, needs, require
 from edge.api.logins import Logins
-from edge.errors import EdgeError
+from edge.diagnosis.doctor import BROKER_TIMEOUT_S, Finding, broker_messages, examine
+from edge.errors import CameraError, EdgeError
+from edge.page.browser_clock import BrowserClock
 from edge.page.recent_log import RecentLog
 from edge.page.render import form_of, html
-from edge.publish.broker_check import check_broker
-from edge.publish.composer import Composer
-from edge.publish.message_base import topic
+from edge.publish.broker_check import TopicAnswer, ask_topics
+from edge.publish.message_base import ROOT
 from edge.runtime.contract import Role
 from edge.runtime.model_store import SHIPPED, ModelStore
-from edge.system.clock import clock_synchronised
 from edge.system.health import Machine
 from edge.types import Frame
 
 BINS = 32
 """Bars of the camera's histogram."""
-
-BROKER_TIMEOUT_S = 3.0
 
 AUDIT_SHOWN = 100
 
@@ -62,12 +60,13 @@ class Histogram:
 class DevicePages:
     """The page of the device."""
 
-    def __init__(self, device: Device, logins: Logins, log: RecentLog) -> None:
-        self._device, self._logins, self._log = device, logins, log
+    def __init__(self, device: Device, logins: Logins, log: RecentLog, clock: BrowserClock) -> None:
+        self._device, self._logins, self._log, self._clock = device, logins, log, clock
         self._machine = Machine(device.config.device.state_dir)
         self._models = ModelStore(device.config.device.state_dir)
         router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
         router.get("/device")(self.show)
+        router.post("/device/doctor")(self.doctor)
         router.post("/device/broker")(self.broker)
         router.post("/device/rollback")(self.rollback)
         router.get("/device/backup")(self.backup)
@@ -76,12 +75,19 @@ class DevicePages:
         """Show the device."""
         return self._shown(request)
 
-    def _shown(self, request: Request, done: str = "", error: str = "") -> Response:
+    def _shown(
+        self,
+        request: Request,
+        error: str = "",
+        findings: Sequence[Finding] = (),
+        topics: Sequence[TopicAnswer] = (),
+    ) -> Response:
         live, manages = self._device.live(), "manage" in identity_of(request).rights
         address = str(request.base_url).rstrip("/")
         return html(
-            request, "device.html", done=done, error=error, fault=self._device.fault, state=self._device.state(),
-            config=self._device.config, health=self._machine.health(), clock_set=clock_synchronised(),
+            request, "device.html", error=error, findings=findings, topics=topics, fault=self._device.fault,
+            state=self._device.state(),
+            config=self._device.config, health=self._machine.health(), clock=self._clock.state(),
             python=f"{platform.python_version()}, {platform.system()} {platform.machine()}",
             histogram=None if live is None else histogram(live.frame), frame=None if live is None else live.frame,
             models=[(role, *self._in_use(role)) for role in ROLES],
@@ -104,23 +110,44 @@ class DevicePages:
         names = {one.sha256: f"{one.name} {one.version}" for one in history.installed}
         return (SHIPPED if used == SHIPPED else names.get(used, used[:12])), len(history.stack) > 1
 
-    async def broker(self, request: Request) -> Response:
-        """Try whether the broker takes the device's own messages."""
+    async def doctor(self, request: Request) -> Response:
+        """Look at everything that `sicklescope doctor` looks at."""
         await form_of(request)
         who = require(identity_of(request), "manage")
-        try:
-            told = await run_in_threadpool(self._tried_broker)
-        except EdgeError as error:
-            return await run_in_threadpool(self._shown, request, "", str(error))
-        await run_in_threadpool(self._logins.users.note, who.name, "tried the broker")
-        return await run_in_threadpool(self._shown, request, told)
+        await run_in_threadpool(self._logins.users.note, who.name, "ran the doctor")
+        # In safe mode nobody holds the camera.
+        held = None if self._device.fault else self._camera
+        findings = await run_in_threadpool(examine, self._device.config, held)
+        return await run_in_threadpool(self._shown, request, findings=findings)
 
-    def _tried_broker(self) -> str:
+    def _camera(self) -> str:
+        """Say how the camera is that the service holds.
+
+        Raises:
+            CameraError: It is lost.
+        """
+        if problem := self._device.state()["camera_problem"]:
+            raise CameraError(problem)
+        live = self._device.live()
+        kind = self._device.config.camera.kind
+        return f"{kind}, in use by this service" if live is None else f"{live.frame.name}, in use by this service"
+
+    async def broker(self, request: Request) -> Response:
+        """Try whether the broker takes the device's own messages, topic by topic."""
+        await form_of(request)
+        who = require(identity_of(request), "manage")
+        await run_in_threadpool(self._logins.users.note, who.name, "tried the broker")
+        try:
+            topics = await run_in_threadpool(self._tried_broker)
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, str(error))
+        return await run_in_threadpool(self._shown, request, topics=topics)
+
+    def _tried_broker(self) -> list[TopicAnswer]:
         config = self._device.config
-        compose = Composer(config.device)
-        event = compose.event("info", "page", "a person tries whether the broker takes messages")
-        message = topic(event, compose.site, compose.device), event.to_json()
-        return check_broker(config.mqtt, BROKER_TIMEOUT_S, [message])
+        commands = f"{ROOT}/{config.device.site}/{config.device.device}/command"
+        listen = [commands] if config.mqtt.commands else []
+        return ask_topics(config.mqtt, BROKER_TIMEOUT_S, broker_messages(config), listen)
 
     async def rollback(self, request: Request) -> Response:
         """Go back to the model before, from the next start on."""

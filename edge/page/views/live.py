@@ -21,6 +21,7 @@ from edge.api.logins import Logins
 from edge.config.model import ScreeningConfig
 from edge.errors import CommandError, EdgeError
 from edge.language.languages import N_
+from edge.page.browser_clock import BrowserClock
 from edge.page.live_state import LiveState, LiveStates
 from edge.page.picture import LivePicture
 from edge.page.render import form_of, html, language_of, see_other, text
@@ -47,8 +48,8 @@ _BOUNDARY = b"picture"
 class LivePages:
     """The live page and what it does."""
 
-    def __init__(self, device: Device, logins: Logins) -> None:
-        self._device, self._logins = device, logins
+    def __init__(self, device: Device, logins: Logins, clock: BrowserClock) -> None:
+        self._device, self._logins, self._clock = device, logins, clock
         self._states, self._picture = LiveStates(device), LivePicture()
         self._viewers = 0
         self._lock = threading.Lock()
@@ -70,11 +71,11 @@ class LivePages:
         return self._shown(request)
 
     def _shown(self, request: Request, error: str = "", code: int = 200) -> Response:
-        return html(request, "live.html", code, live=self._states.now(), error=error)
+        return html(request, "live.html", code, live=self._states.now(), clock=self._clock.state(), error=error)
 
     def begin(self, request: Request) -> Response:
         """Return the part of the page that starts and ends a sample."""
-        return html(request, "live_begin.html", live=self._states.now())
+        return html(request, "live_begin.html", live=self._states.now(), clock=self._clock.state())
 
     def picture(self) -> Response:
         """Return the newest picture, for browsers without script."""

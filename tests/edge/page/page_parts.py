@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from edge.api.device import Device
+from edge.api.device import Device, LiveField
 from edge.api.guard import Guard
 from edge.api.logins import Logins
 from edge.api.passwords import hashed
+from edge.camera.frames import stamped
 from edge.config.model import Config, DeviceConfig, MqttConfig
 from edge.page.app import page
 from edge.page.recent_log import RecentLog
@@ -24,6 +25,7 @@ from edge.sample.handlers import NoScanner, perform
 from edge.sample.lifecycle import Lifecycle
 from edge.storage.database import Database, database_path
 from edge.storage.users import User, Users
+from edge.types import Pixels
 
 PASSWORD = "correct horse battery"  # noqa: S105
 HASH = hashed(PASSWORD)
@@ -51,10 +53,22 @@ class Site:
         )
 
 
+class DrawnCamera:
+    """A live camera whose newest picture is always a new one; `pictures` are shown in turn, over and over."""
+
+    def __init__(self, *pictures: Pixels) -> None:
+        self.pictures, self._shown = pictures, 0
+
+    def __call__(self) -> LiveField | None:
+        if not self.pictures:
+            return None
+        self._shown += 1
+        return LiveField(stamped(self.pictures[self._shown % len(self.pictures)], self._shown, "drawn"), None)
+
+
 @contextmanager
-def site(folder: Path, *users: tuple[str, str]) -> Iterator[Site]:
-    """Give a device whose users, as (name, role), all have PASSWORD."""
-    config = Config(device=DeviceConfig(state_dir=folder), mqtt=MqttConfig(enabled=False))
+def device_in(config: Config, live: Callable[[], LiveField | None] = lambda: None) -> Iterator[Device]:
+    """Give a device that scans nothing, whose commands are done."""
     stopped = threading.Event()
     with Database(database_path(config)) as database:
         lifecycle = Lifecycle(config, database, Composer(config.device))
@@ -66,17 +80,28 @@ def site(folder: Path, *users: tuple[str, str]) -> Iterator[Site]:
 
         worker = threading.Thread(target=work)
         worker.start()
-        logins = Logins(Users(database))
-        for name, role in users:
-            logins.users.put(User(name, (role,), HASH))
-        device = Device(config, lifecycle, queue, lambda: dict(IDLE), lambda: None)
         try:
-            yield Site(
-                device, logins, Guard(page(device, logins, False, RecentLog()), logins, frozenset({"localhost"}), False)
-            )
+            yield Device(config, lifecycle, queue, lambda: dict(IDLE), live)
         finally:
             stopped.set()
             worker.join()
+
+
+@contextmanager
+def site(
+    folder: Path,
+    *users: tuple[str, str],
+    live: Callable[[], LiveField | None] = lambda: None,
+    config: Config | None = None,
+) -> Iterator[Site]:
+    """Give a device whose users, as (name, role), all have PASSWORD."""
+    given = config or Config(mqtt=MqttConfig(enabled=False))
+    with device_in(given.model_copy(update={"device": DeviceConfig(state_dir=folder)}), live) as device:
+        logins = Logins(Users(device.lifecycle.database))
+        for name, role in users:
+            logins.users.put(User(name, (role,), HASH))
+        guard = Guard(page(device, logins, False, RecentLog()), logins, frozenset({"localhost"}), False)
+        yield Site(device, logins, guard)
 
 
 def csrf_in(html: str) -> str:
@@ -89,3 +114,9 @@ def csrf_in(html: str) -> str:
 async def sign_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> httpx.Response:
     form = {"csrf": csrf_in((await client.get("/login")).text), "name": name, "password": password}
     return await client.post("/login", data=form)
+
+
+async def press(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
+    """Send a form of the page, with its token."""
+    csrf = csrf_in((await client.get("/device")).text)
+    return await client.post(path, data={"csrf": csrf, **fields})
