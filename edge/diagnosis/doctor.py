@@ -211,7 +211,7 @@ def _broker(config: Config) -> Finding:
 
 
 def broker_messages(config: Config) -> list[tuple[str, str]]:
-    """Return what is sent to see whether the broker takes it: an event, and the newest result once more.
+    """Return what is sent to try the broker: an event, and the newest result once more.
 
     A result may come twice; one that is none must not be made up.
     """

@@ -39,7 +39,7 @@ class TopicAnswer:
 def ask_topics(
     config: MqttConfig, timeout_s: float, messages: Sequence[tuple[str, str]], listen: Sequence[str] = ()
 ) -> list[TopicAnswer]:
-    """Publish each message and subscribe to each topic, and return what the broker's access list says.
+    """Publish and subscribe to each topic, and return what the broker's access list says.
 
     Each has a connection of its own: some brokers end one with a refusal.
 
