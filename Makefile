@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 PYTHON_TRAINING ?= python3.11
+PYTHON_HA ?= python3.13
 ARGS ?=
 
 VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage test-versions lock soak test-training test-npm check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +20,7 @@ help:
 	@echo "make soak [SOAK=0.1]             the fault tests in full, or a part of them: hours (docs/faults.md)"
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make test-npm                    the Node-RED flow and the AsyncAPI document (needs npm and Chromium)"
+	@echo "make test-ha                     what Home Assistant makes of its discovery (needs $(PYTHON_HA))"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/, integrations/ and sicklescope.example.toml from the code"
 	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
@@ -56,6 +58,13 @@ test-npm: $(VENV)/.for-test
 	cd .npm && node_modules/node/bin/node ../integrations/validate_asyncapi.mjs ../integrations/asyncapi.json
 	NPM_FOLDER=.npm $(VENV)/bin/python -m pytest tests/fleet/test_node_red.py $(ARGS)
 
+# Home Assistant's newest release for that Python; its requirements are some two hundred packages.
+test-ha: $(VENV)/.for-test
+	[ -x .home-assistant/bin/python ] || $(PYTHON_HA) -m venv .home-assistant
+	@$(VENV)/bin/python $(PIP) uv
+	$(VENV)/bin/uv pip install --quiet --python .home-assistant/bin/python homeassistant paho-mqtt
+	HOME_ASSISTANT_PYTHON=.home-assistant/bin/python $(VENV)/bin/python -m pytest -s tests/fleet/test_home_assistant.py $(ARGS)
+
 check: $(VENV)/.for-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -77,7 +86,7 @@ bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
 
 clean:
-	rm -rf .coverage* .versions $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .coverage* .versions .home-assistant $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find edge export calibration fleet training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 

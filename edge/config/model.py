@@ -267,6 +267,8 @@ class MqttConfig(Section):
     """Take commands over MQTT (start, stop, discard, reopen, resend), authenticated with command_secret."""
     command_secret: SecretStr | None = None
     """Shared with who may command; at least 16 characters. Better given as a credential or by the environment."""
+    home_assistant: bool = False
+    """Tell Home Assistant of this device by a retained message below homeassistant/device; no result is shown there."""
 
     @field_validator("host")
     @classmethod

@@ -1,4 +1,4 @@
-"""Whether the broker lets this device in, and takes its messages: asked once, beside the service or before it runs."""
+"""Messages by a connection of their own, beside the service's: to ask what the broker takes, or to leave one there."""
 
 from __future__ import annotations
 
@@ -103,6 +103,20 @@ def check_broker(
     return ". ".join([reached, *answers])
 
 
+def retain(config: MqttConfig, topic: str, payload: str) -> None:
+    """Leave a retained message at the broker, by a connection of its own.
+
+    An empty payload takes it away.
+
+    Raises:
+        BrokerError: As `check_broker`.
+        ConfigError: As `make_client`.
+    """
+    with ExitStack() as stack:
+        client = _connected(config, CONNECT_TIMEOUT_S, stack)
+        _answer(config, client, topic, payload, CONNECT_TIMEOUT_S, retained=True)
+
+
 def _connected(config: MqttConfig, timeout_s: float, stack: ExitStack) -> Client:
     """Return a connected client, which `stack` disconnects."""
     client = make_client(config, f"{config.client_id or 'sicklescope'}-check-{random.randrange(10**6)}")  # noqa: S311
@@ -138,7 +152,9 @@ def _disconnect(client: Client) -> None:
         transport.close()
 
 
-def _answer(config: MqttConfig, client: Client, topic: str, payload: str, timeout_s: float) -> str:
+def _answer(
+    config: MqttConfig, client: Client, topic: str, payload: str, timeout_s: float, retained: bool = False
+) -> str:
     """Publish a message, and return in words what the broker answered.
 
     Raises:
@@ -153,7 +169,7 @@ def _answer(config: MqttConfig, client: Client, topic: str, payload: str, timeou
 
     client.on_publish = on_publish
     client.on_disconnect = lambda *_: answered.set()
-    client.publish(topic, payload, qos=1)
+    client.publish(topic, payload, qos=1, retain=retained)
     answered.wait(timeout_s)
     broker = f"broker {config.host}:{config.port}"
     rights = f"Give {f'user {config.username!r}' if config.username else 'this device'} the right to write the topic"

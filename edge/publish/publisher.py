@@ -197,6 +197,11 @@ class Publisher:
             self._link.connected, reason, counts.pending, counts.refused, counts.unheard, self._pending.dropped
         )
 
+    @property
+    def connection(self) -> int:
+        """Number of the connection, another for each; 0 where there is none."""
+        return self._link.number if self._link.connected else 0
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until no result waits for the broker.
 

@@ -22,6 +22,7 @@ from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
+from edge.publish.home_assistant import announced
 from edge.publish.message_base import ROOT
 from edge.publish.messages import Birth
 from edge.publish.publisher import Publisher, Resent
@@ -115,6 +116,7 @@ class Service:
             publisher = stack.enter_context(self._publisher(composer, outbox, lifecycle, birth))
             stack.enter_context(_fault_status(publisher))
             reporter = Reporter(config, composer, publisher, mailbox, self._observer)
+            stack.enter_context(announced(config.device, config.mqtt, composer, publisher))
             stack.callback(self.commands.close)
             loop = SampleLoop(pipeline, sessions, composer, publisher, reporter, waits_for_disk=self.sample is None)
             stack.enter_context(self._served(loop, lifecycle))
