@@ -17,6 +17,7 @@ from edge.system.console import answering, out
 from fleet.config import FleetConfig, load
 from fleet.database.base import Database, DatabaseError
 from fleet.database.schema import VERSION
+from fleet.keys import commands as keys
 
 app = typer.Typer(
     help="Collect what sicklescope devices publish into one database. Research use only; not a diagnosis.",
@@ -48,6 +49,10 @@ def open_database(config: FleetConfig) -> Database:
 
         return SQLite(Path(rest[1:]))
     raise ConfigError("database.url is none. Expected postgresql://USER@HOST/NAME or sqlite:///FILE")
+
+
+for _command in (keys.ca, keys.enrol, keys.renew, keys.revoke, keys.broker_files, keys.certificates):
+    app.command()(_command)
 
 
 @app.callback()

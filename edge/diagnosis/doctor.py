@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from typing import Literal
 
 from edge.camera.opencv import present_devices
 from edge.camera.registry import CAMERAS, open_camera
-from edge.config.model import Config
+from edge.config.model import Config, MqttConfig
 from edge.diagnosis import gpu as doctor_gpu
 from edge.errors import EdgeError, StorageError
 from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
 from edge.publish.message_base import topic
 from edge.publish.result_messages import Result
+from edge.publish.tls import DAY_S, ENDS_SOON_DAYS, earliest_s, own_certificate
 from edge.runtime.base import Source
 from edge.runtime.contract import ROLES, SHIPPED_DIR, Role
 from edge.runtime.model_store import located
@@ -80,6 +82,7 @@ def examine(config: Config, held: Callable[[], str] | None = None) -> list[Findi
         *_system_packages(),
         *_models(config),
         _broker(config),
+        certificate_finding(config.mqtt, time.time()),
         _controls(config),
         _picture(config),
         _clock(),
@@ -208,6 +211,22 @@ def _broker(config: Config) -> Finding:
         warning = f"{' and '.join(dotted)} has a dot, which RabbitMQ turns into a level of the topic: docs/brokers.md"
         finding = replace(finding, text=f"{finding.text}. {warning}")
     return finding
+
+
+def certificate_finding(mqtt: MqttConfig, now_s: float) -> Finding:
+    """Say how long the device's certificate for the broker holds.
+
+    now_s: the clock, seconds since 1970 UTC.
+    """
+    own = own_certificate(mqtt)
+    if own is None:
+        return Finding("certificate", "absent", "this device has none for the broker (mqtt.cert_file)")
+    if now_s < earliest_s(own):
+        text = "the clock is wrong: the broker's certificate is checked against a time that has surely passed"
+        return Finding("certificate", "warning", f"{text} (docs/keys.md)")
+    days = (own.ends_s - now_s) / DAY_S
+    state: Literal["ok", "missing", "warning"] = "missing" if days < 0 else "warning" if days < ENDS_SOON_DAYS else "ok"
+    return Finding("certificate", state, own.in_words(now_s))
 
 
 def broker_messages(config: Config) -> list[tuple[str, str]]:

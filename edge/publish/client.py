@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -13,6 +12,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config.model import MqttConfig
 from edge.errors import ConfigError
+from edge.publish.tls import blamed_clock, make_context
 
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
@@ -62,23 +62,7 @@ def _set_tls(client: Client, config: MqttConfig) -> None:
     for key, path in given.items():
         if not path.is_file():
             raise ConfigError(f"{key} {path} not found")
-    try:
-        client.tls_set(
-            ca_certs=_text(config.ca_file),
-            certfile=_text(config.cert_file),
-            keyfile=_text(config.key_file),
-            # Or OpenSSL asks for one on the terminal, and a service waits for ever.
-            keyfile_password="",
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"{', '.join(f'{key} {path}' for key, path in given.items())} cannot be used: {error}. "
-            "Give PEM files, and a key without a password that belongs to the certificate"
-        ) from error
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    client.tls_set_context(make_context(config))
 
 
 def describe(code: ReasonCode, properties: Properties | None) -> str:
@@ -112,7 +96,7 @@ def unreachable(config: MqttConfig) -> str:
     """
     error = sys.exc_info()[1]
     return (
-        f"broker {config.host}:{config.port} cannot be reached: {error}. "
+        f"broker {config.host}:{config.port} cannot be reached: {error}{blamed_clock(error)}. "
         "Is it running? Check mqtt.host, mqtt.port and mqtt.tls"
     )
 

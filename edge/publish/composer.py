@@ -43,6 +43,7 @@ class Health:
     rss_mb: float
     stage_ms: Mapping[str, float]
     machine: MachineHealth
+    certificate_ends_ms: int | None = None
 
 
 class Composer:
@@ -221,6 +222,7 @@ class Composer:
             "outbox_unheard": unheard,
             "messages_dropped": dropped,
             "rss_mb": health.rss_mb,
+            "certificate_ends_ms": health.certificate_ends_ms,
             **asdict(health.machine),
             "throttling": _joined(health.machine.throttling),
             "throttled_before": _joined(health.machine.throttled_before),

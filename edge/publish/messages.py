@@ -72,7 +72,7 @@ class Telemetry(Rejections):
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
 
-    added: ClassVar[tuple[str, ...]] = ("outbox_unheard",)
+    added: ClassVar[tuple[str, ...]] = ("outbox_unheard", "certificate_ends_ms")
 
     schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")
     fps: Annotated[float, Field(ge=0)]
@@ -103,6 +103,8 @@ class Telemetry(Rejections):
     """Memory that programs can still have, MB."""
     disk_free_mb: Annotated[float, Field(ge=0)]
     """Free for what must not be lost, MB."""
+    certificate_ends_ms: Count | None
+    """When the device's certificate for the broker ends, milliseconds since 1970 UTC; null without one."""
 
     @model_validator(mode="after")
     def _only_stages_are_extra(self) -> Telemetry:

@@ -17,6 +17,7 @@ from edge.errors import CameraError, ConfigError, EdgeError, ModelError, Storage
 from edge.publish.composer import Composer, Health
 from edge.publish.messages import Telemetry
 from edge.publish.publisher import Publisher, PublisherState
+from edge.publish.tls import CertificateWatch
 from edge.sample.session import Session
 from edge.screening.tally import Tally
 from edge.system.health import Machine
@@ -54,6 +55,7 @@ class Reporter:
         self.problems: dict[str, str] = {}
         self._config, self._composer, self._publisher = config.mqtt, composer, publisher
         self._machine = Machine(config.device.state_dir)
+        self._certificate = CertificateWatch(config.mqtt)
         self._mailbox, self._observer = mailbox, observer
         self._link = publisher.state()
         self._stage_ms: defaultdict[str, float] = defaultdict(float)
@@ -141,9 +143,12 @@ class Reporter:
             rss_mb=resident_mb(),
             stage_ms={stage: total / frames for stage, total in self._stage_ms.items()},
             machine=self._machine.health(),
+            certificate_ends_ms=self._certificate.ends_ms(),
         )
         for level, code, text in self._machine.news(health.machine):
             self._publisher.event(self._composer.event(level, code, text))
+        if ending := self._certificate.news(time.time()):
+            self._publisher.event(self._composer.event("warning", "certificate", ending))
         link = self._publisher.state()
         return self._composer.telemetry(
             code,

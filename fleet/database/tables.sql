@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS devices (
     outbox_refused bigint,
     temperature_c double precision,
     disk_free_mb double precision,
+    certificate_ends_ms bigint,
     telemetry_ms bigint,
     held text,
     held_ms bigint,

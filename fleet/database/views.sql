@@ -19,6 +19,14 @@ SELECT d.site, d.device, coalesce(d.state, 'unknown') AS state, coalesce(d.state
        TIMESTAMP(d.name_shared_ms) AS name_shared_at
 FROM devices d;
 
+-- The devices that are known to the broker by a certificate, the first to end first; days_left by the collector's clock.
+CREATE VIEW certificates AS
+SELECT site, device, TIMESTAMP(certificate_ends_ms) AS ends, certificate_ends_ms,
+       CAST((certificate_ends_ms - (SELECT max(last_seen_ms) FROM devices)) / 86400000.0 AS double precision) AS days_left
+FROM devices
+WHERE certificate_ends_ms IS NOT NULL
+ORDER BY certificate_ends_ms;
+
 CREATE VIEW samples_a_day AS
 SELECT site, device, read_day, count(*) AS samples,
        count(*) FILTER (WHERE verdict = 'reported') AS reported,

@@ -226,9 +226,17 @@ def test_results_that_the_device_holds_and_that_are_not_here_are_missing(
 
 def test_messages_of_an_older_device_are_taken(database: Database, writer: Writer, device: VirtualDevice) -> None:
     reply, telemetry = altered(device.compose.reply("start", {}, "")), altered(device.telemetry())
-    del reply["request"], reply["results"], telemetry["outbox_unheard"]
+    del reply["request"], reply["results"], telemetry["outbox_unheard"], telemetry["certificate_ends_ms"]
     assert writer.write([arrival(reply), arrival(telemetry)]).new == {"reply": 1, "telemetry": 1}
     assert one(database, "SELECT outbox_unheard FROM telemetry") is None, "it did not say"
+
+
+def test_certificates_that_end_soon_show_first(database: Database, writer: Writer, device: VirtualDevice) -> None:
+    telemetry = altered(device.telemetry(), certificate_ends_ms=NOW_MS + 10 * 86_400_000)
+    writer.write([arrival(telemetry)])
+    ((name, days),) = database.rows("SELECT device, days_left FROM certificates")
+    assert name == device.config.device
+    assert days == pytest.approx(10, abs=0.1)
 
 
 def test_a_key_that_is_new_is_no_reason_to_refuse(database: Database, writer: Writer, device: VirtualDevice) -> None:
