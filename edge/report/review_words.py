@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from edge.language.languages import N_, Language
 from edge.report.words import when
 from edge.sample.review.review import Attempt, Gallery, SampleReview
-from edge.sample.review.rows import notes
+from edge.sample.review.rows import Reading, notes
 from edge.sample.sample_row import StoredSample
 from edge.screening.agreement import Agreement, MissedBound
 from edge.screening.review import ReviewedCounts
+from edge.screening.verdict import wilson
 from edge.storage.database import Database
 
 STATE_NAMES = {
@@ -34,6 +35,7 @@ def review_sentences(
     found = review.agreement(sample)
     if found is not None:
         said.append(_agreement(say, found, ", ".join(readers["second"])))
+        said += speed_words(say, review, sample, "second")
     if readers["third"]:
         said.append(say.told("Differences settled by %(names)s.", names=", ".join(readers["third"])))
     if differ := len(review.unsettled(sample)):
@@ -60,6 +62,23 @@ def signature(say: Language, review: SampleReview, sample: StoredSample) -> str:
     why = f": {step['reason']}" if step["reason"] else ""
     time = when(say, step["made_ms"], step["clock_synchronised"])
     return say.told("Signed by %(name)s, %(when)s", name=step["by"], when=time) + why
+
+
+def speed_words(say: Language, review: SampleReview, sample: StoredSample, reading: Reading) -> Iterator[str]:
+    """Give how fast a reading was and how well it named known cells."""
+    pace, known = review.pace(sample, reading), review.known_answers(sample, reading)
+    if pace is not None:
+        yield say.told("Median %(seconds)s s from one answer to the next.", seconds=say.number(pace, 1))
+    if known.answered:
+        low, high = wilson(known.right, known.answered)
+        yield say.count(
+            "%(right)s of %(num)s known cell mixed in was named sickle-like or not as settled before (%(interval)s).",
+            "%(right)s of %(num)s known cells mixed in were named sickle-like or not as settled before (%(interval)s).",
+            known.answered, right=say.number(known.right),
+            interval=say.told("95 %% interval %(low)s to %(high)s", low=say.percent(low, 0), high=say.percent(high, 0)),
+        )  # fmt: skip
+    elif pace is not None:
+        yield say.told("No known cell was mixed in: how right the answers are was not tested.")
 
 
 def normals_words(say: Language, found: MissedBound) -> str:
@@ -95,9 +114,7 @@ def _looked(
         )
     if sample.state != "discarded":
         yield from _left(say, review.gallery(sample))
-    pace = review.pace(sample)
-    if pace is not None:
-        yield say.told("Median %(seconds)s s from one answer to the next.", seconds=say.number(pace, 1))
+    yield from speed_words(say, review, sample, "first")
     yield normals_words(say, review.normals(sample))
     device = review.normals_of_device()
     if device.samples > 1:

@@ -281,6 +281,28 @@ CREATE TABLE blank_slides (
     "UPDATE blank_slides SET code = '', person = 'erased' WHERE sample_id = OLD.id; END",
 )
 
+_KNOWN_CELLS = (
+    # What a reader of one sample said of settled cells of others, which were mixed into its gallery.
+    """
+CREATE TABLE known_answers (
+    id INTEGER PRIMARY KEY,
+    sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    reading TEXT NOT NULL,
+    known_sample_id TEXT NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+    known_number INTEGER NOT NULL,
+    truth TEXT NOT NULL,
+    class TEXT NOT NULL,
+    by TEXT NOT NULL,
+    made_ms INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    after_review INTEGER NOT NULL
+)
+""",
+    "CREATE INDEX known_answers_of_a_sample ON known_answers (sample_id, reading)",
+    "CREATE INDEX known_answers_by_their_cells ON known_answers (known_sample_id)",
+    "CREATE INDEX second_readings ON reviews (sample_id) WHERE reading = 'second'",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_OUTBOX, _OUTBOX_ORDER, _OUTBOX_KIND),
     _CONTROLS,
@@ -292,5 +314,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _RESULT_NUMBERS,
     _USERS,
     _BLANK_SLIDES,
+    _KNOWN_CELLS,
 )
 """Each step is statements that run in one transaction with the new version."""

@@ -19,7 +19,7 @@ from edge.page.views.samples import named
 from edge.sample.commands import Review
 from edge.sample.review.field_pictures import FieldPicture, load_picture
 from edge.sample.review.review import GalleryCell, SampleReview
-from edge.sample.review.rows import Reading, answers, marks
+from edge.sample.review.rows import Reading, marks
 from edge.sample.sample_row import StoredSample
 from edge.types import CLASSES
 
@@ -57,7 +57,7 @@ class ReviewPages:
         sample, who = named(self._lifecycle.store.find, name), identity_of(request)
         gallery = self._review.gallery(sample, reading, blind=order == "random")
         cell = next((one for one in gallery.cells if one.answer is None), None)
-        last = self._last_answer(sample, reading, who)
+        last = self._review.last_answered(sample, reading, who.name)
         cells = {one.number: one for one in gallery.cells}
         return html(
             request, "review_card.html" if is_htmx(request) else "review.html", code,
@@ -65,13 +65,6 @@ class ReviewPages:
             context=self._context(sample, cell), last=cells.get(last) if last is not None else None,
             others=[one for one in self._review.readers(sample)[reading] if one != who.name],
         )  # fmt: skip
-
-    def _last_answer(self, sample: StoredSample, reading: Reading, who: Identity) -> int | None:
-        """Return the cell that a person answered last, unless the answer was taken back."""
-        own = [one for one in answers(self._lifecycle.database, sample.id, reading) if one.by == who.name]
-        newest = {one.number: one for one in own}
-        standing = [one.number for one in own if newest[one.number] is one and one.class_name is not None]
-        return standing[-1] if standing else None
 
     def _context(self, sample: StoredSample, cell: GalleryCell | None) -> dict[str, Any] | None:
         """Return the stored field of a cell, the part of it to show, and where the cell lies; in pixels."""

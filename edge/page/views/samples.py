@@ -16,11 +16,11 @@ from edge.page.listing import LISTED, figures_now, listing
 from edge.page.render import html, language_of
 from edge.report.of_sample import report_of_sample
 from edge.report.page import render, style_source
-from edge.report.review_words import normals_words
+from edge.report.review_words import normals_words, speed_words
 from edge.report.slide_map import slide_map, squares
 from edge.sample.review.field_pictures import pictured_fields
 from edge.sample.review.review import SampleReview
-from edge.sample.review.rows import marks, notes
+from edge.sample.review.rows import Reading, marks, notes
 from edge.sample.sample_row import State, StoredSample
 from edge.screening.agreement import MissedBound
 from edge.screening.verdict import FLAGS
@@ -72,7 +72,7 @@ class SamplePages:
             crops=[cell for cell in called if cell.pictured][:SHOWN_CROPS],
             flags=[(flag, FLAGS[flag]) for flag in (figures.flags if figures else ()) if flag in FLAGS],
             readers=self._review.readers(sample) if ended else {}, signed=self._review.signed_by(sample),
-            agreement=self._review.agreement(sample) if ended else None,
+            agreement=self._review.agreement(sample) if ended else None, speed=self._speed(request, sample, ended),
             unsettled=len(self._review.unsettled(sample)) if ended else 0,
             normals=self._normals(request, self._review.normals(sample)) if ended else "",
             attempts=self._review.attempts(sample),
@@ -84,6 +84,14 @@ class SamplePages:
         """Return what random normal cells say of the others; empty where none was looked at."""
         return normals_words(language_of(request), found) if found.looked else ""
 
+    def _speed(self, request: Request, sample: StoredSample, ended: bool) -> tuple[str, ...]:
+        """Return how fast and how right the readers were, by their words."""
+        readings: tuple[Reading, ...] = ("first", "second") if ended else ()
+        said = language_of(request)
+        names = {"first": said.told("First reader"), "second": said.told("Second reader")}
+        found = [(one, " ".join(speed_words(said, self._review, sample, one))) for one in readings]
+        return tuple(f"{names[one]}: {words}" for one, words in found if words)
+
     def report(self, request: Request, name: str) -> Response:
         """Show the page that is printed, which is whole in itself."""
         sample = named(self._lifecycle.store.find, name)
@@ -93,9 +101,8 @@ class SamplePages:
 
     def crop(self, name: str, number: Annotated[int, "of the cell"]) -> Response:
         """Return the picture of a cell."""
-        jpeg = (
-            self._lifecycle.store.crop(named(self._lifecycle.store.find, name).id, number) if number < 1 << 40 else None
-        )
+        sample = named(self._lifecycle.store.find, name)
+        jpeg = self._review.crop(sample, number) if 0 <= number < 1 << 40 else None
         if jpeg is None:
             raise HTTPException(404, "no picture of this cell is kept")
         return Response(jpeg, media_type="image/jpeg")

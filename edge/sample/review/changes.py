@@ -15,6 +15,13 @@ from edge.sample.commands import MissedCell, Review
 from edge.sample.lifecycle import Lifecycle, require
 from edge.sample.review import rows
 from edge.sample.review.field_pictures import pictured_fields
+from edge.sample.review.known_cells import (
+    KnownCell,
+    add_known_answers,
+    is_known,
+    known_cells,
+    newest_known_answers,
+)
 from edge.sample.review.review import SampleReview, normals_by_rank
 from edge.sample.review.rows import WITHDRAWN, Mark, NewAnswer, Reading
 from edge.sample.sample_row import Moment, StoredSample
@@ -34,13 +41,18 @@ def answer(lifecycle: Lifecycle, sample: StoredSample, said: Review) -> StoredSa
     lifecycle.record(sample)  # of a damaged sample nothing is said
     _require_classes([*said.cells.values(), *(one.class_name for one in said.missed)])
     cells = {cell.number: cell for cell in lifecycle.store.cells(sample.id)}
-    given = _answers(lifecycle, sample, said, cells)
-    if given:
+    asked = {**said.cells, **dict.fromkeys(said.undo, WITHDRAWN)}
+    known = {number: name for number, name in asked.items() if is_known(number)}
+    own = {number: name for number, name in asked.items() if number not in known}
+    given = _answers(lifecycle, sample, said, own, cells)
+    mixed = _known_answers(lifecycle, sample, said, known)
+    if given or mixed:
         _require_reader(lifecycle, sample, said.by, said.reading)
     moment = lifecycle.clock()
     marks = _marks(lifecycle, sample, said, moment)
     with lifecycle.changing(sample), lifecycle.database.transaction() as connection:
         rows.add_answers(connection, sample.id, given, said.by, said.reason, said.reading, moment)
+        add_known_answers(connection, sample.id, mixed, said.by, said.reading, moment)
         rows.add_marks(connection, sample.id, marks, moment)
         if said.note:
             rows.add_note(lifecycle.database, sample.id, said.note, said.by, moment)
@@ -48,20 +60,15 @@ def answer(lifecycle: Lifecycle, sample: StoredSample, said: Review) -> StoredSa
 
 
 def _answers(
-    lifecycle: Lifecycle, sample: StoredSample, said: Review, cells: Mapping[int, StoredCell]
+    lifecycle: Lifecycle, sample: StoredSample, said: Review, asked: Mapping[int, str], cells: Mapping[int, StoredCell]
 ) -> list[NewAnswer]:
     before = rows.newest_answers(lifecycle.database, sample.id, said.reading)
-    asked = {**said.cells, **dict.fromkeys(said.undo, WITHDRAWN)}
-    missing = sorted(set(asked) - set(cells))
-    if missing:
-        raise SampleError(
-            f"the sample has no cell {', '.join(map(str, missing))}. `sicklescope sample show` lists its cells"
-        )
-    unanswered = sorted(number for number in said.undo if number not in before)
-    if unanswered:
-        raise SampleError(f"there is no answer on cell {', '.join(map(str, unanswered))} to take back")
+    _require_cells(asked, cells, before)
     if said.reading == "third":
-        others = sorted(set(said.cells) - set(SampleReview(lifecycle).unsettled(sample, settled_too=True)))
+        others = sorted(
+            {number for number, name in asked.items() if name}
+            - set(SampleReview(lifecycle).unsettled(sample, settled_too=True))
+        )
         if others:
             raise SampleError(
                 f"the two readers do not differ on cell {', '.join(map(str, others))}; a third person settles only "
@@ -72,6 +79,28 @@ def _answers(
         NewAnswer(number, name, _old(cells[number], before.get(number), said.reading), number in drawn)
         for number, name in asked.items()
     ]
+
+
+def _known_answers(
+    lifecycle: Lifecycle, sample: StoredSample, said: Review, asked: Mapping[int, str]
+) -> dict[KnownCell, str]:
+    """Return the answers on known cells that were mixed into the gallery."""
+    if not asked:
+        return {}
+    offered = {one.shown: one for one in known_cells(lifecycle.database, sample.id, said.reading)}
+    _require_cells(asked, offered, newest_known_answers(lifecycle.database, sample.id, said.reading))
+    return {offered[number]: name for number, name in asked.items()}
+
+
+def _require_cells(asked: Mapping[int, str], cells: Collection[int], answered: Collection[int]) -> None:
+    missing = sorted(set(asked) - set(cells))
+    if missing:
+        raise SampleError(
+            f"the sample has no cell {', '.join(map(str, missing))}. `sicklescope sample show` lists its cells"
+        )
+    unanswered = sorted(number for number, name in asked.items() if name == WITHDRAWN and number not in answered)
+    if unanswered:
+        raise SampleError(f"there is no answer on cell {', '.join(map(str, unanswered))} to take back")
 
 
 def _old(cell: StoredCell, own: str | None, reading: Reading) -> str:

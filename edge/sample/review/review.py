@@ -4,7 +4,7 @@ A page or a program works with it so::
 
     review = SampleReview(lifecycle)
     gallery = review.gallery(sample, "first")           # cells to look at, in a random order that stays
-    jpeg = lifecycle.store.crop(sample.id, cell.number)  # the picture of one
+    jpeg = review.crop(sample, cell.number)             # the picture of one
     picture = load_picture(lifecycle.database, sample.id, cell.field)  # the field round it, with boxes by cell number
 
 Changes go through the command queue as one `commands.Review`, which a service does between two frames:
@@ -28,8 +28,10 @@ from typing import Any
 
 from edge.sample.cell_rows import ABSTAINED_NAME, StoredCell
 from edge.sample.lifecycle import Lifecycle, require
+from edge.sample.review import known_cells as known
 from edge.sample.review import rows
 from edge.sample.review.field_pictures import fields_of_cells
+from edge.sample.review.known_cells import KnownAnswers
 from edge.sample.review.random_order import rank
 from edge.sample.review.rows import Reading
 from edge.sample.sample_row import StoredSample
@@ -113,7 +115,7 @@ class SampleReview:
         self._lifecycle, self._store, self._database = lifecycle, lifecycle.store, lifecycle.database
 
     def gallery(self, sample: StoredSample, reading: Reading = "first", blind: bool = True) -> Gallery:
-        """Return the cells to look at: sickle-like, unnamed, and normal ones drawn at random.
+        """Return the cells to look at: sickle-like, unnamed, random normal and known ones.
 
         Args:
             sample: whose scanning has ended.
@@ -132,14 +134,50 @@ class SampleReview:
         said = rows.newest_answers(self._database, sample.id, reading)
         fields = fields_of_cells(self._database, sample.id)
         blind = blind or reading != "first"
+        offered = [
+            _gallery_cell(cell, _p_sickle(cell), fields, said, hidden=blind and cell.number not in said)
+            for cell in shown
+        ]
         if blind:
-            shown.sort(key=lambda cell: rank(sample.id, f"{reading} {cell.number}"))
+            offered += self._known(sample, reading)
+            offered.sort(key=lambda cell: rank(sample.id, f"{reading} {cell.number}"))
         else:
-            shown.sort(key=lambda cell: -(_p_sickle(cell) or 0))
-        return Gallery(
-            tuple(_gallery_cell(cell, fields, said, hidden=blind and cell.number not in said) for cell in shown),
-            sum(not cell.pictured for cell in called),
-        )
+            offered.sort(key=lambda cell: -(cell.p_sickle or 0))
+        return Gallery(tuple(offered), sum(not cell.pictured for cell in called))
+
+    def _known(self, sample: StoredSample, reading: Reading) -> list[GalleryCell]:
+        """Return the known cells of a gallery; of a signed sample only those that were answered."""
+        said = known.newest_known_answers(self._database, sample.id, reading)
+        cells = known.known_cells(self._database, sample.id, reading)
+        return [
+            GalleryCell(
+                one.shown, None, said.get(one.shown), one.class_name if one.shown in said else None,
+                one.p_sickle if one.shown in said else None,
+            )
+            for one in cells
+            if one.shown in said or sample.state != "final"
+        ]  # fmt: skip
+
+    def crop(self, sample: StoredSample, number: int) -> bytes | None:
+        """Return the JPEG of a cell of a gallery, if it is kept."""
+        if known.is_known(number):
+            return known.known_crop(self._database, number)
+        return self._store.crop(sample.id, number)
+
+    def known_answers(self, sample: StoredSample, reading: Reading = "first") -> KnownAnswers:
+        """Return how a reading named the known cells that were mixed in."""
+        return known.compared(self._database, sample.id, reading)
+
+    def last_answered(self, sample: StoredSample, reading: Reading, by: str) -> int | None:
+        """Return the cell that a person answered last, unless the answer was taken back."""
+        own = rows.answers(self._database, sample.id, reading)
+        mixed = known.known_answers_of(self._database, sample.id, reading)
+        given = [((one.row, 0), one.number, one.class_name) for one in own if one.by == by]
+        given += [((after, i), number, name) for i, (after, number, name, who, _) in enumerate(mixed, 1) if who == by]
+        given.sort(key=lambda one: one[0])
+        newest = {number: at for at, number, _ in given}
+        standing = [number for at, number, name in given if newest[number] == at and name]
+        return standing[-1] if standing else None
 
     def readers(self, sample: StoredSample) -> Mapping[Reading, tuple[str, ...]]:
         """Return who has answered in each reading."""
@@ -166,7 +204,9 @@ class SampleReview:
 
     def pace(self, sample: StoredSample, reading: Reading = "first") -> float | None:
         """Return the median seconds between answers, without pauses; None for few answers."""
-        times = sorted({one.made_ms for one in rows.answers(self._database, sample.id, reading)})
+        mixed = known.known_answers_of(self._database, sample.id, reading)
+        given = rows.answers(self._database, sample.id, reading)
+        times = sorted({one.made_ms for one in given} | {made_ms for *_, made_ms in mixed})
         gaps = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
         gaps = [gap for gap in gaps if gap <= PAUSE_S]
         return median(gaps) if len(gaps) >= PACED_MIN else None
@@ -226,13 +266,15 @@ def normals_by_rank(sample_id: str, cells: Collection[StoredCell]) -> list[Store
     )
 
 
-def _gallery_cell(cell: StoredCell, fields: Mapping[int, int], said: Mapping[int, str], hidden: bool) -> GalleryCell:
+def _gallery_cell(
+    cell: StoredCell, p_sickle: float | None, fields: Mapping[int, int], said: Mapping[int, str], hidden: bool
+) -> GalleryCell:
     return GalleryCell(
         cell.number,
         fields.get(cell.number),
         said.get(cell.number),
         None if hidden else cell.class_name,
-        None if hidden else _p_sickle(cell),
+        None if hidden else p_sickle,
     )
 
 

@@ -38,6 +38,7 @@ class Answer:
     """What a person said of a cell.
 
     Attributes:
+        row: number of the answer among all of the device.
         number: of the cell.
         class_name: None where an earlier answer is taken back.
         old: class in force before it, the classifier's or a person's; empty where version 0.6 did not keep it.
@@ -48,6 +49,7 @@ class Answer:
         clock_synchronised: whether that can be believed.
     """
 
+    row: int
     number: int
     class_name: str | None
     old: str
@@ -127,13 +129,13 @@ def add_answers(
 def answers(database: Database, sample_id: str, reading: Reading | None = None) -> list[Answer]:
     """Return all answers on a sample, or on one reading of it, the oldest first."""
     found = database.read(
-        "SELECT number, class, old, by, reason, reading, made_ms, clock_synchronised FROM reviews "
+        "SELECT id, number, class, old, by, reason, reading, made_ms, clock_synchronised FROM reviews "
         "WHERE sample_id = ?1 AND (?2 IS NULL OR reading = ?2) ORDER BY id",
         sample_id, reading,
     )  # fmt: skip
     return [
-        Answer(number, name or None, old, by, reason, reading_, made_ms, bool(sure))
-        for number, name, old, by, reason, reading_, made_ms, sure in found
+        Answer(row, number, name or None, old, by, reason, reading_, made_ms, bool(sure))
+        for row, number, name, old, by, reason, reading_, made_ms, sure in found
     ]
 
 

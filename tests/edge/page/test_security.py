@@ -38,7 +38,7 @@ def test_without_a_password_the_page_is_for_whoever_is_at_the_device(tmp_path: P
         async with here.client() as client:
             page = await client.get("/")
             assert page.status_code == 200
-            assert "For research use only" in page.text
+            assert "For Research Use Only" in page.text
             policy = page.headers["content-security-policy"]
             assert "unsafe" not in policy
             assert "default-src 'none'" in policy

@@ -17,9 +17,11 @@ from edge.sample.cell_records import CellChanges, CellRecorder, LocatedCell
 from edge.sample.lifecycle import Lifecycle, now
 from edge.sample.retention import sweep
 from edge.sample.review.field_pictures import field_picture, load_picture, pictured_fields
+from edge.sample.review.known_cells import KnownAnswers, is_known
 from edge.sample.review.random_order import Draw
 from edge.sample.review.review import SampleReview, without_fraction
 from edge.sample.review.rows import answers, marks, notes
+from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from edge.types import CLASSES, Change, FieldReading, Placement, Scale
 from tests.edge.publish.publish_parts import composer
@@ -283,3 +285,59 @@ def test_erasing_a_sample_reaches_marks_notes_and_fields(lifecycle: Lifecycle) -
     kept = b"".join(file.read_bytes() for file in lifecycle.database.path.parent.iterdir() if file.is_file())
     for trace in (b"SECRET-9", b"Dr Grey", b"a telling note", b"folded-so", picture.jpeg[100:160]):
         assert trace not in kept
+
+
+def settled(lifecycle: Lifecycle, code: str) -> StoredSample:
+    """Return a signed sample of which two people named ten cells alike, five of them sickle-like."""
+    sample = ended(lifecycle, code)
+    given = {str(number): "normal" if number < 5 else "sickle" for number in [*range(5), *range(620, 625)]}
+    do(lifecycle, sample, by="Dr A", cells=given)
+    do(lifecycle, sample, by="Dr B", cells={**given, "0": "artefact"}, reading="second")
+    do(lifecycle, sample, by="Dr C", cells={"0": "normal"}, reading="third")
+    do(lifecycle, sample, by="Dr A", done=True)
+    return sample
+
+
+def test_known_cells_are_mixed_in_and_tell_how_right_a_reader_is(lifecycle: Lifecycle) -> None:
+    """Kind: speed without accuracy. Settled cells of other samples are asked again, and count in no result."""
+    review = SampleReview(lifecycle)
+    source = settled(lifecycle, "K-1")
+    sample = ended(lifecycle, "K-2")
+    known = [cell for cell in review.gallery(sample).cells if is_known(cell.number)]
+    assert len(known) == 10
+    assert {(cell.class_name, cell.field, cell.answer) for cell in known} == {(None, None, None)}, "like any other"
+    assert all(review.crop(sample, cell.number) == b"jpeg" for cell in known)
+    order = [is_known(cell.number) for cell in review.gallery(sample).cells]
+    assert order[-10:] != [True] * 10, "they are mixed in"
+    before = lifecycle.reviewed(sample, lifecycle.record(sample))
+
+    do(lifecycle, sample, by="Dr D", cells={str(cell.number): "sickle" for cell in known})
+    found = review.known_answers(sample)
+    assert (found.answered, found.right) == (10, 5)
+    assert lifecycle.reviewed(sample, lifecycle.record(sample)) == before, "they count in no result"
+    wrong = next(cell for cell in review.gallery(sample).cells if is_known(cell.number) and cell.class_name == "normal")
+    do(lifecycle, sample, by="Dr D", undo=[wrong.number])
+    assert review.known_answers(sample) == KnownAnswers(9, 5)
+    do(lifecycle, sample, by="Dr D", cells={str(wrong.number): "normal"})
+    assert review.known_answers(sample) == KnownAnswers(10, 6)
+    assert review.last_answered(sample, "first", "Dr D") == wrong.number
+    do(lifecycle, sample, by="Dr D", cells={"1": "normal"})
+    assert review.last_answered(sample, "first", "Dr D") == 1
+    do(lifecycle, sample, by="Dr D", done=True)
+    assert result(lifecycle, sample).reviewed_cells == 1
+
+    with pytest.raises(SampleError, match="no cell"):
+        do(lifecycle, ended(lifecycle, "K-3"), cells={str((1 << 39) + 7): "normal"})
+    lifecycle.erase(lifecycle.store.find(source.id), "nurse", "asked for")
+    assert review.known_answers(sample).answered == 0, "nothing of an erased sample is kept"
+
+
+def test_a_sample_has_no_known_cells_where_nobody_settled_any(lifecycle: Lifecycle) -> None:
+    review = SampleReview(lifecycle)
+    done = ended(lifecycle, "K-1")
+    do(lifecycle, done, cells={"620": "sickle"}, done=True)  # one reader settles nothing
+    sample = ended(lifecycle, "K-2")
+    assert not any(is_known(cell.number) for cell in review.gallery(sample).cells)
+    settled(lifecycle, "K-3")
+    lifecycle.discard(lifecycle.store.find("K-3"), "nurse", "wrong slide")
+    assert not any(is_known(cell.number) for cell in review.gallery(sample).cells)
