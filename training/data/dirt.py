@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.camera.virtual.artefacts import ARTEFACTS
+from edge.camera.virtual.artefacts import ARTEFACTS, faded
 from edge.types import CANONICAL_UM_PER_PX, Floats, Mask, Pixels
 
 ON_GROUND, ON_CELLS = 0.6, 0.15
@@ -47,12 +47,12 @@ def scattered(pixels: Pixels, most: int, rng: np.random.Generator) -> Pixels:
     names = list(ARTEFACTS)
     for _ in range(int(rng.integers(0, most + 1))):
         side = int(rng.integers(60, 160))
-        density = ARTEFACTS[names[int(rng.integers(len(names)))]](rng, side, CANONICAL_UM_PER_PX)
+        density = faded(ARTEFACTS[names[int(rng.integers(len(names)))]](rng, side, CANONICAL_UM_PER_PX))
         y, x = (int(rng.integers(-side // 2, length - side // 2)) for length in (h, w))
         top, left = max(0, y), max(0, x)
         part = out[top : y + side, left : x + side]
         there = density[top - y : top - y + part.shape[0], left - x : left - x + part.shape[1]]
-        part[:] = _darkened(part, _fading(there, side, (top - y, left - x)))
+        part[:] = _darkened(part, there)
     return out
 
 
@@ -78,13 +78,6 @@ def _moved(density: Floats, down: int, right: int) -> Floats:
     side = density.shape[0] // WIDE
     top, left = (density.shape[0] - side) // 2 - down, (density.shape[1] - side) // 2 - right
     return density[top : top + side, left : left + side]
-
-
-def _fading(density: Floats, side: int, corner: tuple[int, int]) -> Floats:
-    """Let a square of dirt end softly, so that its edge is none of a picture's."""
-    at = [np.arange(n) + first for n, first in zip(density.shape[:2], corner, strict=True)]
-    y, x = (np.clip(np.minimum(a, side - 1 - a) / 12, 0, 1) for a in at)
-    return np.asarray(density * (y[:, None] * x[None, :])[..., None], np.float32)
 
 
 def _darkened(pixels: Pixels, density: Floats) -> Pixels:

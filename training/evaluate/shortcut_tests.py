@@ -33,6 +33,9 @@ from training.run_folder import RunDir
 PASTED_A_FIELD = 3
 """Sickle cells that are put into a field without any."""
 
+MARGIN = 6
+"""One part in so many of a picture's sides, at each edge, gets no pasted cell."""
+
 TRIES = 200
 """Places that are tried for a pasted cell, and cells that are tried for a field."""
 
@@ -170,11 +173,22 @@ def _alone(source: Prediction, box: Floats) -> Prediction:
 
 
 def planned(
-    target: Prediction, sources: list[Prediction], looks: dict[Path, Appearance], most: int = PASTED_A_FIELD
+    target: Prediction,
+    sources: list[Prediction],
+    looks: dict[Path, Appearance],
+    most: int = PASTED_A_FIELD,
+    margin: int = MARGIN,
 ) -> list[tuple[Floats, tuple[int, int], Prediction, Floats]]:
     """Choose free cells of the sources and free places for them.
 
     Absorbance, position, and where each comes from.
+
+    Args:
+        target: a field without sickle cells; its boxes are not free.
+        sources: fields with some.
+        looks: of pictures, by path; grows.
+        most: cells.
+        margin: see MARGIN.
     """
     rng = _rng(target.field.path)
     um_per_px = _scale(target)
@@ -199,7 +213,7 @@ def planned(
         if sprite is None:
             continue
         absorbance = sized(sprite, um_per_px)
-        place = _place(absorbance.shape[:2], (h, w), taken, rng)
+        place = _place(absorbance.shape[:2], (h, w), taken, rng, margin)
         if place is None:
             continue
         x, y = place
@@ -211,11 +225,11 @@ def planned(
 
 
 def _place(
-    size: tuple[int, ...], shape: tuple[int, int], taken: list[Floats], rng: np.random.Generator
+    size: tuple[int, ...], shape: tuple[int, int], taken: list[Floats], rng: np.random.Generator, margin: int
 ) -> tuple[int, int] | None:
     """Return a position (x, y) in the middle of the picture where no cell lies, or None."""
     h, w = size
-    margin_y, margin_x = shape[0] // 6, shape[1] // 6
+    margin_y, margin_x = shape[0] // margin, shape[1] // margin
     if shape[0] - h <= 2 * margin_y or shape[1] - w <= 2 * margin_x:
         return None
     boxes = np.array(taken, np.float32).reshape(-1, 4)

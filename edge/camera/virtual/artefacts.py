@@ -6,6 +6,7 @@ Sizes and strengths were set by eye beside photographed smears.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,6 +18,15 @@ from edge.types import Floats
 
 Plane = NDArray[np.float32]
 Coordinates = NDArray[Any]
+
+SQUARE_UM = 32.0
+"""Side of the square about an artefact's middle that it is drawn in."""
+
+FADE_PX = 12
+"""Width of its soft edge."""
+
+SHOWS = 0.03
+"""Density from which an artefact is seen."""
 
 STAIN = np.array([0.5, 1.0, 0.4], np.float32)
 """Density of precipitated stain in red, green and blue; dirt and ink are grey."""
@@ -124,6 +134,39 @@ ARTEFACTS: dict[str, Callable[[Generator, int, float], Floats]] = {
     for draw in (needle, fibre, streaks, precipitate, bubble, ring, pointer, scale_bar, pen, ghost)
 }  # fmt: skip
 """Each draws optical density float32 (side, side, 3) about the middle of a square; negative where it is brighter."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualArtefact:
+    """One artefact of a field: the name of what drew it, and the box x0, y0, x1, y1, in image pixels, that shows it."""
+
+    kind: str
+    box: tuple[float, float, float, float]
+
+
+def faded(density: Floats) -> Floats:
+    """Let a square of density end softly, so that its edge is none of a picture's."""
+    at = np.arange(len(density))
+    soft = np.clip(np.minimum(at, len(density) - 1 - at) / FADE_PX, 0, 1)
+    return np.asarray(density * (soft[:, None] * soft[None, :])[..., None], np.float32)
+
+
+def lie_on(plane: Floats, number: int, um_per_px: float, rng: Generator) -> list[VirtualArtefact]:
+    """Add so many artefacts to a plane of density, float32 (H, W, 3); returns those that show."""
+    h, w = plane.shape[:2]
+    side, shown = round(SQUARE_UM / um_per_px), []
+    for _ in range(number):
+        kind = list(ARTEFACTS)[int(rng.integers(len(ARTEFACTS)))]
+        density = faded(ARTEFACTS[kind](rng, side, um_per_px))
+        top, left = (int(rng.integers(-side // 2, length - side // 2)) for length in (h, w))
+        there = density[max(0, -top) : h - top, max(0, -left) : w - left]
+        plane[max(0, top) : top + side, max(0, left) : left + side] += there
+        y, x = np.nonzero(np.abs(there).max(2) >= SHOWS)
+        if len(y):
+            corner = max(0, left), max(0, top)
+            (x0, x1), (y0, y1) = ((a.min() + low, a.max() + 1 + low) for a, low in zip((x, y), corner, strict=True))
+            shown.append(VirtualArtefact(kind, (float(x0), float(y0), float(x1), float(y1))))
+    return shown
 
 
 def _grid(side: int) -> tuple[Coordinates, Coordinates]:

@@ -57,7 +57,8 @@ class SlideSpec:
     exposure: factor on the light. motion_um: length of a smear along x. noise: standard deviation in grey levels.
     eyepiece: a bright disc on black, as in phone pictures. views: where the camera looks, on one smear that has no end,
     so that fields may overlap and be seen again; without them field after field of cells that no other field shows.
-    dirt: what stays in the picture.
+    dirt: what stays in the picture. artefacts_per_field: what else lies on the slide and is no cell, in the mean; only
+    without views.
     """
 
     seed: int = 0
@@ -78,6 +79,11 @@ class SlideSpec:
     eyepiece: bool = False
     views: tuple[View, ...] = ()
     dirt: tuple[Dirt, ...] = ()
+    artefacts_per_field: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.artefacts_per_field and self.views:
+            raise ValueError("artefacts_per_field is of fields that do not overlap; leave out views, or draw dirt")
 
     @property
     def eyepiece_radius_um(self) -> float:

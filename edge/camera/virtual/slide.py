@@ -7,6 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge.camera.virtual.artefacts import VirtualArtefact, lie_on
 from edge.camera.virtual.layout import Kind, Layout, Placed, SlideSpec, Stain, VirtualCell, random_of
 from edge.camera.virtual.smear import SHAPES, Look, density
 from edge.camera.virtual.specimen import Specimen
@@ -68,6 +69,8 @@ class Slide:
         field = cv2.multiply(cv2.exp(cv2.merge(densities)), light)  # the law of Beer and Lambert
         if spec.dirt:
             field = cv2.multiply(field, cv2.merge([np.exp(-self.dirt(index))] * 3))
+        if spec.artefacts_per_field:
+            field = cv2.multiply(field, np.exp(-self._littered(index)[0]))
         if spec.motion_um:
             field = cv2.blur(field, (max(1, round(spec.motion_um / spec.um_per_px)), 1))
         down, right = np.random.default_rng((spec.seed, 3, index)).integers(0, NOISE_TILE, 2)
@@ -80,6 +83,16 @@ class Slide:
         there = [one for one in spec.dirt if index >= one.first_field]
         planes = [one.drawn(spec.height, spec.width, spec.um_per_px) for one in there]
         return np.asarray(np.sum(planes, axis=0) if planes else np.zeros((spec.height, spec.width)), np.float32)
+
+    def artefacts(self, index: int) -> list[VirtualArtefact]:
+        """Return every artefact that shows in a field, wholly or cut by its edge."""
+        return self._littered(index)[1]
+
+    def _littered(self, index: int) -> tuple[Floats, list[VirtualArtefact]]:
+        """Return the optical density of a field's artefacts, float32 (H, W, 3), and where they lie."""
+        spec, rng = self.spec, np.random.default_rng((self.spec.seed, 4, index))
+        plane = np.zeros((spec.height, spec.width, 3), np.float32)
+        return plane, lie_on(plane, int(rng.poisson(spec.artefacts_per_field)), spec.um_per_px, rng)
 
     def _planes(self, index: int) -> Floats:
         """Return the optical densities of red cells and of nuclei, float32 (2, H, W)."""

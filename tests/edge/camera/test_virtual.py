@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.camera.virtual.camera import VirtualCamera
-from edge.camera.virtual.layout import CLEAR_UM, SlideSpec, VirtualCell
+from edge.camera.virtual.layout import CLEAR_UM, SlideSpec, View, VirtualCell
 from edge.camera.virtual.slide import STAINS, Slide
 from edge.config.model import CameraConfig
 from edge.types import CLASSES, Pixels
@@ -208,3 +208,27 @@ def test_faults_can_be_asked_for() -> None:
     assert dark.mean() < 45
     assert (bright == 255).mean() > 0.5
     assert len(crowded) > 160
+
+
+def test_artefacts_lie_where_the_truth_says_and_leave_the_cells() -> None:
+    clean = replace(APART, seed=5, noise=0.0)
+    littered = Slide(replace(clean, artefacts_per_field=6))
+    kinds = set()
+    for index in range(6):
+        truth = littered.artefacts(index)
+        change = np.abs(littered.render(index).astype(int) - Slide(clean).render(index)).max(axis=2)
+        hidden = np.zeros(change.shape, bool)
+        for artefact in truth:
+            x0, y0, x1, y1 = (int(v) for v in artefact.box)
+            assert change[y0:y1, x0:x1].max() > 3
+            hidden[y0:y1, x0:x1] = True
+            kinds.add(artefact.kind)
+        assert hidden.any()
+        assert change[~hidden].max() <= 9
+        assert littered.truth(index) == Slide(clean).truth(index)
+    assert len(kinds) > 5
+
+
+def test_artefacts_on_a_smear_that_is_seen_again_are_refused() -> None:
+    with pytest.raises(ValueError, match="leave out views"):
+        SlideSpec(views=(View(0, 0),), artefacts_per_field=1)

@@ -26,6 +26,13 @@ COUNTS = Path(__file__).parent / "reference_counts.csv"
 PASTED = Path(__file__).parent / "reference_pasted.csv"
 
 COUNT_COLUMNS = ("set", "picture", "red_cells")
+SURE = (0.45, 0.45, 0.45)
+"""Score of each kind from which a box takes a place: fainter ones are mostly no cells (by eye), and would leave a small
+field no room."""
+
+NARROW = 12
+"""The margin of these fields (`shortcut_tests.MARGIN`): those of `krd_wbc` are 45 µm wide."""
+
 PASTED_COLUMNS = ("picture", "um_per_px", "x", "y", "source", "source_um_per_px", "x0", "y0", "x1", "y1")
 
 
@@ -138,7 +145,8 @@ def freeze(targets: Sequence[Prediction], sources: Sequence[Prediction], sickle:
         um = target.reading.um_per_px
         if target.field.dataset == "uganda_scd" or um is None:
             continue
-        for _, at, source, box in planned(target, list(sources), looks, 1):
+        sure = Prediction(target.field, target.reading.above(SURE))
+        for _, at, source, box in planned(sure, list(sources), looks, margin=NARROW):
             scales = (f"{scale:.6f}" for scale in (um, source.reading.um_per_px or um))
             rows.append((name_of(target.field), next(scales), *at, name_of(source.field), next(scales),
                          *np.round(box.astype(float), 1)))  # fmt: skip
