@@ -106,7 +106,7 @@ def test_halves_share_no_field_and_hold_all() -> None:
     assert 70 < len(chosen) < 130
 
 
-def test_a_frozen_cell_is_pasted_at_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_cells_are_pasted_at_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "COUNTS", tmp_path / "counts.csv")
     monkeypatch.setattr(reference, "PASTED", tmp_path / "pasted.csv")
     pixels, cells = rendered(3, 300, sickle_fraction=1.0, cells_per_mm2=4000)
@@ -118,13 +118,15 @@ def test_a_frozen_cell_is_pasted_at_its_place(tmp_path: Path, monkeypatch: pytes
                    partial=np.zeros(len(sickle), bool))  # fmt: skip
     sources = [Prediction(home, reading(*((SICKLE, (c.x, c.y)) for c in sickle)))]
     target = field(tmp_path / "empty.png")
-    freeze([Prediction(target, reading())], sources, 0.7)
+    faint = replace(reading((NORMAL, (150, 150))), score=np.array([0.3], np.float32))
+    freeze([Prediction(target, faint)], sources, 0.7)
     paster = Paster([home])
     (labelled,) = paster.labelled([target])
-    x0, y0, x1, y1 = labelled.boxes[0].astype(int)
     there = paster.picture(labelled)
-    assert np.ptp(there[y0:y1, x0:x1].astype(int), axis=(0, 1)).max() > 15
-    there[y0:y1, x0:x1] = there[0, 0]
+    assert len(labelled.boxes) == 3
+    for x0, y0, x1, y1 in labelled.boxes.astype(int):
+        assert np.ptp(there[y0:y1, x0:x1].astype(int), axis=(0, 1)).max() > 15
+        there[y0:y1, x0:x1] = there[0, 0]
     assert np.ptp(there.astype(int), axis=(0, 1)).max() == 0
     with pytest.raises(DataError, match="which uganda_scd does not hold"):
         Paster([]).labelled([target])
