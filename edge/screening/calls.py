@@ -18,6 +18,11 @@ LEAST = 1e-7
 """Probabilities are taken to lie so far within 0 and 1."""
 
 
+PLAIN_BELOW, PLAIN_ABOVE = 0.55, 0.2
+"""A call is plain where the sickle probability is less than this part of its threshold, or lacks less than this part of
+what the threshold lacks to 1 (docs/decisions/0052)."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallRule:
     """The thresholds of a classifier's contract, and its calibration.
@@ -32,6 +37,11 @@ class CallRule:
     def labels(self, prob: Floats) -> Labels:
         """Return labels (N,) of probabilities (N, 6), such as the mean over several observations."""
         return called(prob, self.sickle, self.abstain)
+
+    def plain(self, prob: Floats) -> NDArray[np.bool_]:
+        """Return bool (N,): so far from the sickle threshold that more looks at a cell will hardly change its call."""
+        sickle = prob[:, SICKLE]
+        return (sickle < PLAIN_BELOW * self.sickle) | (1 - sickle < PLAIN_ABOVE * (1 - self.sickle))
 
     def classified(self, prob: Floats) -> tuple[Floats, Labels]:
         """Return calibrated probabilities (N, 6) and labels (N,) of probabilities (N, 6)."""

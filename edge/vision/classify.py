@@ -95,14 +95,23 @@ class CellClassifier:
     def _named(self, pictures: Pixels) -> tuple[Floats, Floats]:
         """Return probabilities (N, 6) and novelty (N,); a cell unlike all that were seen in training has none: 0."""
         prob, novelty = self._answers(pictures)
-        # Few cells are suspect, so looking at those again from all eight sides costs little and halves the doubt.
         suspect = np.nonzero(prob[:, SICKLE] >= self._second_look)[0]
         if len(suspect):
-            others, _ = self._answers(_other_views(pictures[suspect]))
-            prob[suspect] = (prob[suspect] + others.reshape(7, len(suspect), -1).sum(0)) / 8
+            prob[suspect] = self._looked_again(pictures[suspect], prob[suspect])
         if self._novelty_cell is not None:
             prob[~(novelty <= self._novelty_cell)] = 0
         return prob, novelty
+
+    def _looked_again(self, pictures: Pixels, first: Floats) -> Floats:
+        """Return the mean probabilities (N, 6) of suspects, of two looks, or of all eight where those leave doubt."""
+        others = _other_views(pictures).reshape(7, *pictures.shape)
+        second, _ = self._answers(others[0])
+        mean = np.asarray((first + second) / 2, np.float32)
+        doubt = np.nonzero(~self.rule.plain(mean))[0]
+        if len(doubt):
+            rest, _ = self._answers(others[1:, doubt].reshape(-1, *pictures.shape[1:]))
+            mean[doubt] = (first[doubt] + second[doubt] + rest.reshape(6, len(doubt), -1).sum(0)) / 8
+        return mean
 
     def _answers(self, pictures: Pixels) -> tuple[Floats, Floats]:
         prob, novelty = np.zeros((len(pictures), len(CLASSES)), np.float32), np.zeros(len(pictures), np.float32)

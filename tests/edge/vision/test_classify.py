@@ -134,7 +134,7 @@ class OneSided:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_suspect_is_judged_alike_whichever_way_it_lies(seed: int) -> None:
+def test_a_doubtful_suspect_is_judged_alike_whichever_way_it_lies(seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
     ways = [np.rot90(p, k, (1, 2)) for p in (picture, picture[:, :, ::-1]) for k in range(4)]
     network = OneSided(second_look=0.0)
@@ -154,6 +154,18 @@ def test_only_suspects_are_looked_at_again() -> None:
     assert found[[3, 41], SICKLE] == pytest.approx(200 / 255 / 4, abs=1e-5)
     assert (label == NORMAL).all()
     assert (found[np.delete(np.arange(50), [3, 41]), SICKLE] == 0).all()
+
+
+def test_a_plain_suspect_is_looked_at_twice_and_a_doubtful_one_eight_times() -> None:
+    pictures = np.zeros((4, 16, 16, 3), np.uint8)
+    pictures[0] = 250  # a sickle cell from every side
+    pictures[1, :8, :8] = 90  # from its first side alone, and not surely
+    pictures[2] = 140  # near the threshold from every side
+    network = OneSided(second_look=0.3)
+    found, label = CellClassifier(network).name(pictures)  # type: ignore[arg-type]
+    assert network.seen == 4 + 3 + 6
+    assert found[:, SICKLE] == pytest.approx([250 / 255, 45 / 255, 140 / 255, 0], abs=1e-5)
+    assert label.tolist() == [SICKLE, NORMAL, SICKLE, NORMAL]
 
 
 @pytest.fixture(scope="module")
