@@ -14,6 +14,7 @@ from edge.api.http import ROOT, application, refusal
 from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page import static_files
+from edge.page.acting import Acting
 from edge.page.browser_clock import BrowserClock
 from edge.page.recent_log import RecentLog
 from edge.page.render import html, is_htmx
@@ -39,15 +40,15 @@ def page(device: Device, logins: Logins, secure: bool, log: RecentLog) -> FastAP
         log: keeps the log's last lines.
     """
     app = application(device)
-    clock = BrowserClock(device, logins.users)
+    clock, acting = BrowserClock(device, logins.users), Acting(device, logins.users)
     routers = (
         static_files.router,
         LoginPages(logins, secure).router,
-        LivePages(device, logins, clock).router,
+        LivePages(device, logins, clock, acting).router,
         ClockPages(clock).router,
         SamplePages(device).router,
         ReviewPages(device).router,
-        SignPages(device, logins).router,
+        SignPages(device, logins, acting).router,
         ControlPages(device).router,
         DevicePages(device, logins, log, clock).router,
         OpticsPages(device, logins).router,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from edge.language.languages import N_
@@ -29,6 +29,11 @@ class Guidance:
 READY = Guidance("calm", N_("Ready"), N_("Put the slide under the microscope, then type or scan the sample's code."))
 COUNTING = Guidance("calm", N_("Counting"), N_("Move the slide slowly to a part that was not read yet."))
 MOVE = Guidance("act", N_("Move the slide"), N_("This part was counted already. Each cell counts once."))
+DIRTY = Guidance(
+    "calm",
+    N_("Counting; dirty optics"),
+    N_("Dirt that stays in the picture is left out of the count. Clean the optics after this sample."),
+)
 WAITING = Guidance("calm", N_("Starting"), N_("The first picture is on its way."))
 
 _REASONS: Mapping[Reason, tuple[str, str]] = {
@@ -106,7 +111,9 @@ def guidance(state: Mapping[str, Any], fault: str, reading: FieldReading | None,
     if reading.rejected is not None:
         return _of_rejection(reading.rejected.reason, focus_trend)
     placed = reading.placement
-    return MOVE if placed is not None and placed.new_share < NEW_SHARE_MIN else COUNTING
+    if placed is not None and placed.new_share < NEW_SHARE_MIN:
+        return MOVE
+    return COUNTING if reading.masked is None else replace(DIRTY, detail=reading.masked.in_words)
 
 
 def _of_rejection(reason: Reason, focus_trend: float) -> Guidance:

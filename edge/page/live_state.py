@@ -41,6 +41,7 @@ class LiveState:
         disk_low: whether a person should make room.
         control: what is wrong with the control slides, in words; empty when nothing is, None where none is used.
         last: the newest sample that is not being scanned.
+        begun: who began to scan the sample at hand, or went on with it; empty for none.
     """
 
     guidance: Guidance
@@ -52,6 +53,7 @@ class LiveState:
     disk_low: bool
     control: str | None
     last: StoredSample | None
+    begun: str
 
     @property
     def scanning(self) -> bool:
@@ -88,6 +90,7 @@ class LiveStates:
         self._device, self._lock = device, threading.Lock()
         self._made: tuple[float, LiveState] | None = None
         self._map: tuple[float, str | None, SlideMap] = (0.0, None, slide_map([]))
+        self._begun: tuple[str | None, str] = (None, "")
         self._slow: tuple[float, float, str | None] = (0.0, 0.0, None)
         self._frames: deque[tuple[float, int]] = deque(maxlen=64)
         self._focus: deque[float] = deque(maxlen=6)
@@ -119,8 +122,15 @@ class LiveStates:
             disk_free_mb=disk_free_mb,
             disk_low=disk_free_mb < DISK_LOW_MB,
             control=control,
+            begun=self._begun_by(state["id"]),
             last=next((one for one in self._device.lifecycle.store.newest(2) if one.state != "scanning"), None),
         )
+
+    def _begun_by(self, sample_id: str | None) -> str:
+        if self._begun[0] != sample_id:
+            steps = self._device.lifecycle.store.history(sample_id) if sample_id else []
+            self._begun = sample_id, steps[-1]["by"] if steps else ""
+        return self._begun[1]
 
     def _focus_trend(self, reading: FieldReading | None) -> float:
         if reading is not None and reading is not self._last_reading:

@@ -17,7 +17,7 @@ from edge.api.access import Identity
 from edge.api.http import identity_of
 from edge.language.languages import Language, chosen, codes, language
 from edge.language.templates import environment as templates
-from edge.page.static_files import address
+from edge.page.static_files import address, program
 from edge.sample.commands import LONGEST_BYTES
 from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
 
@@ -69,6 +69,7 @@ def environment(code: str) -> Environment:
         "languages": [language(one) for one in codes()],
         "version": version("sicklescope"),
         "asset": address,
+        "program": program(),
         "research_use": RESEARCH_USE,
         "not_a_diagnosis": NOT_A_DIAGNOSIS,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 
 from fastapi import APIRouter
@@ -26,6 +27,15 @@ def _contents() -> dict[str, bytes]:
 def address(name: str) -> str:
     """Return the address of a file: after an upgrade another one."""
     return f"{STATIC}{name}?v={hashlib.sha256(_contents()[name]).hexdigest()[:12]}"
+
+
+@cache
+def program() -> str:
+    """Return what an upgrade changes: pages and parts of pages carry it, so that a stale page is known."""
+    digest = hashlib.sha256(version("sicklescope").encode())
+    for _, content in sorted(_contents().items()):
+        digest.update(content)
+    return digest.hexdigest()[:12]
 
 
 @router.get(STATIC + "{name}")

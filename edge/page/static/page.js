@@ -29,6 +29,11 @@ const tellTime = () => {
 };
 tellTime();
 setInterval(tellTime, 1000);
+// A part that comes of another program than the page: the device was upgraded in between.
+document.addEventListener("htmx:after:swap", () => {
+  const parts = [...document.querySelectorAll("main [data-program]")];
+  document.getElementById("upgraded").hidden = parts.every((part) => part.dataset.program === document.body.dataset.program);
+});
 let wasLost = false;
 for (const name of ["htmx:sse:error", "htmx:error"]) document.addEventListener(name, () => { wasLost = true; offline(true); });
 document.addEventListener("htmx:sse:after:connection", () => {

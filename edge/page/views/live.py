@@ -21,6 +21,7 @@ from edge.api.logins import Logins
 from edge.config.model import ScreeningConfig
 from edge.errors import CommandError, EdgeError
 from edge.language.languages import N_
+from edge.page.acting import Acting, version_of
 from edge.page.browser_clock import BrowserClock
 from edge.page.live_state import LiveState, LiveStates
 from edge.page.picture import LivePicture
@@ -48,8 +49,8 @@ _BOUNDARY = b"picture"
 class LivePages:
     """The live page and what it does."""
 
-    def __init__(self, device: Device, logins: Logins, clock: BrowserClock) -> None:
-        self._device, self._logins, self._clock = device, logins, clock
+    def __init__(self, device: Device, logins: Logins, clock: BrowserClock, acting: Acting) -> None:
+        self._device, self._logins, self._clock, self._acting = device, logins, clock, acting
         self._states, self._picture = LiveStates(device), LivePicture()
         self._viewers = 0
         self._lock = threading.Lock()
@@ -166,16 +167,16 @@ class LivePages:
         code = fields.get("sample", "").strip()
         try:
             refuse_name(code, self._device.config.screening)
-            await self._do(Start(command="start", sample=code or "?", by=by.name))
+            await self._do(Start(command="start", sample=code or "?", by=by.name), fields)
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, str(error), 409)
         return see_other(request, "/")
 
     async def stop(self, request: Request) -> Response:
         """End the scanning."""
-        await form_of(request)
+        fields = await form_of(request)
         try:
-            answer = await self._do(Stop(command="stop", by=_allowed(request).name))
+            answer = await self._do(Stop(command="stop", by=_allowed(request).name), fields)
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, str(error), 409)
         return see_other(request, f"/samples/{answer['id']}")
@@ -183,7 +184,8 @@ class LivePages:
     def ask_discard(self, request: Request, name: str) -> Response:
         """Ask whether a sample is to be discarded, and why."""
         sample = self._device.lifecycle.store.find(name)
-        return html(request, "discard.html", sample=sample)
+        seen = version_of(self._device.lifecycle.database, sample)
+        return html(request, "discard.html", sample=sample, seen=seen)
 
     async def discard(self, request: Request, name: str) -> Response:
         """Discard a sample."""
@@ -191,19 +193,19 @@ class LivePages:
         reason = fields.get("reason", "").strip()[:500]
         if not reason:
             raise CommandError("say why the sample is discarded")
-        await self._do(Discard(command="discard", sample=name, reason=reason, by=_allowed(request).name))
+        await self._do(Discard(command="discard", sample=name, reason=reason, by=_allowed(request).name), fields)
         return see_other(request, f"/samples/{name}")
 
     async def reopen(self, request: Request, name: str) -> Response:
         """Bring a sample a step back."""
         fields = await form_of(request)
         reason = fields.get("reason", "").strip()[:500]
-        answer = await self._do(Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name))
+        command = Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name)
+        answer = await self._do(command, fields)
         return see_other(request, "/" if answer["state"] == "scanning" else f"/samples/{answer['id']}")
 
-    async def _do(self, command: Command) -> dict[str, Any]:
-        answer = await run_in_threadpool(self._device.commands.ask, command)
-        await run_in_threadpool(self._logins.users.note, command.by, command.command, str(answer["id"]))
+    async def _do(self, command: Command, fields: dict[str, str]) -> dict[str, Any]:
+        answer = await run_in_threadpool(self._acting.do, command, fields.get("seen", ""))
         self._states.forget()
         return answer
 

@@ -12,6 +12,7 @@ from edge.api.device import Device
 from edge.api.guard import POLICY, SECURITY_HEADERS
 from edge.api.http import needs
 from edge.errors import SampleError
+from edge.page.acting import version_of
 from edge.page.listing import LISTED, figures_now, listing
 from edge.page.render import html, language_of
 from edge.report.of_sample import report_of_sample
@@ -68,6 +69,7 @@ class SamplePages:
         ]
         return html(
             request, "sample.html", sample=sample, described=described, figures=figures,
+            seen=version_of(database, sample),
             slide=slide_map(squares(database, sample.id)),
             crops=[cell for cell in called if cell.pictured][:SHOWN_CROPS],
             flags=[(flag, FLAGS[flag]) for flag in (figures.flags if figures else ()) if flag in FLAGS],

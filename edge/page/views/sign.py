@@ -10,6 +10,7 @@ from edge.api.device import Device
 from edge.api.http import identity_of, needs, require
 from edge.api.logins import Logins
 from edge.errors import EdgeError
+from edge.page.acting import Acting, version_of
 from edge.page.listing import figures_now
 from edge.page.render import form_of, html, language_of
 from edge.page.views.samples import named
@@ -21,8 +22,8 @@ from edge.sample.review.review import SampleReview
 class SignPages:
     """The page that signs a sample."""
 
-    def __init__(self, device: Device, logins: Logins) -> None:
-        self._device, self._lifecycle, self._logins = device, device.lifecycle, logins
+    def __init__(self, device: Device, logins: Logins, acting: Acting) -> None:
+        self._lifecycle, self._logins, self._acting = device.lifecycle, logins, acting
         self._review = SampleReview(device.lifecycle)
         router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("review")])
         router.get("/samples/{name}/sign")(self.show)
@@ -37,6 +38,7 @@ class SignPages:
         normals = self._review.normals(sample)
         return html(
             request, "sign.html", code, sample=sample, error=error, reason=reason,
+            seen=version_of(self._lifecycle.database, sample),
             figures=figures_now(self._lifecycle, sample), gallery=self._review.gallery(sample),
             normals=normals_words(language_of(request), normals) if normals.looked else "",
             unsettled=len(self._review.unsettled(sample)),
@@ -53,8 +55,7 @@ class SignPages:
         try:
             await run_in_threadpool(self._logins.check, who.name, fields.get("password", ""), address)
             command = Review(command="review", sample=sample.id, by=who.name, reason=reason, done=True)
-            await run_in_threadpool(self._device.commands.ask, command)
+            await run_in_threadpool(self._acting.do, command, fields.get("seen", ""))
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, name, str(error), reason, 409)
-        await run_in_threadpool(self._logins.users.note, who.name, "signed", sample.id)
         return RedirectResponse(f"/samples/{sample.id}", 303)

@@ -1,0 +1,29 @@
+"""What the person at the microscope is told to do now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge.page.guidance import guidance
+from edge.types import FieldReading, Masked, Reason, Rejection, unread
+from tests.edge.page.page_parts import IDLE
+
+BLURRED = unread("f", 0, Rejection(Reason.OUT_OF_FOCUS, 1.1, 1.28))
+
+
+def told(reading: FieldReading, focus_trend: float = 0.0) -> tuple[str, str, str]:
+    found = guidance({**IDLE, "state": "scanning"}, "", reading, focus_trend)
+    return found.title, found.hint, found.detail
+
+
+def test_which_way_to_turn_the_focus_is_told() -> None:
+    assert told(BLURRED)[1].startswith("Turn the fine focus")
+    assert told(BLURRED, 0.1)[1] == "It is getting sharper: go on in this direction."
+    assert told(BLURRED, -0.1)[1] == "It is getting less sharp: turn the other way."
+
+
+def test_dirt_in_the_optics_is_told_while_counting() -> None:
+    title, hint, detail = told(replace(BLURRED, rejected=None, masked=Masked(0.01, "upper left")))
+    assert title == "Counting; dirty optics"
+    assert "left out of the count" in hint
+    assert "upper left: clean the eyepiece or camera" in detail
