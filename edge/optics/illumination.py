@@ -30,6 +30,9 @@ SMOOTH_PX = 8
 CLOSING_PX = 81
 """Larger, at that side, than any cell and most groups of them."""
 
+SEEN_MIN = 0.1
+"""Share of the frame that all pictures must show."""
+
 GRID = 32
 """Columns or rows of the longer side of the stored grid: light changes slowly."""
 
@@ -178,6 +181,10 @@ def _visible(frames: Sequence[Pixels]) -> Mask:
     for pixels in frames:
         part = visible_part(pixels)
         visible &= True if part is None else part
+    if visible.mean() < SEEN_MIN:
+        raise InputError(
+            "the pictures show no common part through the eyepiece. Fix the camera to it, and take them again"
+        )
     return visible
 
 

@@ -41,9 +41,13 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
         move(folder / path.name, path.absolute())
 
 
-def encoded(rows: Sequence[Row], suffix: str) -> bytes:
-    """Return the rows as one picture, in the format of a file name's suffix."""
-    drawn = [np.hstack([_captioned(before, one), _captioned(after, two)]) for before, one, after, two in rows]
+def encoded(rows: Sequence[Row], suffix: str, narrow: bool = False) -> bytes:
+    """Return the rows as one picture, in the format of a file name's suffix.
+
+    narrow: before above after, for a phone; else beside it.
+    """
+    join = np.vstack if narrow else np.hstack
+    drawn = [join([_captioned(before, one), _captioned(after, two)]) for before, one, after, two in rows]
     picture = cv2.cvtColor(np.vstack(drawn), cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(suffix, picture)[1].tobytes())
 

@@ -107,7 +107,7 @@ def _whom(name: str, by: str) -> str:
 
 
 def version_of(database: Database, sample: StoredSample) -> str:
-    """Return what changes with each step of a sample's life, and each answer and mark on its cells."""
+    """Return what changes with each step of a sample's life, and each answer and mark."""
     ((steps, answers, marks),) = database.read(
         "SELECT (SELECT COUNT(*) FROM history WHERE sample_id = ?1), "
         "(SELECT COUNT(*) FROM reviews WHERE sample_id = ?1), (SELECT COUNT(*) FROM marks WHERE sample_id = ?1)",

@@ -31,7 +31,7 @@ def address(name: str) -> str:
 
 @cache
 def program() -> str:
-    """Return what an upgrade changes: pages and parts of pages carry it, so that a stale page is known."""
+    """Return what an upgrade changes: parts of pages carry it, so that a stale page is known."""
     digest = hashlib.sha256(version("sicklescope").encode())
     for _, content in sorted(_contents().items()):
         digest.update(content)

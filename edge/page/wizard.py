@@ -42,7 +42,7 @@ KEPT_PX = 640
 PATIENCE_S = 5.0
 """How long a new picture may be waited for."""
 
-LOOK_S = 0.03
+LOOK_S = 0.05
 
 IDLE_S = 1800.0
 """After so long without a step another person may begin, and the pictures are forgotten."""
@@ -116,7 +116,7 @@ class OpticsWizard:
     def picture(self, kind: Kind) -> bytes | None:
         """Return before and after of what was measured, as JPEG."""
         found = self.attempt(kind)
-        return None if found is None or found.measured is None else encoded(found.measured.rows, ".jpg")
+        return None if found is None or found.measured is None else encoded(found.measured.rows, ".jpg", narrow=True)
 
     def _held(self) -> Attempt | None:
         found = self._attempt

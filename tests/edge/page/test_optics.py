@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from edge.config.model import Config, MqttConfig, OpticsConfig
 from edge.types import Pixels
 from edge.vision.optics_calibration import read_calibration
 from tests.calibration.optics_parts import BARE, fields, micrometer
@@ -45,9 +46,9 @@ def figures(page: str) -> list[float]:
 Test = Callable[[Site, DrawnCamera, httpx.AsyncClient], Awaitable[None]]
 
 
-def run(folder: Path, test: Test, *pictures: Pixels) -> None:
+def run(folder: Path, test: Test, *pictures: Pixels, config: Config | None = None) -> None:
     camera = DrawnCamera(*pictures)
-    with site(folder, ("Ida", "integrator"), ("Ian", "integrator"), live=camera) as here:
+    with site(folder, ("Ida", "integrator"), ("Ian", "integrator"), live=camera, config=config) as here:
 
         async def signed_in() -> None:
             async with here.client() as client:
@@ -170,3 +171,26 @@ def test_a_second_person_is_told_who_measures(tmp_path: Path) -> None:
             assert (await told(other, f"{LIGHT}/take", objective="100x"))[0] == 303
 
     run(tmp_path, test, *empty())
+
+
+def test_the_configured_file_is_written_or_it_is_said_why_not(tmp_path: Path) -> None:
+    optics = OpticsConfig(calibration=tmp_path / "a" / "100x.json", objective="100x", um_per_px=0.3)
+    config = Config(mqtt=MqttConfig(enabled=False), optics=optics)
+
+    async def test(_: Site, __: DrawnCamera, client: httpx.AsyncClient) -> None:
+        page = unescape((await client.get("/device/optics")).text)
+        assert "optics.um_per_px is 0.3 in the configuration and stands above a measured size" in page
+        assert "100x.json cannot be read" in page
+        assert 'name="objective"' not in (await client.get(SIZE)).text, "the configuration names it"
+        await told(client, f"{SIZE}/measure", division_um="10")
+        (tmp_path / "a").write_text("no folder")
+        code, page = await told(client, f"{SIZE}/use")
+        assert code == 409
+        assert f"{tmp_path / 'a'} cannot be written" in page
+        (tmp_path / "a").unlink()
+        (tmp_path / "a").mkdir()
+        code, page = await told(client, f"{SIZE}/use")
+        assert code == 200, "what was measured is not lost"
+        assert "The configuration does not name it yet" not in page
+
+    run(tmp_path, test, *ruler(), config=config)
