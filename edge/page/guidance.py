@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from edge.language.languages import N_
+from edge.sample.sample_row import State
 from edge.types import FieldReading, Reason
 
 NEW_SHARE_MIN = 0.15
@@ -33,6 +34,14 @@ DIRTY = Guidance(
     "calm",
     N_("Counting; dirty optics"),
     N_("Dirt that stays in the picture is left out of the count. Clean the optics after this sample."),
+)
+REACHED = Guidance(
+    "calm", N_("Target reached"), N_("Enough red cells are counted. Review the sample, or put in the next slide.")
+)
+STOPPED_EARLY = Guidance(
+    "act",
+    N_("Stopped early"),
+    N_("Fewer red cells were counted than is the aim. On its page the sample can be scanned further."),
 )
 WAITING = Guidance("calm", N_("Starting"), N_("The first picture is on its way."))
 
@@ -81,7 +90,9 @@ SHARPER = N_("It is getting sharper: go on in this direction.")
 BLURRIER = N_("It is getting less sharp: turn the other way.")
 
 
-def guidance(state: Mapping[str, Any], fault: str, reading: FieldReading | None, focus_trend: float) -> Guidance:
+def guidance(
+    state: Mapping[str, Any], fault: str, reading: FieldReading | None, focus_trend: float, ended: State | None = None
+) -> Guidance:
     """Return what to do.
 
     Args:
@@ -89,6 +100,7 @@ def guidance(state: Mapping[str, Any], fault: str, reading: FieldReading | None,
         fault: why it cannot read samples at all; empty when it can.
         reading: of the newest field.
         focus_trend: change of the sharpness over the last pictures that were out of focus; 0 where it is not known.
+        ended: state of the sample that was scanned until just now.
     """
     if fault:
         return Guidance(
@@ -105,7 +117,7 @@ def guidance(state: Mapping[str, Any], fault: str, reading: FieldReading | None,
             state["storage_problem"],
         )  # fmt: skip
     if state["state"] != "scanning":
-        return READY
+        return REACHED if ended == "review" else STOPPED_EARLY if ended == "incomplete" else READY
     if reading is None:
         return WAITING
     if reading.rejected is not None:

@@ -91,6 +91,7 @@ class LiveStates:
         self._made: tuple[float, LiveState] | None = None
         self._map: tuple[float, str | None, SlideMap] = (0.0, None, slide_map([]))
         self._begun: tuple[str | None, str] = (None, "")
+        self._scanned: str | None = None
         self._slow: tuple[float, float, str | None] = (0.0, 0.0, None)
         self._frames: deque[tuple[float, int]] = deque(maxlen=64)
         self._focus: deque[float] = deque(maxlen=6)
@@ -113,8 +114,11 @@ class LiveStates:
         state, live = self._device.state(), self._device.live()
         reading = live.reading if live else None
         disk_free_mb, control = self._looked_at_slowly(now_s)
+        last = next((one for one in self._device.lifecycle.store.newest(2) if one.state != "scanning"), None)
+        self._scanned = state["id"] or self._scanned
+        ended = last.state if last is not None and last.id == self._scanned else None
         return LiveState(
-            guidance=guidance(state, self._device.fault, reading, self._focus_trend(reading)),
+            guidance=guidance(state, self._device.fault, reading, self._focus_trend(reading), ended),
             state=state,
             target=self._device.config.screening.target_red_cells,
             fields_per_s=self._rate(now_s, state),
@@ -123,7 +127,7 @@ class LiveStates:
             disk_low=disk_free_mb < DISK_LOW_MB,
             control=control,
             begun=self._begun_by(state["id"]),
-            last=next((one for one in self._device.lifecycle.store.newest(2) if one.state != "scanning"), None),
+            last=last,
         )
 
     def _begun_by(self, sample_id: str | None) -> str:

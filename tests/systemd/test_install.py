@@ -100,6 +100,16 @@ def test_the_unit_is_exposed_to_little(root: Path, tmp_path: Path, hardware: str
     assert float(level[1]) <= limit
 
 
+def test_the_clock_from_a_browser_costs_one_capability(root: Path, tmp_path: Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    shutil.copytree(root / "etc/systemd/system", units)
+    before = analyze(tmp_path, "security", "--offline=true", "--no-pager")
+    shutil.copy(SYSTEMD / "browser-clock.conf", units / "sicklescope.service.d/20-browser-clock.conf")
+    after = analyze(tmp_path, "security", "--offline=true", "--no-pager")
+    opened = set(re.findall(r"✗ (\S+)", after)) - set(re.findall(r"✗ (\S+)", before))
+    assert opened == {"CapabilityBoundingSet=~CAP_SYS_TIME", "AmbientCapabilities=", "PrivateUsers="}
+
+
 def test_the_sandbox_leaves_what_the_program_asks_the_system(root: Path) -> None:
     # adjtimex tells whether the clock is synchronised, /proc whether this is still the same boot: no error shows
     # when they are forbidden, only wrong messages.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from edge.page.guidance import guidance
+from edge.sample.sample_row import State
 from edge.types import FieldReading, Masked, Reason, Rejection, unread
 from tests.edge.page.page_parts import IDLE
 
@@ -20,6 +23,14 @@ def test_which_way_to_turn_the_focus_is_told() -> None:
     assert told(BLURRED)[1].startswith("Turn the fine focus")
     assert told(BLURRED, 0.1)[1] == "It is getting sharper: go on in this direction."
     assert told(BLURRED, -0.1)[1] == "It is getting less sharp: turn the other way."
+
+
+@pytest.mark.parametrize(
+    ("ended", "title"),
+    [("review", "Target reached"), ("incomplete", "Stopped early"), ("final", "Ready"), (None, "Ready")],
+)
+def test_what_became_of_the_sample_that_was_scanned_is_told(ended: State | None, title: str) -> None:
+    assert guidance(IDLE, "", None, 0.0, ended).title == title
 
 
 def test_dirt_in_the_optics_is_told_while_counting() -> None:
