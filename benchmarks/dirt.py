@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -230,7 +231,9 @@ def on_dirt(slide: Slide) -> Mask:
 
 def measured(pipeline: Pipeline, seed: int) -> dict[str, Any]:
     """Read the slide of a seed with and without its dirt, and compare with the truth."""
-    clean_slide, slide = Slide(slide_of(seed, False)), Slide(slide_of(seed, True))
+    clean_slide = Slide(slide_of(seed, False))
+    slide = copy(clean_slide)  # with the cells that are drawn
+    slide.spec = slide_of(seed, True)
     clean, dirty = read(pipeline, clean_slide), read(pipeline, slide)
     true_clean, true_dirty = identities(clean, clean_slide), identities(dirty, slide)
     dirt = on_dirt(slide)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,7 +17,7 @@ from edge.types import Field, Mask, Pixels
 GRID_UM = 1.0
 """Side of a pixel of the coarse views."""
 
-VIEWS_MIN, VIEWS_KEPT = 5, 16
+VIEWS_MIN, VIEWS_KEPT = 5, 24
 """Fewer views show nothing, and more are not kept."""
 
 GROUND_UM = 41
@@ -30,14 +32,23 @@ SEEN_MIN = 0.2
 DARK_SHARE, DARK_LEAST, DARK_MOST = 0.3, 0.04, 0.2
 """What is darker than the light by this share of the cells' contrast is dark, within these limits."""
 
+FAINT = 0.5
+"""What is darker by this part of it is faintly dark."""
+
 BRIGHT = 200.0
 """Grey level to which the light of each view is brought."""
 
 UNSEEN = 255
 """Level of what a view does not show."""
 
-SURE = 6.5
-"""Minus log10 of the chance, at one place, from which what is dark in every view is dirt without a box."""
+SURE = 6.0
+"""Minus log10 of the chance, at one place, from which what is dark in every view is dirt."""
+
+SAME, EACH_SAME = 0.03, 1.0
+"""Views that show the same at a place, to this mean difference as a share of the light, and minus log10 of the chance
+of each beyond the first. Of places that cells cover by chance a further view is as alike at one of 200: the rest of the
+distance allows for a place of the slide that comes back and is not known again.
+"""
 
 CELL_UM = 9.0
 """What is longer lies over as many cells as this goes into its length, and each is one more coincidence."""
@@ -45,8 +56,30 @@ CELL_UM = 9.0
 AREA_MIN_UM2 = 6.0
 """What is smaller, and no box has found, is let be."""
 
+FAINT_AREA_MIN_UM2, FAINT_WIDE_UM = 3.0, 12.0
+"""What is faint is smaller than that, or wider than a speck or needle that looks like a cell: a shadow, and let be."""
+
 RIM_UM = 5
 """So much along the rim of what is seen belongs to the rim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dark:
+    """A part that is dark in every view: rows and columns of the map, and its size.
+
+    length_um, width_um: sides of the smallest rectangle round it. area_um2: inside the middles of its rim.
+    """
+
+    where: tuple[NDArray[np.int64], NDArray[np.int64]]
+    length_um: float
+    width_um: float
+    area_um2: float
+
+    def large(self, faint: bool) -> bool:
+        """Return whether it is large enough to be dirt without a box, or, where faint, to be looked at."""
+        if not faint:
+            return self.area_um2 >= AREA_MIN_UM2
+        return self.area_um2 >= FAINT_AREA_MIN_UM2 and self.width_um <= FAINT_WIDE_UM
 
 
 class DarkMap:
@@ -116,24 +149,38 @@ class DarkMap:
         """Return bool (h, w): what is dark in every view from a number on."""
         return self._dark(np.stack([level for number, level in self._views if number >= since] or [self._bright()]))
 
-    def sure(self) -> Mask:
-        """Return bool (h, w): what is dark in more views, or longer, than cells explain."""
-        found = np.zeros(self.shape, np.bool_)
+    def dirt(self, *, faint: bool) -> Iterator[Dark]:
+        """Give what is dark in more views, longer, or more alike, than cells explain.
+
+        Args:
+            faint: parts that are faintly dark; else those that are plainly so.
+        """
         levels = np.stack([level for _, level in self._views] or [self._bright()])
         ground = self._ground()
-        limit = ground * (1 - self._limit(ground))
+        limit = ground * (1 - self._limit(ground) * (FAINT if faint else 1.0))
         covered = float((levels < limit).mean())
         of_a_view = -math.log10(min(max(covered, 1e-3), 0.999))
         # Of the newest views only, for dirt may have come in mid-sample.
         for count in range(VIEWS_MIN, len(levels) + 1):
-            dark = (levels[-count:].max(0) < limit).astype(np.uint8)
+            newest = levels[-count:]
+            dark = (newest.max(0) < limit).astype(np.uint8)
             for outline in cv2.findContours(dark, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
-                length_um = (max(cv2.minAreaRect(outline)[1]) + 1) * self._um
-                large = cv2.contourArea(outline) * self._um**2 >= AREA_MIN_UM2
-                if large and count * of_a_view * max(1.0, length_um / CELL_UM) >= SURE:
-                    cv2.drawContours(part := np.zeros(self.shape, np.uint8), [outline], -1, 1, -1)
-                    found |= (part > 0) & (dark > 0)
-        return found
+                part = self._part(outline, dark)
+                if not part.large(faint):
+                    continue
+                by_cover = count * of_a_view * max(1.0, part.length_um / CELL_UM)
+                if by_cover + EACH_SAME * (count - 1) < SURE:
+                    continue
+                there = newest[:, part.where[0], part.where[1]] / ground[part.where]
+                if by_cover + EACH_SAME * (_alike(there) - 1) >= SURE:
+                    yield part
+
+    def _part(self, outline: NDArray[Any], dark: NDArray[np.uint8]) -> Dark:
+        x, y, w, h = cv2.boundingRect(outline)
+        drawn = cv2.drawContours(np.zeros((h, w), np.uint8), [outline], -1, 1, -1, offset=(-x, -y))
+        rows, columns = np.nonzero(cv2.bitwise_and(drawn, dark[y : y + h, x : x + w]))
+        sides = sorted((side + 1) * self._um for side in cv2.minAreaRect(outline)[1])
+        return Dark((rows + y, columns + x), sides[1], sides[0], cv2.contourArea(outline) * self._um**2)
 
     def _dark(self, levels: NDArray[np.uint8]) -> Mask:
         ground = self._ground()
@@ -163,3 +210,9 @@ class DarkMap:
 def _quadratic(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """Return the terms of a quadratic surface, the last axis of six."""
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def _alike(views: NDArray[Any]) -> int:
+    """Return how many of (N, P) views of a place show the same as one of them."""
+    apart = np.abs(views[:, None] - views).mean(2)
+    return int((apart < SAME).sum(1).max())

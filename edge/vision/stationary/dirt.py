@@ -12,14 +12,17 @@ import cv2
 import numpy as np
 
 from edge.types import CELLS_KEPT, Field, Floats, Frame, Mask, Masked, Numbers, Placement
-from edge.vision.stationary.dark_map import DarkMap
-from edge.vision.stationary.tracks import Boxes, Recurring, Tracks
+from edge.vision.stationary.dark_map import Dark, DarkMap
+from edge.vision.stationary.tracks import Boxes, Complexes, Recurring, Tracks
 
 MOVED_UM = 10.0
 """A view counts when its cells lie so far from where they lay in the last one that counted."""
 
 STAYED_UM = 3.0
 """A cell that was seen farther than this from where it was seen first moves with the slide, and is no dirt."""
+
+LONG_UM, ON_IT_UM = 15.0, 1.5
+"""On a longer faint part a cell lies where its middle is inside, on a shorter one where middle is as near to middle."""
 
 SIDES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 """What the ninths of a frame are called."""
@@ -149,16 +152,22 @@ class StationaryDirt:
 
     def _proved(self, known: _Frames, sure: list[Recurring], numbers: int) -> Numbers:
         """Mask what is sure, and return the cells that lay there and never elsewhere."""
-        fresh = known.dark.sure() & ~known.mask
+        fresh = np.zeros(known.mask.shape, np.bool_)
+        for part in known.dark.dirt(faint=False):
+            fresh[part.where] = True
+        at = np.nonzero(~np.isnan(self._first) & ~self._moved)[0]
+        counted = self._first[at] / known.dark.step_px
+        for part in known.dark.dirt(faint=True):
+            if _found_on(part, counted):
+                fresh[part.where] = True
+        fresh &= ~known.mask
         for one in sure:
             fresh |= self._extent(known, one)
         if not fresh.any():
             return np.zeros(0, np.int64)
         known.mask |= fresh
-        at = np.nonzero(~np.isnan(self._first) & ~self._moved)[0]
         h, w = known.mask.shape
-        row = (self._first[at].imag / known.dark.step_px).astype(int).clip(0, h - 1)
-        column = (self._first[at].real / known.dark.step_px).astype(int).clip(0, w - 1)
+        row, column = counted.imag.astype(int).clip(0, h - 1), counted.real.astype(int).clip(0, w - 1)
         at = at[known.mask[row, column]]
         self._first[at] = np.nan
         newest = numbers - 1
@@ -174,3 +183,15 @@ class StationaryDirt:
         _, labels = cv2.connectedComponents(known.dark.always_dark(one.first_view).astype(np.uint8))
         touched = np.unique(labels[box])
         return np.asarray(box | np.isin(labels, touched[touched > 0]), np.bool_)
+
+
+def _found_on(part: Dark, counted: Complexes) -> bool:
+    """Whether something was counted on a faint part: middles (N,) on the map."""
+    rows, columns = part.where
+    if part.length_um > LONG_UM:
+        inside = np.zeros((int(rows.max()) + 2, int(columns.max()) + 2), np.bool_)
+        inside[rows, columns] = True
+        h, w = inside.shape
+        return bool(inside[counted.imag.astype(int).clip(0, h - 1), counted.real.astype(int).clip(0, w - 1)].any())
+    middle = columns.mean() + 0.5 + 1j * (rows.mean() + 0.5)
+    return bool((np.abs(counted - middle) <= ON_IT_UM).any())

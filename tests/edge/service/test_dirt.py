@@ -25,14 +25,19 @@ from tests.edge.service.service_parts import configured
 NEEDLE = Dirt(0.25, 0.2, 60.0, 3.0, turned_deg=70.0, density=0.6)
 
 
+def fields(folder: Path, dirt: tuple[Dirt, ...], count: int) -> CameraConfig:
+    """Return a camera that replays so many fields of a slide with dirt, written to a folder."""
+    slide = Slide(replace(slide_of(0, False), dirt=dirt))
+    folder.mkdir()
+    for index in range(count):
+        cv2.imwrite(str(folder / f"{index}.png"), slide.render(index)[:, :, ::-1])
+    return CameraConfig(kind="replay", device=str(folder))
+
+
 def test_dirt_is_taken_out_of_what_is_stored_and_told_until_the_next_clean_sample(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slide = Slide(replace(slide_of(0, False), dirt=(NEEDLE,)))
-    (tmp_path / "fields").mkdir()
-    for index in range(9):
-        cv2.imwrite(str(tmp_path / "fields" / f"{index}.png"), slide.render(index)[:, :, ::-1])
-    config = configured(tmp_path, 1, CameraConfig(kind="replay", device=str(tmp_path / "fields")))
+    config = configured(tmp_path, 1, fields(tmp_path / "fields", (NEEDLE,), 9))
     with caplog.at_level(logging.WARNING):
         outcome = Service(config, "D-1").run()
     assert outcome is not None
@@ -55,3 +60,13 @@ def test_dirt_is_taken_out_of_what_is_stored_and_told_until_the_next_clean_sampl
     assert (before.counts, before.masked.where) == (reopened.counts, "upper left")
     (picture,) = [finding for finding in examine(config) if finding.what == "picture"]
     assert (picture.state, picture.text.startswith(told)) == ("warning", True)
+
+    # More than 3 % of the picture: no fraction leaves. Once cleaned, the next sample knows nothing of it.
+    broad = tuple(replace(NEEDLE, x=x, y=0.5, width_um=6.0) for x in (0.2, 0.5, 0.8))
+    for code, dirt, count in ("D-2", broad, 9), ("D-3", (), 3):
+        outcome = Service(configured(tmp_path, 1, fields(tmp_path / code, dirt, count)), code).run()
+        assert outcome is not None
+        assert (outcome.verdict.status == "withheld", outcome.verdict.fraction is None) == (code == "D-2",) * 2
+        assert {"dirt", "dirt_broad"} & set(outcome.verdict.flags) == ({"dirt", "dirt_broad"} if dirt else set())
+        (picture,) = [finding for finding in examine(config) if finding.what == "picture"]
+        assert (picture.state, code in picture.text) == ("warning" if dirt else "ok", True)

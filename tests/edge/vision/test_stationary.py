@@ -112,6 +112,7 @@ def test_the_pointer_in_each_spherocytosis_field_is_found_and_no_longer_counted(
     assert masked.where in ("right", "right, lower right", "lower right")
     assert masked.share < 0.03
     assert all(reading.masked is None for reading in readings[:3])
+    assert readings[5].masked is not None
     gone = sum(len(reading.change.gone) for reading in readings if reading.change)
     assert gone >= 10, "what was counted on the pointer before"
 
