@@ -22,9 +22,9 @@ from edge.errors import CommandError, EdgeError, SampleError, StorageError
 from edge.report.fhir import fhir_bundle
 from edge.report.laboratory import laboratory_result
 from edge.sample.commands import LONGEST_BYTES, Command, Review, parse
-from edge.sample.review.review import without_fraction
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import HIGHEST_NUMBER
+from edge.screening.verdict import without_fraction
 from edge.types import Frame, Verdict
 
 log = logging.getLogger(__name__)

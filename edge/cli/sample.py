@@ -133,7 +133,9 @@ def list_(
         from edge.page.listing import listing
 
         _, found = _stored(load(config), lambda lifecycle: listing(lifecycle.database, search, state, limit=limit))
-        if found:
+        if not found:
+            typer.echo("no sample fits" if state or search else "no sample is kept", err=True)
+        else:
             table = [_COLUMNS, *(_row(one) for one in found)]
             widths = [max(len(row[i]) for row in table) for i in range(len(_COLUMNS))]
             for row in table:

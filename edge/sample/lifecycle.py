@@ -32,6 +32,7 @@ from edge.sample.sample_row import Moment, StoredSample
 from edge.sample.store import Store
 from edge.screening.review import ReviewedCounts, concluded, reviewed_counts
 from edge.screening.sample_record import SampleRecord, Stage
+from edge.screening.verdict import without_fraction
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
 from edge.storage.result_numbers import ResultNumbers
@@ -100,10 +101,17 @@ class Lifecycle:
             "interruptions": sample.interruptions,
             "damaged": self.damage(sample) or ("a result is damaged" if None in results else ""),
             "setup": _parsed(sample.setup),
-            "draft": _parsed(sample.draft),
+            "draft": self._shown_draft(sample),
             "results": [None if payload is None else json.loads(payload) for payload in results],
             "history": self.store.history(sample.id),
         }
+
+    def _shown_draft(self, sample: StoredSample) -> Any:
+        """Return the draft of a sample's result, without a fraction while it is scanned."""
+        if sample.state != "scanning" or row_damage(sample):
+            return _parsed(sample.draft)
+        record = record_of_row(sample)
+        return json.loads(self._draft(replace(record, verdict=without_fraction(record.verdict))))
 
     # Scanning.
 

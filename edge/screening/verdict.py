@@ -179,6 +179,16 @@ def counts_alone(verdict: Verdict, text: str) -> Verdict:
     )
 
 
+def without_fraction(verdict: Verdict) -> Verdict:
+    """Return a verdict for a sample that is being scanned.
+
+    Nobody shall stop at a fraction that they like.
+    """
+    return counts_alone(
+        verdict, f"{verdict.red_cells} red cells so far; the fraction is shown when scanning has ended."
+    )
+
+
 def _text(sickle: int, red: int, low: float | None, high: float | None, min_red_cells: int) -> str:
     """Word the verdict: every result names its count, an insufficient one says so first."""
     said = f"Sickle-like cells {sickle} of {red}"

@@ -18,9 +18,9 @@ from edge.sample.commands import Answer, Command
 from edge.sample.handlers import perform
 from edge.sample.lifecycle import DEVICE, StoredResult, now
 from edge.sample.retention import sweep
-from edge.sample.review.review import without_fraction
 from edge.sample.sample_row import StoredSample
 from edge.sample.session import Session, SessionFactory
+from edge.screening.verdict import without_fraction
 from edge.service.reporter import Reporter, fault_code
 from edge.system.backoff import Backoff
 from edge.types import FieldReading, unread

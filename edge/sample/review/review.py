@@ -15,7 +15,7 @@ Changes go through the command queue as one `commands.Review`, which a service d
     reading  first (the one that counts), second (blind, another person), third (settles where the two differ)
 
 What is said is stored by `changes`. Rows are only ever added: `rows.answers` is the audit. While a sample
-is scanned nobody is shown its fraction: `without_fraction`.
+is scanned nobody is shown its fraction: `edge.screening.verdict.without_fraction`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ from edge.sample.review.random_order import rank
 from edge.sample.review.rows import Reading
 from edge.sample.sample_row import StoredSample
 from edge.screening.agreement import Agreement, MissedBound, agreement, missed_bound
-from edge.screening.verdict import counts_alone
-from edge.types import CLASSES, Verdict
+from edge.types import CLASSES
 
 NORMALS_SHOWN = 100
 """Cells called normal, drawn at random, that a gallery holds beside the sickle-like and unnamed ones."""
@@ -247,16 +246,6 @@ class SampleReview:
         if sample.state != "final":
             return None
         return next((step for step in reversed(self._store.history(sample.id)) if step["state"] == "final"), None)
-
-
-def without_fraction(verdict: Verdict) -> Verdict:
-    """Return a verdict for a sample that is being scanned.
-
-    Nobody shall stop at a fraction that they like.
-    """
-    return counts_alone(
-        verdict, f"{verdict.red_cells} red cells so far; the fraction is shown when scanning has ended."
-    )
 
 
 def normals_by_rank(sample_id: str, cells: Collection[StoredCell]) -> list[StoredCell]:

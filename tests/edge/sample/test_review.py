@@ -19,9 +19,10 @@ from edge.sample.retention import sweep
 from edge.sample.review.field_pictures import field_picture, load_picture, pictured_fields
 from edge.sample.review.known_cells import KnownAnswers, is_known
 from edge.sample.review.random_order import Draw
-from edge.sample.review.review import SampleReview, without_fraction
+from edge.sample.review.review import SampleReview
 from edge.sample.review.rows import answers, marks, notes
 from edge.sample.sample_row import StoredSample
+from edge.screening.verdict import without_fraction
 from edge.storage.database import Database
 from edge.types import CLASSES, Change, FieldReading, Placement, Scale
 from tests.edge.publish.publish_parts import composer
@@ -269,7 +270,13 @@ def test_other_samples_of_the_same_code_and_day_are_told(lifecycle: Lifecycle) -
     ]  # fmt: skip
 
 
-def test_nobody_sees_a_fraction_before_scanning_has_ended() -> None:
+def test_nobody_sees_a_fraction_before_scanning_has_ended(lifecycle: Lifecycle) -> None:
+    sample = lifecycle.start(counted("K-1", 620, 20, 5), "{}", "nurse")
+    draft = lifecycle.described(sample)["draft"]
+    told = {name: draft[name] for name in draft if "fraction" in name or name == "above_blank"}
+    assert len(told) >= 6
+    assert set(told.values()) == {None}
+    assert "interval" not in draft["text"]
     shown = without_fraction(counted("K-1", 620, 20, 5).verdict)
     assert (shown.fraction, shown.low, shown.above_blank, shown.sickle, shown.red_cells) == (None, None, None, 20, 640)
     assert "%" not in shown.text
