@@ -22,6 +22,9 @@ from edge.report.laboratory import (
 )
 from edge.screening.verdict import RESEARCH_USE
 
+TAKEN_BACK = "taken back"
+"""Words of what an earlier revision may have said and this one does not."""
+
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 
 _REPORT_STATUS: dict[Status, str] = {
@@ -120,7 +123,7 @@ def _observation(result: LaboratoryResult, one: Observed, specimen: str, device:
     found = {
         **_marked("Observation", result),
         "text": _told(f"{one.name}: {_words(one)}"),
-        "status": result.status,
+        "status": "entered-in-error" if one.value is None else result.status,
         "code": _coded(system, one.code, one.name),
         "effectivePeriod": {"start": _time(result.began), "end": _time(result.ended)},
         "issued": _time(result.issued),
@@ -139,6 +142,8 @@ def _observation(result: LaboratoryResult, one: Observed, specimen: str, device:
 
 
 def _value(one: Observed) -> dict[str, Any]:
+    if one.value is None:
+        return {}
     if isinstance(one.value, bool):
         return {"valueCodeableConcept": _coded(LOINC, *ANSWERS[one.value])}
     if isinstance(one.value, str):
@@ -151,6 +156,8 @@ def _quantity(value: float, unit: str) -> dict[str, Any]:
 
 
 def _words(one: Observed) -> str:
+    if one.value is None:
+        return TAKEN_BACK
     if isinstance(one.value, bool):
         return ANSWERS[one.value][1]
     return f"{one.value} {one.unit.strip('{}')}".strip()

@@ -7,6 +7,7 @@ any text for one.
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from edge.errors import ConfigError
@@ -31,6 +32,9 @@ _STATUS: dict[Status, tuple[str, str]] = {
     "entered-in-error": ("W", "X"),
 }
 """OBX-11 and OBR-25: not verified, final, corrected, wrong."""
+
+DELETED = "D"
+"""OBX-11 of what an earlier revision may have said and this one does not."""
 
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\r": " ", "\n": " "}
 
@@ -86,7 +90,8 @@ def _header(msh: Any, result: LaboratoryResult) -> None:
         MSH_4=_text(f"{result.site}/{result.device}"),
         MSH_7=_time(result.issued),
         MSH_9="ORU^R01^ORU_R01",
-        MSH_10=f"{result.sample_id.replace('-', '')[:16]}{result.revision:04d}",
+        # Another for each content: answers of a review change it within a revision, and a receiver drops repeats.
+        MSH_10=sha256(repr(result).encode()).hexdigest()[:20],
         MSH_11="P",
         MSH_12="2.5.1",
         MSH_18="UNICODE UTF-8",
@@ -121,16 +126,18 @@ def _observation(obx: Any, number: int, one: Observed, result: LaboratoryResult)
         OBX_2=kind,
         OBX_3=f"{one.code}^{_text(one.name)}^{system}",
         OBX_5=value,
-        OBX_11=_STATUS[result.status][0],
+        OBX_11=DELETED if one.value is None else _STATUS[result.status][0],
         OBX_14=_time(result.ended),
         OBX_18=_text(f"{result.site}/{result.device}"),
     )
-    if one.unit:
+    if one.unit and one.value is not None:
         _set(obx, OBX_6=f"{_text(one.unit)}^{_text(one.unit.strip('{}'))}^UCUM")
 
 
 def _value(one: Observed) -> tuple[str, str]:
-    """Return type and text of a value."""
+    """Return type and text of a value; no text of one that is taken back."""
+    if one.value is None:
+        return ("NM" if one.unit else "CWE"), ""
     if isinstance(one.value, bool):
         code, words = ANSWERS[one.value]
         return "CWE", f"{code}^{words}^LN"

@@ -5,15 +5,18 @@ docs/laboratory.md has the mapping in a table. A number is checked here: hl7apy 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import isfinite
 from typing import Literal
 
+from edge.errors import SampleError
 from edge.report.of_sample import Findings, findings
 from edge.report.words import CLASS_WORDS
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.review import CALLED, SampleReview
+from edge.sample.review.rows import marked
 from edge.sample.sample_row import StoredSample
 from edge.screening.verdict import RESEARCH_USE
 
@@ -25,6 +28,8 @@ LOCAL = "urn:sicklescope:codes"
 
 LOINC_PRESENCE = "801-1"
 LOINC_PRESENCE_NAME = "Sickle cells [Presence] in Blood by Light microscopy"
+
+PERCENT, PERCENT_NAME = "sickle-like-percent", "Sickle-like cells of red cells"
 
 REPORT_CODE, REPORT_NAME = "sickle-like-cells", "Sickle-like cells in a blood smear, counted by a device"
 
@@ -39,7 +44,7 @@ class Observed:
     Attributes:
         code: local, or LOINC_PRESENCE.
         name: in words.
-        value: a number with a unit, words, or a presence.
+        value: a number with a unit, words, or a presence; None takes back what an earlier revision may have said.
         unit: UCUM; empty for words and presences.
         low: lower end of its 95 % interval.
         high: upper end.
@@ -47,7 +52,7 @@ class Observed:
 
     code: str
     name: str
-    value: float | int | str | bool
+    value: float | int | str | bool | None
     unit: str = ""
     low: float | None = None
     high: float | None = None
@@ -110,17 +115,21 @@ def laboratory_result(lifecycle: Lifecycle, sample: StoredSample, software: str)
         software: version of the program.
 
     Raises:
-        SampleError: It is still scanned, or damaged.
+        SampleError: It is still scanned, damaged, or a reading of a control slide.
     """
     found, review = findings(lifecycle, sample), SampleReview(lifecycle)
+    if "control" in found.verdict.flags:
+        raise SampleError(f"{sample.code} is a reading of a control slide; it is no result for a laboratory")
     history = lifecycle.store.history(sample.id)
+    states = [str(step["state"]) for step in history]
+    observations = _observations(found, _presence(lifecycle, sample, found))
     signature, period = review.signed_by(sample), found.record.period
     device = lifecycle.config.device
     return LaboratoryResult(
         sample_id=sample.id,
         code=sample.code,
         revision=max(1, len(lifecycle.store.result_ids(sample.id))),
-        status=_status(sample, [str(step["state"]) for step in history]),
+        status=_status(sample, states),
         site=device.site,
         device=device.device,
         software=software,
@@ -130,7 +139,7 @@ def laboratory_result(lifecycle: Lifecycle, sample: StoredSample, software: str)
         clock_set=bool(history) and all(step["clock_synchronised"] for step in history),
         signed_by="" if signature is None else str(signature["by"]),
         conclusion=f"{RESEARCH_USE} {_words(found, sample)}",
-        observations=_observations(found, _presence(lifecycle, sample, found)),
+        observations=observations + _taken_back(observations, states),
     )
 
 
@@ -158,11 +167,23 @@ def _presence(lifecycle: Lifecycle, sample: StoredSample, found: Findings) -> bo
     if sample.state != "final" or found.reviewed is None or found.verdict.status != "reported":
         return None
     cells = lifecycle.store.cells(sample.id)
-    if any(cell.reviewed == "sickle" for cell in cells) or (found.reviewed.counts["sickle"] and found.reviewed.missed):
+    if any(cell.reviewed == "sickle" for cell in cells) or marked(lifecycle.database, sample.id).get("sickle"):
         return True
     called = [cell for cell in cells if cell.class_name in CALLED]
     looked_at_all = all(cell.reviewed for cell in called)
     return False if looked_at_all and not found.reviewed.counts["sickle"] else None
+
+
+def _taken_back(said: Sequence[Observed], states: Sequence[str]) -> tuple[Observed, ...]:
+    """Return what an earlier revision may have told a laboratory and this one does not: it would stand there."""
+    codes = {one.code for one in said}
+    before = states[:-1]
+    gone = []
+    if "final" in before and LOINC_PRESENCE not in codes:
+        gone.append(Observed(LOINC_PRESENCE, LOINC_PRESENCE_NAME, None))
+    if {"review", "incomplete", "final"} & set(before) and PERCENT not in codes:
+        gone.append(Observed(PERCENT, PERCENT_NAME, None, "%"))
+    return tuple(gone)
 
 
 def _observations(found: Findings, presence: bool | None) -> tuple[Observed, ...]:
@@ -173,11 +194,7 @@ def _observations(found: Findings, presence: bool | None) -> tuple[Observed, ...
     said = [] if presence is None else [Observed(LOINC_PRESENCE, LOINC_PRESENCE_NAME, presence)]
     if found.fraction is not None:
         low, high = (None if end is None else round(100 * end, 4) for end in (found.low, found.high))
-        said.append(
-            Observed(
-                "sickle-like-percent", "Sickle-like cells of red cells", round(100 * found.fraction, 4), "%", low, high
-            )
-        )
+        said.append(Observed(PERCENT, PERCENT_NAME, round(100 * found.fraction, 4), "%", low, high))
     said.append(Observed("red-cells", "Red cells counted", red, "{cells}"))
     said += [
         Observed(f"cells-{name}", f"Cells: {words}", standing.get(name, 0), "{cells}")

@@ -65,7 +65,11 @@ def statuses(result: LaboratoryResult) -> tuple[str, set[str], set[str], str]:
 
 
 def codes(result: LaboratoryResult) -> dict[str, Any]:
-    return {one.code: one.value for one in result.observations}
+    return {one.code: one.value for one in result.observations if one.value is not None}
+
+
+def taken_back(result: LaboratoryResult) -> set[str]:
+    return {one.code for one in result.observations if one.value is None}
 
 
 def test_the_status_follows_the_life_of_a_sample(lifecycle: Lifecycle) -> None:
@@ -76,13 +80,15 @@ def test_the_status_follows_the_life_of_a_sample(lifecycle: Lifecycle) -> None:
     assert statuses(of(lifecycle, sample)) == ("final", {"final"}, {"F"}, "F")
     assert codes(of(lifecycle, sample))["801-1"] is True
     lifecycle.reopen(lifecycle.store.find(sample.id), "Dr A", "a cell was overlooked")
-    assert statuses(of(lifecycle, sample)) == ("partial", {"preliminary"}, {"R"}, "R")
-    assert "801-1" not in codes(of(lifecycle, sample))
+    again = of(lifecycle, sample)
+    assert statuses(again) == ("partial", {"preliminary", "entered-in-error"}, {"R", "D"}, "R")
+    assert taken_back(again) == {"801-1"}, "it was sent, and nobody stands for it now"
     do(lifecycle, sample, done=True)
     assert statuses(of(lifecycle, sample)) == ("corrected", {"corrected"}, {"C"}, "C")
     lifecycle.discard(lifecycle.store.find(sample.id), "nurse", "wrong slide")
     wrong = of(lifecycle, sample)
-    assert statuses(wrong) == ("entered-in-error", {"entered-in-error"}, {"W"}, "X")
+    assert statuses(wrong) == ("entered-in-error", {"entered-in-error"}, {"W", "D"}, "X")
+    assert taken_back(wrong) == {"801-1", "sickle-like-percent"}
     assert "Discarded, not to be used: wrong slide" in wrong.conclusion
     assert "sickle-like-percent" not in codes(wrong)
 
@@ -103,6 +109,11 @@ def test_presence_is_said_only_by_a_person_who_looked(lifecycle: Lifecycle) -> N
     assert "801-1" not in found, "too few red cells"
     assert "sickle-like-percent" not in found
     assert found["verdict"] == "insufficient"
+    assert taken_back(of(lifecycle, few)) == {"sickle-like-percent"}
+    other = ended(lifecycle, "K-6")
+    missed = [{"field": 0, "x": 0.5, "y": 0.5, "class_name": "normal"}]
+    do(lifecycle, other, missed=missed, done=True)
+    assert "801-1" not in codes(of(lifecycle, other)), "a missed normal cell is no person's word on sickle-like ones"
     with pytest.raises(SampleError, match="is being scanned"):
         of(lifecycle, lifecycle.start(counted("K-5", 600, 5, 0), "{}", "nurse"))
 
@@ -160,6 +171,23 @@ def test_every_resource_says_research_use_and_every_time_its_zone(lifecycle: Lif
     assert f"NTE|1|L|{RESEARCH_USE}" in message
     assert re.search(r"\|20\d{12}\+0000\|", message)
     assert "PID" not in message
+
+
+def test_a_control_slide_is_no_result_for_a_laboratory(lifecycle: Lifecycle) -> None:
+    found = counted("control-A-1", 620, 20, 5)
+    sample = lifecycle.start(found, "{}", "nurse")
+    flagged = replace(found, verdict=replace(found.verdict, flags=("control",)))
+    lifecycle.end(sample, flagged, [], "review", "")
+    with pytest.raises(SampleError, match="control slide"):
+        of(lifecycle, sample)
+
+
+def test_a_message_has_another_number_where_it_says_something_else(lifecycle: Lifecycle) -> None:
+    """Kind: a receiver drops what it had. Answers change the counts within a revision."""
+    sample = ended(lifecycle)
+    numbers = [hl7_message(of(lifecycle, sample)).split("|")[9] for _ in range(2)]
+    do(lifecycle, sample, cells={"620": "normal"})
+    assert len({*numbers, hl7_message(of(lifecycle, sample)).split("|")[9]}) == 2
 
 
 def test_a_revision_keeps_its_identifiers(lifecycle: Lifecycle) -> None:
