@@ -67,7 +67,7 @@ def test_the_first_installation_needs_no_unit_that_is_there(bare: Machine, one: 
     assert machine.running() == "1.0"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2 * 3600)
 @pytest.mark.parametrize(
     ("action", "start", "before", "after"),
     [
