@@ -123,7 +123,8 @@ def test_a_film_that_says_how_it_is_turned_comes_upright(jpegs: Path, tmp_path: 
     [
         ("a.mkv", ("-c:v", "ffv1", "-pix_fmt", "bgr0"), 0, 0), ("b.mov", ("-c:v", "png"), 0, 0),
         ("c.mp4", ("-c:v", "libx264", "-crf", "18"), 2, 40), ("d.avi", ("-c:v", "mpeg4", "-q:v", "2"), 2, 40),
-        ("e.mpg", ("-c:v", "mpeg2video", "-q:v", "2"), 2, 40),
+        ("e.mpg", ("-c:v", "mpeg2video", "-q:v", "2"), 2, 40), ("f.wmv", ("-c:v", "wmv2", "-q:v", "2"), 2, 40),
+        ("g.mov", ("-c:v", "prores_ks"), 2, 12), ("h.mp4", ("-c:v", "libx264", "-pix_fmt", "yuv420p10le"), 2, 20),
     ],
 )  # fmt: skip
 def test_a_film_has_the_pixels_that_ffmpeg_gives_its_frames_as_files(
