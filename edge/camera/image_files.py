@@ -11,11 +11,11 @@ from edge.types import Pixels
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".btf", ".webp", ".jp2", ".j2k",
-    ".avif", ".heic", ".heif", ".hif",
+    ".avif", ".heic", ".heif", ".hif", ".mpo",
 })
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mjpeg", ".mjpg", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
-    ".wmv", ".asf", ".3gp", ".flv", ".vob", ".ogv", ".dv",
+    ".wmv", ".asf", ".3gp", ".flv", ".vob", ".ogv", ".dv", ".qt", ".3gpp", ".f4v",
 })
 # fmt: on
 """Which files of a folder are taken, in lower case. A file named by itself is taken whatever its suffix."""

@@ -58,9 +58,11 @@ _SYSTEM_FOLDER = re.compile(
     r"""[@$~].*                # bookkeeping of network stores and of Windows: @eaDir, @Recycle, $RECYCLE.BIN, ~snapshot
     | \#?recycle([dr]|[ .]?bin)? | \#snapshot | \.?_*trash(es|ed)?([ _-].*)? | lost\+found | lost\.dir | found\.\d+
     | (recently[ _-]?)?deleted([ _-]?(files|items|photos))? | papierkorb | corbeille | papelera
+    | cestino | prullenbak | lixeira | papirkurv | papperskorgen | roskakori | 回收站 | ゴミ箱 | 휴지통
+    | gelöschte[ _-](objekte|elemente|dateien|bilder) | \u043a\u043e\u0440\u0437\u0438\u043d\u0430
     | \.?_*thumb(s|nails?)?([ _.-].*)? | thumb(nail)?[ _-]?cache | syno(file|photo)_thumb.* | .*\.lrdata
     | system\ volume\ information | network\ trash\ folder | temporary\ items | _+macosx | \.?appledouble
-    | picasaoriginals | _vti_\w+""",
+    | picasaoriginals | _vti_\w+ | _gsdata_ | _syncapp | thmbnl | ((ipod|iphoto)[ ].*)?caches?""",
     re.IGNORECASE | re.VERBOSE,
 )
 """Names of folders in which devices and programs keep deleted pictures, previews and their own files."""

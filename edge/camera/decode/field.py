@@ -51,14 +51,16 @@ def check_size(path: Path, width: int, height: int, megapixels_max: float) -> No
 
 
 def to_8_bit(pixels: NDArray[Any]) -> Pixels:
-    """Bring uint8 or uint16 pixels to 8 bits by the depth that they use.
+    """Bring uint8 or uint16 pixels to 8 bits by the depth that they use."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.asarray(np.minimum(pixels >> (depth_bits(pixels) - 8), 255), np.uint8)
 
-    The least of 8, 10, 12, 14 and 16 bits.
+
+def depth_bits(pixels: NDArray[Any]) -> int:
+    """Return the depth that uint16 pixels use: the least of 8, 10, 12, 14 and 16 bits.
 
     A camera of 12 bits writes 0–4095 into a 16-bit file; divided by 256 as OpenCV does, it would be all but black.
     """
-    if pixels.dtype == np.uint8:
-        return pixels
     above = [(pixels >> bits).astype(bool).mean() for bits in (8, 10, 12, 14)]
-    depth = next((bits for bits, share in zip((8, 10, 12, 14), above, strict=True) if share <= 1 - FULL_SHARE), 16)
-    return np.asarray(np.minimum(pixels >> (depth - 8), 255), np.uint8)
+    return next((bits for bits, share in zip((8, 10, 12, 14), above, strict=True) if share <= 1 - FULL_SHARE), 16)

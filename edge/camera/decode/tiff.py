@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from edge.camera.decode.field import DecodedField, check_size, to_8_bit, unreadable
+from edge.camera.decode.field import DecodedField, check_size, depth_bits, to_8_bit, unreadable
 from edge.camera.decode.jpeg import whole_jpeg
 from edge.camera.decode.picture import rgb_of
 from edge.camera.decode.tiff_scale import stated_um_per_px
@@ -176,7 +176,9 @@ def _page(page: Any, size: int) -> NDArray[Any]:
         pixels = np.asarray(pixels.astype(np.uint16) * 255 // ((1 << bits) - 1), np.uint8)
     full = 255 if pixels.dtype == np.uint8 else (1 << bits) - 1
     if kind == WHITE_IS_ZERO:
-        return np.asarray(full - pixels, pixels.dtype)
+        if pixels.dtype == np.uint16:  # of 12 bits, say: 65,535 − 0…4,095 would be all but white
+            full = (1 << depth_bits(pixels)) - 1
+        return np.asarray(full - np.minimum(pixels, full), pixels.dtype)
     if kind == SEPARATED and pixels.ndim == 3 and pixels.shape[2] == 4:
         ink = 1 - pixels.astype(np.float32) / full
         return np.asarray(np.rint(ink[..., :3] * ink[..., 3:] * 255), np.uint8)

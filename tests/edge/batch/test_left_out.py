@@ -46,6 +46,8 @@ def folder(tmp_path: Path) -> Path:
         ("$RECYCLE.BIN/S-1/IMG.png", "system_folder"), ("__MACOSX/IMG.png", "system_folder"),
         ("@Recycle/IMG.png", "system_folder"), ("LOST.DIR/IMG.png", "system_folder"),
         ("System Volume Information/IMG.png", "system_folder"), ("Thumbs/IMG.png", "system_folder"),
+        ("Cestino/IMG.png", "system_folder"), ("ゴミ箱/IMG.png", "system_folder"),
+        ("iPod Photo Cache/F00/IMG.png", "system_folder"), ("AVCHD/THMBNL/IMG.png", "system_folder"),
         ("TRASH/IMG.png", "system_folder"), (".trashed-1700-IMG.png", "hidden"), ("._IMG.png", "hidden"),
         (".stversions/IMG.png", "hidden"), ("IMG.png.crdownload", "partial_download"),
         ("IMG.png.part", "partial_download"),

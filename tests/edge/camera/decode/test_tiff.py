@@ -81,6 +81,7 @@ def test_colour_is_read_to_the_same_pixels_however_it_is_stored(tmp_path: Path, 
     [
         (255 - GREY, {"photometric": "miniswhite"}),
         (65535 - GREY.astype(np.uint16) * 257, {"photometric": "miniswhite"}),
+        (4095 - GREY.astype(np.uint16) * 16, {"photometric": "miniswhite"}),
         (GREY.astype(np.uint16) * 257, {"photometric": "minisblack"}),
         (GREY, {"photometric": "palette", "colormap": PALETTE}),
         (np.dstack([GREY, GREY * 0]), {"photometric": "minisblack", "extrasamples": ["unspecified"]}),
