@@ -103,15 +103,15 @@ class CameraConfig(Section):
     """Pixels, as width."""
     fps: float = Field(default=0.0, ge=0.0, le=1000.0)
     """Frames a second; 0 is the camera's own rate (opencv) or as fast as possible (replay, virtual)."""
-    read_timeout_s: float = Field(default=5.0, gt=0.0)
+    read_timeout_s: float = Field(default=5.0, gt=0.0, le=3600.0)
     """A live camera that gives no frame for so long is lost: its process is killed, and it is opened anew."""
-    reconnect_s: float = Field(default=600.0, ge=0.0)
+    reconnect_s: float = Field(default=600.0, ge=0.0, le=31_622_400.0)
     """A live camera that was lost is tried again for so long; then the sample ends with what was counted."""
     seed: int = Field(default=0, ge=0)
     """Which slide is rendered (virtual)."""
     overlap: float = Field(default=0.0, ge=0.0, le=0.95)
     """Part of a field that the next one shows again (virtual); 0: no cell is in two fields."""
-    frames: int | None = Field(default=None, ge=1)
+    frames: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """The source ends after so many."""
     picamera2: PiCameraConfig = PiCameraConfig()
 
@@ -125,7 +125,7 @@ class OpticsConfig(Section):
     """File that sicklescope-calibrate wrote: pixel size, flat field, white balance of one objective on one camera."""
     objective: str | None = Field(default=None, min_length=1, max_length=64)
     """The objective in use, as you call it, such as 100x; a calibration of another one is flagged and not applied."""
-    calibration_days: int = Field(default=180, ge=1)
+    calibration_days: int = Field(default=180, ge=1, le=36_525)
     """After so many days a calibration is flagged on every result."""
 
     @model_validator(mode="after")
@@ -149,7 +149,7 @@ class QualityConfig(Section):
     cells_per_mm2_min: float = Field(default=150.0, ge=0.0)
     crowding_max: float = Field(default=0.85, gt=0.0, le=1.0, description="part of the slide under cells")
     stacked_max: float = Field(default=0.65, gt=0.0, le=1.0, description="part of the red cells that lie on others")
-    megapixels_max: float = Field(default=64.0, gt=0.0)
+    megapixels_max: float = Field(default=64.0, gt=0.0, le=10_000.0)
 
 
 class ModelConfig(Section):
@@ -179,7 +179,7 @@ class ModelsConfig(Section):
     """auto chooses; a named runtime is never replaced by another."""
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
     """Of the networks. auto: INT8 of the shipped models; your own as they are typed. fp16 is for TensorRT alone."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     """0: one for each core."""
     tensorrt: TensorRtConfig = TensorRtConfig()
     detector: ModelConfig = ModelConfig()
@@ -191,9 +191,9 @@ class StopConfig(Section):
 
     at_target: bool = True
     """At screening.target_red_cells."""
-    fields: int | None = Field(default=None, ge=1)
+    fields: int | None = Field(default=None, ge=1, le=1_000_000)
     """After so many fields that were read."""
-    minutes: float | None = Field(default=None, gt=0.0)
+    minutes: float | None = Field(default=None, gt=0.0, le=10_080.0)
     """So long after its first frame."""
 
 
@@ -210,15 +210,15 @@ class ScreeningConfig(Section):
 
     keep_border: bool = False
     """Count cells cut by the border too (for evaluation)."""
-    min_red_cells: int = Field(default=500, ge=1)
+    min_red_cells: int = Field(default=500, ge=1, le=100_000_000)
     """Below this the verdict is `insufficient`."""
-    target_red_cells: int = Field(default=1000, ge=1)
+    target_red_cells: int = Field(default=1000, ge=1, le=100_000_000)
     """The aim; fewer are flagged."""
     start: Literal["asked", "at_once"] = "asked"
     """asked: `sicklescope run` waits until a sample is started. at_once: it reads one and ends, as with --sample."""
     sample_pattern: Annotated[str, AfterValidator(_compiled)] = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
     """Regular expression that a whole sample code must match; the clinic's own code, never a patient's name."""
-    store_interval_s: float = Field(default=1.0, ge=0.0)
+    store_interval_s: float = Field(default=1.0, ge=0.0, le=3600.0)
     """Between two writings of a sample in progress: what a power cut may cost."""
     stop: StopConfig = StopConfig()
 
@@ -256,9 +256,9 @@ class MqttConfig(Section):
     """Its key, PEM, without a password."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     """The broker notices after one and a half times this that the device is gone."""
-    interval_s: float = Field(default=1.0, gt=0.0)
+    interval_s: float = Field(default=1.0, gt=0.0, le=3600.0)
     """Between two progress messages."""
-    telemetry_interval_s: float = Field(default=10.0, gt=0.0)
+    telemetry_interval_s: float = Field(default=10.0, gt=0.0, le=86_400.0)
     """Between two telemetry messages."""
     replay_per_s: float = Field(default=20.0, ge=0.0, le=1000.0)
     """So many messages a second are sent of those that have waited for the broker; 0: as many as it takes."""
@@ -273,7 +273,7 @@ class MqttConfig(Section):
     @field_validator("host")
     @classmethod
     def _host_is_a_name_alone(cls, host: str) -> str:
-        if "/" in host or any(character.isspace() for character in host) or re.fullmatch(r"[^:]*:\d*", host):
+        if re.search(r"[\s/@\[\]]", host) or re.fullmatch(r"[^:]*:\d*", host) or not host:
             raise ValueError("a name or an address alone, such as broker.example; the port is mqtt.port, TLS mqtt.tls")
         return host
 
@@ -298,13 +298,13 @@ class RetentionConfig(Section):
     Ages need a set clock.
     """
 
-    images_mb: int = Field(default=200, ge=1)
+    images_mb: int = Field(default=200, ge=1, le=10_000_000)
     """Pictures, MB in all; beyond it fields go before cells, oldest reviewed samples first. Results never go."""
-    pictures_mb_per_day: int = Field(default=300, ge=0)
+    pictures_mb_per_day: int = Field(default=300, ge=0, le=10_000_000)
     """Pictures of fields written in a day, MB, which spares a flash card; 0 keeps none."""
-    images_days: int | None = Field(default=None, ge=1)
+    images_days: int | None = Field(default=None, ge=1, le=36_525)
     """Pictures of cells and fields, days after the last change of their sample; else as long as the sample."""
-    samples_days: int | None = Field(default=None, ge=1)
+    samples_days: int | None = Field(default=None, ge=1, le=36_525)
     """Samples whose results the broker took, days after their last change; they are then erased. Else for ever."""
 
 

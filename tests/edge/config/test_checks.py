@@ -24,6 +24,13 @@ def checked(tmp_path: Path, text: str, encoding: str = "utf-8") -> tuple[int, st
         ('[mqtt]\nhost = "broker:8883"', "mqtt.host"),
         ('[mqtt]\nhost = "broker/lab"', "mqtt.host"),
         ('[mqtt]\nhost = " broker"', "mqtt.host"),
+        ('[mqtt]\nhost = "user@broker"', "mqtt.host"),
+        ('[mqtt]\nhost = "[fe80::1]:1883"', "mqtt.host"),
+        ('[mqtt]\nhost = ""', "mqtt.host"),
+        # Kind: a number that no clock, disk or database takes, and that ended the service when it came to be used.
+        ("[camera]\nread_timeout_s = 1e308", "camera.read_timeout_s"),
+        ("[retention]\nsamples_days = 1000000000000", "retention.samples_days"),
+        ("[optics]\ncalibration_days = 1000000000000", "optics.calibration_days"),
         ('[mqtt]\nhost = "broker"\ntls = true', "usually listens on 8883"),
         ('[mqtt]\nhost = "broker"\nport = 8883', "usually expects TLS"),
         ('[mqtt]\nhost = "broker"\nusername = "u"\npassword = "p"', "in plain text"),
