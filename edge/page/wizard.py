@@ -60,7 +60,8 @@ class Attempt:
         height: likewise.
         objective: as it will be called in the file.
         pictures: of the light.
-        measured: what came of them; None before.
+        measured: what came of them; None before. Its pictures are in `shown` alone.
+        shown: before and after, as JPEG.
         cells: what red cells say of a measured size; None where they were not asked.
     """
 
@@ -72,6 +73,7 @@ class Attempt:
     objective: str = ""
     pictures: tuple[Pixels, ...] = ()
     measured: SizeMeasurement | LightMeasurement | None = None
+    shown: bytes = b""
     cells: CellCheck | None = None
 
 
@@ -112,11 +114,6 @@ class OpticsWizard:
         """Return the measurement of a kind that is under way."""
         found = self._held()
         return found if found is not None and found.kind == kind else None
-
-    def picture(self, kind: Kind) -> bytes | None:
-        """Return before and after of what was measured, as JPEG."""
-        found = self.attempt(kind)
-        return None if found is None or found.measured is None else encoded(found.measured.rows, ".jpg", narrow=True)
 
     def _held(self) -> Attempt | None:
         found = self._attempt
@@ -163,7 +160,7 @@ class OpticsWizard:
                 attempt, objective=objective, width=width, height=height, measured=None, cells=None
             )
             self._begun(attempt)
-            self._attempt = replace(attempt, measured=measure_size(pictures, division_um))
+            self._attempt = _with(attempt, measure_size(pictures, division_um))
 
     def check_by_cells(self, who: str) -> None:
         """Take pictures of a smear, and compare its red cells with the size that was measured."""
@@ -201,7 +198,7 @@ class OpticsWizard:
         with self._step("flat-field", who) as attempt:
             if len(attempt.pictures) < LIGHT_PICTURES:
                 raise CommandError(f"{LIGHT_PICTURES} pictures are needed; {len(attempt.pictures)} were taken")
-            self._attempt = replace(attempt, measured=measure_light(attempt.pictures))
+            self._attempt = _with(attempt, measure_light(attempt.pictures))
 
     def use(self, kind: Kind, who: str) -> Written:
         """Write what was measured into the calibration file.
@@ -257,6 +254,13 @@ class OpticsWizard:
             raise CommandError(
                 f"the camera is lost: {state['camera_problem']}. Check its cable; pictures taken so far are kept"
             )
+
+
+def _with(attempt: Attempt, measured: SizeMeasurement | LightMeasurement) -> Attempt:
+    """Return the attempt with what was measured, whose pictures at full size are not held."""
+    return replace(
+        attempt, measured=replace(measured, rows=()), shown=encoded(measured.rows, ".jpg", narrow=True), cells=None
+    )
 
 
 def refuse_bad_measurement(attempt: Attempt) -> None:

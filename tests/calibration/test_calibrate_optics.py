@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,9 @@ def test_white_balance_refuses_what_has_no_colour_of_glass() -> None:
 def test_the_commands_fill_one_file_and_none_undoes_another(tmp_path: Path) -> None:
     write(tmp_path / "empty", fields(5, light=0.3, **SMALL, **BARE))
     write(tmp_path / "ruler", [micrometer(0.25, 10, width=320, height=240)])
-    made(calibrate("flat-field", "empty"))
+    lit = calibrate("flat-field", "empty")
+    made(lit)
+    assert re.search(r"The light differs by [\d.]+% over the field; corrected, by 0\.\d%", lit.stdout)
     made(calibrate("white-balance", "empty"))
     whole = made(calibrate("pixel-size", "ruler", "--division-um", 10))
     assert set(whole.parts) == {"pixel size", "flat field", "white balance"}

@@ -130,7 +130,11 @@ class DevicePages:
             raise CameraError(problem)
         live = self._device.live()
         kind = self._device.config.camera.kind
-        return f"{kind}, in use by this service" if live is None else f"{live.frame.name}, in use by this service"
+        return (
+            f"{kind}, in use by this service"
+            if live is None
+            else f"{live.frame.name.partition('#')[0]}, in use by this service"
+        )
 
     async def broker(self, request: Request) -> Response:
         """Try whether the broker takes the device's own messages, topic by topic."""

@@ -74,10 +74,10 @@ class OpticsPages:
 
     def picture(self, kind: Kind) -> Response:
         """Return before and after of what was measured."""
-        found = self._wizard.picture(kind)
-        if found is None:
+        attempt = self._wizard.attempt(kind)
+        if attempt is None or attempt.measured is None:
             raise HTTPException(404, "nothing was measured yet")
-        return Response(found, media_type="image/jpeg")
+        return Response(attempt.shown, media_type="image/jpeg")
 
     async def act(self, request: Request, kind: Kind, action: Action) -> Response:
         """Take a step of a measurement."""

@@ -54,16 +54,18 @@ class Site:
 
 
 class DrawnCamera:
-    """A live camera whose newest picture is always a new one; `pictures` are shown in turn, over and over."""
+    """A live camera whose newest picture is always a new one, until it hangs; `pictures` are shown over and over."""
 
     def __init__(self, *pictures: Pixels) -> None:
-        self.pictures, self._shown = pictures, 0
+        self.pictures, self.hangs, self._shown = pictures, False, 0
+        self._newest: LiveField | None = None
 
     def __call__(self) -> LiveField | None:
-        if not self.pictures:
-            return None
-        self._shown += 1
-        return LiveField(stamped(self.pictures[self._shown % len(self.pictures)], self._shown, "drawn"), None)
+        if self.pictures and not self.hangs:
+            self._shown += 1
+            shown = self.pictures[self._shown % len(self.pictures)]
+            self._newest = LiveField(stamped(shown, self._shown, "drawn"), None)
+        return self._newest
 
 
 @contextmanager

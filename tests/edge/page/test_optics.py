@@ -144,7 +144,7 @@ def test_what_is_wrong_is_a_sentence_with_what_to_do(tmp_path: Path, monkeypatch
         await refused("something lies on", f"{LIGHT}/measure")
         camera.pictures = tuple(fields(1, width=400, height=240, **BARE))
         await refused("have another size than before", f"{LIGHT}/take")
-        camera.pictures = ()
+        camera.hangs = True
         await refused("the camera gave no new picture", f"{LIGHT}/take")
         monkeypatch.setitem(IDLE, "camera_problem", "/dev/video0 is gone")
         await refused("the camera is lost: /dev/video0 is gone. Check its cable", f"{LIGHT}/take")
@@ -152,6 +152,7 @@ def test_what_is_wrong_is_a_sentence_with_what_to_do(tmp_path: Path, monkeypatch
         monkeypatch.setitem(IDLE, "sample", "K-7")
         await refused("sample K-7 is being scanned. Stop it first", f"{LIGHT}/take")
         monkeypatch.undo()
+        camera.hangs = False
         (tmp_path / "optics.json").write_text("{}")
         camera.pictures = empty()
         await refused("cannot be used", f"{LIGHT}/take")
