@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -70,6 +71,21 @@ class Language:
         found = self.messages.gettext(text)
         return found % values if values else found
 
+    def recognised(self, text: str, sentences: tuple[str, ...]) -> str:
+        """Return an English text in the language where it is one of these sentences, else itself.
+
+        What stands at the places of a sentence is looked up likewise.
+        """
+        exact = self.messages.gettext(text)
+        if exact != text:
+            return exact
+        for sentence, pattern in _patterns(sentences):
+            found = pattern.fullmatch(text)
+            if found is not None:
+                values = {name: self.recognised(value, sentences) for name, value in found.groupdict().items()}
+                return self.told(sentence, **values)
+        return text
+
     def count(self, one: str, many: str, number: int, **values: object) -> str:
         """Return a text in the form for a number, which stands in it as `%(num)s`."""
         return self.messages.ngettext(one, many, number) % {"num": self.number(number), **values}
@@ -92,6 +108,16 @@ class Language:
         """Return a wall time without its seconds and with the name of the device's zone."""
         when = _local(made_ms)
         return f"{format_date(when, 'medium', self.locale)}, {format_time(when, 'HH:mm', locale=self.locale)} {when:%Z}"
+
+
+@cache
+def _patterns(sentences: tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
+    """Return each sentence with the pattern of the texts that it stands for; those without places need none."""
+    return [
+        (one, re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+?)", re.escape(one))))
+        for one in sentences
+        if "%(" in one
+    ]
 
 
 def _local(made_ms: int) -> datetime:

@@ -18,6 +18,7 @@ from edge.api.http import identity_of
 from edge.language.languages import Language, chosen, codes, language
 from edge.language.templates import environment as templates
 from edge.page.static_files import address, program
+from edge.report.sentences import SENTENCES
 from edge.sample.commands import LONGEST_BYTES
 from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
 
@@ -65,6 +66,7 @@ def text(request: Request, template: str, **values: Any) -> str:
 def environment(code: str) -> Environment:
     """Return the templates in a language."""
     made = templates(language(code), FileSystemLoader(str(files("edge.page").joinpath("templates"))))
+    made.filters["told"] = lambda words: language(code).recognised(words, SENTENCES)
     made.globals |= {
         "languages": [language(one) for one in codes()],
         "version": version("sicklescope"),

@@ -12,6 +12,7 @@ from edge.errors import SampleError
 from edge.language.languages import ENGLISH, N_, Language, language
 from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Report
 from edge.report.review_words import review_sentences, signature
+from edge.report.sentences import SENTENCES
 from edge.report.shared import SCALE_WORDS, counts_of, limit_words, network_facts, quality, sentences, warnings
 from edge.report.slide_map import slide_map, squares
 from edge.report.words import CELL_WORDS, Looked, breakable, digest, duration, headline, interval, when
@@ -138,7 +139,7 @@ def _facts(lifecycle: Lifecycle, say: Language, sample: StoredSample, record: Sa
         Fact(say.told("code"), breakable(sample.code)),
         Fact(say.told("site"), device.site),
         Fact(say.told("device"), device.device),
-        Fact(say.told("state"), f"{state}: {say.told(sample.reason)}" if sample.reason else state),
+        Fact(say.told("state"), f"{state}: {say.recognised(sample.reason, SENTENCES)}" if sample.reason else state),
         Fact(say.told("first picture"), when(say, period.started_ms, sure)),
         Fact(say.told("last picture"), when(say, period.ended_ms, sure)),
         Fact(say.told("scanned for"), duration(say, period.duration_s)),

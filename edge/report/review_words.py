@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edge.language.languages import N_, Language
+from edge.report.sentences import SENTENCES
 from edge.report.words import when
 from edge.sample.review.review import Attempt, Gallery, SampleReview
 from edge.sample.review.rows import Reading, notes
@@ -166,7 +167,7 @@ def _spread(say: Language, ends: tuple[str, str] | None) -> str:
 
 
 def _attempt(say: Language, one: Attempt) -> str:
-    why = f": {say.told(one.reason)}" if one.reason else ""
+    why = f": {say.recognised(one.reason, SENTENCES)}" if one.reason else ""
     given = {"by": one.by, "time": when(say, one.made_ms)}
     if one.what == "went on":
         return say.told("Scanning was broken off and went on, %(by)s, %(time)s", **given) + f"{why}."
