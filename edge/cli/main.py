@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from edge.cli.backup import backup, restore
-from edge.cli.control import app as control_app
+from edge.cli.known_slides.control import app as control_app
+from edge.cli.known_slides.verify import verify
 from edge.cli.model import app as model_app
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
@@ -35,6 +36,7 @@ app.command()(backup)
 app.command()(restore)
 app.command()(status)
 app.command()(support)
+app.command()(verify)
 app.command()(watch)
 
 

@@ -97,7 +97,7 @@ def test_a_discarded_or_removed_slide_counts_no_longer(tmp_path: Path, monkeypat
 
 
 def test_nothing_is_called_by_ep17_under_sixty_slides() -> None:
-    from edge.cli.blank import in_words
+    from edge.cli.known_slides.blank import in_words
 
     def of(number: int) -> str:
         slide = site_blank.BlankSlide

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli import blank
+from edge.cli.known_slides import blank
 from edge.config.environment import person
 from edge.config.loader import Loaded, load
 from edge.errors import CommandError, ConfigError, EdgeError, InputError, SampleError
