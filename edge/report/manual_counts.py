@@ -53,7 +53,9 @@ class Mistakes:
 
 
 def read_manual_counts(path: Path, mistakes: Mistakes) -> list[ManualCount]:
-    """Return the counts of a file, separated by commas or semicolons; what is wrong in a line goes to `mistakes`.
+    """Return the counts of a file, separated by commas or semicolons.
+
+    What is wrong in a line goes to `mistakes`.
 
     Raises:
         InputError: It cannot be read as a table with these columns at all.

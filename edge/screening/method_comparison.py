@@ -21,7 +21,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True, slots=True)
 class CountedSlide:
-    """A slide counted by both methods: sickle-like cells of red cells, by hand and by the device."""
+    """A slide counted by hand and by the device: sickle-like cells of red cells."""
 
     manual_sickle: int
     manual_red_cells: int
@@ -45,7 +45,7 @@ class CountedSlide:
 
     @property
     def chance_variance(self) -> float:
-        """Variance of the difference that counting so few cells alone would give, were both methods right."""
+        """Variance of the difference by chance in counting alone, were both methods right."""
         red_cells = self.manual_red_cells + self.device_red_cells
         share = (self.manual_sickle + self.device_sickle) / red_cells
         return share * (1 - share) * (1 / self.manual_red_cells + 1 / self.device_red_cells)
@@ -95,7 +95,10 @@ def differences(slides: Sequence[CountedSlide]) -> Differences | None:
 
 
 def at_cut_off(slides: Sequence[CountedSlide], cut_off: float) -> Agreement | None:
-    """Return how far the methods agree on which slides reach a fraction; the first is the device."""
+    """Return how far the methods agree on which slides reach a fraction.
+
+    The first reader is the device.
+    """
     return agreement(
         (SICKLE if slide.device >= cut_off else "", SICKLE if slide.manual >= cut_off else "") for slide in slides
     )

@@ -22,7 +22,6 @@ from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
-from edge.publish.home_assistant import announced
 from edge.publish.message_base import ROOT
 from edge.publish.messages import Birth
 from edge.publish.publisher import Publisher, Resent
@@ -33,6 +32,7 @@ from edge.sample.handlers import STOPPED
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.session import SessionFactory
 from edge.service.build_status import build_status
+from edge.service.home_assistant import announced
 from edge.service.outcome import Outcome, fate_of
 from edge.service.reporter import Reporter, Snapshot
 from edge.service.sample_loop import SampleLoop

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.fleet_devices import VirtualDevice
 from edge.config.model import DeviceConfig, MqttConfig
-from edge.publish.home_assistant import discovery
 from edge.publish.message_base import Message, topic
+from edge.service.home_assistant import discovery
 
 PYTHON = os.environ.get("HOME_ASSISTANT_PYTHON")
 

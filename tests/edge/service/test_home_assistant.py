@@ -17,15 +17,22 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config.model import DeviceConfig, MqttConfig
-from edge.publish import home_assistant
 from edge.publish.composer import Composer
-from edge.publish.home_assistant import announced, discovery
 from edge.publish.publisher import Publisher
+from edge.service import home_assistant
+from edge.service.home_assistant import announced, discovery
+from edge.storage.database import Database
 from edge.storage.outbox import Outbox
-from tests.edge.publish.publish_parts import birth, result
+from tests.edge.publish.publish_parts import birth, composer, result
 from tests.mosquitto import Listener, Mosquitto, wait_for, with_users
 
 TOPIC = "homeassistant/device/mbarara/scope-1/config"
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Database(tmp_path / "sicklescope.sqlite3") as database:
+        yield Outbox(database)
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +110,7 @@ def test_it_is_sent_again_to_a_broker_that_forgot_it(
 
 
 def test_a_broker_that_denies_it_is_told_and_results_flow(
-    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path, outbox: Outbox, compose: Composer
+    start_mosquitto: Callable[..., Mosquitto], tmp_path: Path, outbox: Outbox
 ) -> None:
     acl = ("user scope", "topic write sicklescope/#", "user dashboard", "topic read #")
     broker = start_mosquitto(*with_users(tmp_path, *acl))
@@ -112,7 +119,7 @@ def test_a_broker_that_denies_it_is_told_and_results_flow(
         Listener(broker.host, broker.port, user=("dashboard", "reader")) as dashboard,
         running(broker, tmp_path, outbox, home_assistant=True, **who) as publisher,
     ):
-        publisher.result(result(compose))
+        publisher.result(result(composer()))
         wait_for(lambda: [one for one in dashboard.of("event") if one["code"] == "home_assistant"], 30)
         assert publisher.drain(10)
         (event,) = [one for one in dashboard.of("event") if one["code"] == "home_assistant"]
