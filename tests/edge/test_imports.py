@@ -31,7 +31,7 @@ print(sorted(name for name in {watched!r} if name in sys.modules))
 """
 
 ADAPTERS = ("edge.api.http", "edge.api.limits", "edge.api.server", "edge.api.passwords", "edge.api.logins",
-            "edge.api.guard", "edge.language", "edge.page")  # fmt: skip
+            "edge.api.guard", "edge.language", "edge.page", "edge.report")  # fmt: skip
 """What needs a package that is otherwise optional."""
 
 MODULES = ["edge", *(module.name for module in pkgutil.walk_packages(edge.__path__, "edge."))]
