@@ -81,7 +81,7 @@ def asyncapi() -> str:
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     for model in MESSAGES:
-        schema = {key: value for key, value in schemas()[model.kind].items() if key != "$schema"}
+        schema = {key: value for key, value in schemas()[model.kind].items() if key not in ("$schema", "$id")}
         messages[model.kind] = {
             "name": model.kind,
             "contentType": "application/json",

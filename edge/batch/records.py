@@ -68,6 +68,7 @@ class RejectedRecord(Record):
     """Why a field was not read."""
 
     reason: Reason
+    """Name of the reason."""
     value: float
     """What was measured."""
     limit: float
@@ -82,6 +83,7 @@ class LeftOutRecord(Record):
     file: str
     """Path as given or found."""
     reason: Leftover
+    """Name of the reason."""
     cause: str
     """Why, in words."""
     instead: str | None
@@ -109,9 +111,11 @@ class FieldRecord(Record):
     width: Count
     """Of the given image, upright; 0 when it could not be read."""
     height: Count
+    """Likewise."""
     um_per_px: Annotated[float, Field(gt=0.0)] | None
     """Size on the slide of a pixel of the given image; null when it is not known."""
     scale_source: ScaleSource | None
+    """Where `um_per_px` is known from."""
     rejected: RejectedRecord | None
     """null when the field was read."""
     cells: list[CellRecord]
@@ -135,25 +139,34 @@ class ModelRecord(Record):
     """A network that was used."""
 
     name: str
+    """Of the model, as its file says."""
     version: str
+    """Of the model, as its file says."""
     sha256: str
     """Digest of its file."""
     runtime: str
     """Backend, version and precision."""
     thresholds: dict[str, float]
+    """Its limits by name, which decide what is called what."""
     temperature: float
+    """By which its log odds are divided."""
     log_odds: tuple[float, float]
     """Factor and shift that make the log odds of its sickle probability, by which thresholds go, those of a chance."""
     training_data: list[str]
+    """Sets that it learnt from."""
 
 
 class ScaleRecord(Record):
     """Scales of the fields that were read, in µm per pixel of the given images."""
 
     sources: list[ScaleSource]
+    """Where they are known from."""
     median: float
+    """Median over the fields."""
     lowest: float
+    """Of any field."""
     highest: float
+    """Of any field."""
     spread: float
     """Median over the fields of how uncertain the scale is, relative: the interquartile range of the red-cell diameters
     behind an estimate, the standard uncertainty of a calibration, 0 when configured."""
@@ -174,8 +187,11 @@ class VerdictRecord(Record):
     status: Literal["insufficient", "reported", "withheld"]
     """`withheld`: the counts are not to be used; `flags` and `text` say why, and every fraction is null."""
     red_cells: Count
+    """normal + sickle + other."""
     sickle: Count
+    """Red cells called sickle-like."""
     fraction: Fraction | None
+    """sickle / red_cells; null without red cells, or when withheld."""
     low: Fraction | None
     """Lower end of the Wilson 95 % interval, of sampling only."""
     high: Fraction | None
@@ -189,16 +205,20 @@ class VerdictRecord(Record):
     above_blank: bool | None
     """Whether `low` is above `limit_of_blank`; null when insufficient or not known."""
     flags: list[Flag]
+    """Names of what a reader should know."""
     text: str
+    """The words to show with the numbers, always."""
 
 
 class Summary(Record):
     """summary.json: the whole scan."""
 
     schema_version: Literal[1]
+    """Of this file's format."""
     sicklescope: str
     """Version of the program."""
     research_use: str
+    """What the program may be used for, in words."""
     complete: bool
     """false when the scan was stopped before the last input."""
     name: str
@@ -210,11 +230,13 @@ class Summary(Record):
     started_at: str
     """ISO 8601, UTC, by this computer's clock."""
     seconds: Annotated[float, Field(ge=0.0)]
+    """That the scan took."""
     inputs: Count
     """Files that were to be read."""
     inputs_done: Count
     """Files that were read to their end, or rejected."""
     fields_read: Count
+    """Fields whose cells were counted."""
     fields_repeated: Count
     """Of fields_read, copies of others, and frames of a video or of one sample that showed no cell for the first time.
     """
@@ -227,6 +249,7 @@ class Summary(Record):
     left_out_files: list[LeftOutRecord]
     """Each of them."""
     by_class: Annotated[dict[str, Count], Keyed(CLASSES)]
+    """Cells by class."""
     excluded: Annotated[dict[str, Count], Keyed(tuple(reason.value for reason in Exclusion))]
     """Cells that were seen and are in no class, by reason."""
     cells_seen: Count
@@ -236,12 +259,14 @@ class Summary(Record):
     area_mm2: Annotated[float, Field(ge=0.0)]
     """Area of slide that was read; what several frames of a video, or images of one sample, show counts once."""
     verdict: VerdictRecord
+    """What the counts allow to be said."""
     scale: ScaleRecord | None
     """null when no field was read."""
     masked: MaskedRecord | None = None
     """What was left out of the frames of one sample because dirt or a pointer stays there; null where none was found.
     """
     models: Annotated[dict[str, ModelRecord], Keyed(("detector", "classifier"))]
+    """The networks that were used."""
     settings: dict[str, Any]
     """What was asked, and the sections of the configuration that were in force."""
 

@@ -47,11 +47,20 @@ def json_schemas() -> dict[str, str]:
     texts = {}
     for name, (model, generator) in MODELS.items():
         schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=generator)
-        schema = {"$schema": generator.schema_dialect, **schema}
+        schema = {"$schema": generator.schema_dialect, "$id": _identifier(name, schema), **schema}
         if issubclass(model, Message):
             schema["required"] = [key for key in schema["required"] if key not in model.added]
         texts[f"{name}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return texts
+
+
+def _identifier(name: str, schema: JsonSchemaValue) -> str:
+    """Return a name for a schema that stays the same for as long as its format does.
+
+    A URN, for the schemas lie at no address of their own.
+    """
+    stated = schema["properties"].get("schema", {}).get("const") or f"sicklescope/scan-{name}/1"
+    return f"urn:{stated.replace('/', ':')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -71,11 +71,15 @@ class Networks(Message):
     runtime: str
     """What runs the networks: backend, version and precision."""
     detector_name: str
+    """Of the model, as its file says."""
     detector_version: str
+    """Of the model, as its file says."""
     detector_sha256: Sha256
     """Digest of the model file."""
     classifier_name: str
+    """Of the model, as its file says."""
     classifier_version: str
+    """Of the model, as its file says."""
     classifier_sha256: Sha256
     """Digest of the model file."""
 

@@ -27,6 +27,7 @@ class Status(Message):
     retain: ClassVar[bool] = True
 
     schema_: Literal["sicklescope/status/1"] = Field(default="sicklescope/status/1", alias="schema")
+    """Name and version of this message's format."""
     state: Literal["online", "offline", "stopped", "fault", "building"]
     """`offline`: the broker lost the device; the stamps are then of the connection's beginning. `stopped`: on purpose.
     `fault`: cannot read samples; stays if the program ends for it. `building`: makes TensorRT engines before it can
@@ -44,8 +45,11 @@ class Birth(Networks):
     retain: ClassVar[bool] = True
 
     schema_: Literal["sicklescope/birth/1"] = Field(default="sicklescope/birth/1", alias="schema")
+    """Name and version of this message's format."""
     sicklescope_version: str
+    """Of the program."""
     python_version: str
+    """That runs it."""
     classes: str
     """Names of the classes that are counted, joined with commas."""
     camera: str
@@ -75,6 +79,7 @@ class Telemetry(Rejections):
     added: ClassVar[tuple[str, ...]] = ("outbox_unheard", "certificate_ends_ms")
 
     schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")
+    """Name and version of this message's format."""
     fps: Annotated[float, Field(ge=0)]
     """Frames read or rejected in a second, since the last telemetry."""
     frames: Count
@@ -122,9 +127,13 @@ class Event(Message):
     retain: ClassVar[bool] = False
 
     schema_: Literal["sicklescope/event/1"] = Field(default="sicklescope/event/1", alias="schema")
+    """Name and version of this message's format."""
     level: Literal["info", "warning", "error"]
+    """How much it matters: `error` hinders the device or a result."""
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """What happened, for programs; docs/mqtt.md lists the codes."""
     text: str
+    """What happened and what to do, in words, for people."""
 
 
 class Reply(Message):
@@ -136,6 +145,7 @@ class Reply(Message):
     added: ClassVar[tuple[str, ...]] = ("request", "results")
 
     schema_: Literal["sicklescope/reply/1"] = Field(default="sicklescope/reply/1", alias="schema")
+    """Name and version of this message's format."""
     command: str
     """`start`, `stop`, `discard`, `reopen` or `resend`; empty when it was none of them."""
     request: str

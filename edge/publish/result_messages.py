@@ -18,6 +18,7 @@ class Counted(Message):
     """
 
     normal: Count
+    """Normal red cells."""
     sickle: Count
     """Crescents, and elongated cells with a pointed end."""
     other: Count
@@ -25,18 +26,23 @@ class Counted(Message):
     wbc: Count
     """White cells."""
     platelet: Count
+    """Platelets."""
     artefact: Count
+    """Dirt, stain and the like: no cells."""
     abstained: Count
     """Seen, but in no class: the classifier would not name it."""
     border: Count
     """Seen, but in no class: cut by the edge of the picture."""
     cells_seen: Count
+    """Sum of the eight counts before it."""
     red_cells: Count
     """normal + sickle + other: what `fraction` is of."""
     fields_read: Count
+    """Frames whose cells were counted."""
     fields_repeated: Count
     """Of fields_read, those that showed no cell for the first time."""
     fields_rejected: Count
+    """Frames that were not read; a result says why in `rejected_…`."""
     islands: Count
     """Parts of the slide that were read with no known overlap between them."""
     area_mm2: Annotated[float, Field(ge=0)]
@@ -63,15 +69,25 @@ class Rejections(Message):
     """Frames of the sample that were not read, by reason."""
 
     rejected_unreadable: Count
+    """The picture could not be decoded."""
     rejected_too_small: Count
+    """Too few pixels."""
     rejected_too_large: Count
+    """More pixels than `quality.megapixels_max`."""
     rejected_under_exposed: Count
+    """Too dark."""
     rejected_over_exposed: Count
+    """Too bright: too much of it at full scale."""
     rejected_out_of_focus: Count
+    """Not sharp enough."""
     rejected_motion: Count
+    """Blurred in one direction: the slide moved."""
     rejected_scale_unknown: Count
+    """The size of its pixels on the slide could not be told."""
     rejected_empty: Count
+    """Too few cells for a smear."""
     rejected_crowded: Count
+    """Too much of it under cells."""
     rejected_stacked: Count = 0  # a sample that version 0.3 began has none
     """Most red cells lie on others: rouleaux, clumps, or too thick a part of the smear."""
     rejected_magnification: Count = 0  # as above
@@ -90,6 +106,7 @@ class Progress(Counted):
     retain: ClassVar[bool] = False
 
     schema_: Literal["sicklescope/progress/1"] = Field(default="sicklescope/progress/1", alias="schema")
+    """Name and version of this message's format."""
 
 
 class Reviewed(Message):
@@ -103,13 +120,19 @@ class Reviewed(Message):
     reviewed_normal: Count | None = None
     """Counts by class as the automatic ones, with the reviewed cells in the classes that the person gave them."""
     reviewed_sickle: Count | None = None
+    """As reviewed_normal."""
     reviewed_other: Count | None = None
+    """As reviewed_normal."""
     reviewed_wbc: Count | None = None
+    """As reviewed_normal."""
     reviewed_platelet: Count | None = None
+    """As reviewed_normal."""
     reviewed_artefact: Count | None = None
+    """As reviewed_normal."""
     reviewed_abstained: Count | None = None
     """Cells that neither the classifier nor a person named."""
     reviewed_red_cells: Count | None = None
+    """reviewed_normal + reviewed_sickle + reviewed_other."""
     reviewed_fraction: float | None = None
     """reviewed_sickle / reviewed_red_cells, 0 to 1; null when insufficient or withheld."""
     reviewed_fraction_low: float | None = None
@@ -131,6 +154,7 @@ class Result(Counted, Rejections, Networks, Reviewed):
     added: ClassVar[tuple[str, ...]] = ("number", "reviewed_missed", "masked_share", "masked_where")
 
     schema_: Literal["sicklescope/result/2"] = Field(default="sicklescope/result/2", alias="schema")
+    """Name and version of this message's format."""
     id: UUID
     """Identifier of the result: two messages with the same one are the same result."""
     number: Annotated[int, Field(ge=1)] | None = None  # a version before 0.7 gave none
@@ -208,6 +232,7 @@ class ResultIndex(Message):
     retain: ClassVar[bool] = True
 
     schema_: Literal["sicklescope/results/1"] = Field(default="sicklescope/results/1", alias="schema")
+    """Name and version of this message's format."""
     highest: Count
     """Number of the newest result; the next one has one more."""
     held: str

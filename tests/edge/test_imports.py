@@ -12,7 +12,7 @@ import pytest
 import edge
 
 OPTIONAL = ("torch", "torchvision", "keras", "sklearn", "tensorrt", "pycuda", "picamera2", "amqtt", "onnx",
-            "onnxscript", "starlette", "fastapi", "uvicorn", "argon2", "babel", "segno", "sdnotify", "psutil",
+            "onnxscript", "starlette", "fastapi", "uvicorn", "argon2", "segno", "sdnotify", "psutil",
             "cryptography", "calibration", "export", "training")  # fmt: skip
 
 HEAVY = ("cv2", "onnxruntime", "paho", "sqlite3", "starlette", "fastapi", "uvicorn", "babel")
@@ -31,7 +31,7 @@ print(sorted(name for name in {watched!r} if name in sys.modules))
 """
 
 ADAPTERS = ("edge.api.http", "edge.api.limits", "edge.api.server", "edge.api.passwords", "edge.api.logins",
-            "edge.api.guard", "edge.language", "edge.page", "edge.report")  # fmt: skip
+            "edge.api.guard", "edge.language", "edge.page")  # fmt: skip
 """What needs a package that is otherwise optional."""
 
 MODULES = ["edge", *(module.name for module in pkgutil.walk_packages(edge.__path__, "edge."))]
