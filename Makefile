@@ -9,7 +9,7 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha test-rabbitmq check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test-training               the tests that train a network (needs $(PYTHON_TRAINING))"
 	@echo "make test-npm                    the Node-RED flow and the AsyncAPI document (needs npm and Chromium)"
 	@echo "make test-ha                     what Home Assistant makes of its discovery (needs $(PYTHON_HA))"
+	@echo "make test-rabbitmq               what RabbitMQ keeps of devices' messages (needs rabbitmq-server)"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/, integrations/ and sicklescope.example.toml from the code"
 	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
@@ -64,6 +65,9 @@ test-ha: $(VENV)/.for-test
 	@$(VENV)/bin/python $(PIP) uv
 	$(VENV)/bin/uv pip install --quiet --python .home-assistant/bin/python homeassistant paho-mqtt
 	HOME_ASSISTANT_PYTHON=.home-assistant/bin/python $(VENV)/bin/python -m pytest -s tests/fleet/test_home_assistant.py $(ARGS)
+
+test-rabbitmq: $(VENV)/.for-test
+	RABBITMQ=1 $(VENV)/bin/python -m pytest tests/fleet/test_rabbitmq.py $(ARGS)
 
 check: $(VENV)/.for-test
 	$(VENV)/bin/ruff check .
