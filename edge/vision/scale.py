@@ -56,6 +56,11 @@ SCORE_POWER = 3
 """Cells at their right scale have a score of some 0.85, grain that is taken for cells some 0.6: so they are set apart.
 """
 
+DOUBTFUL, DOUBTFUL_SHARE = 0.63, 0.75
+"""Red cells whose mean score by area is less may be streaks and specks: then, of the candidates that are nearly as
+plausible as the best, the one with the highest score counts. Of 237 fields at their right scale none had less.
+"""
+
 MODE_WIDTH = 0.1
 """Standard deviation of the kernel, as a natural logarithm: about that of red cells' diameters."""
 
@@ -111,11 +116,13 @@ def to_canonical(pixels: Pixels, um_per_px: float) -> Pixels:
 class _Look:
     """What the detector shows in the middle of a picture at a candidate scale.
 
-    plausibility: the part of the picture that is red cells. red, weight: middles (N, 2) of the red cells, in pixels of
-    the picture from its middle, and how much each says; white: boxes (M, 4) of white cells, likewise.
+    plausibility: the part of the picture that is red cells. score: their mean score by area. red, weight: middles
+    (N, 2) of the red cells, in pixels of the picture from its middle, and how much each says; white: boxes (M, 4) of
+    white cells, likewise.
     """
 
     plausibility: float
+    score: float
     red: Floats
     weight: Floats
     white: Floats
@@ -187,7 +194,11 @@ class ScaleEstimator:
             if um not in looks:
                 looks[um] = self._look(pixels, um, contrast, whole)
         likely = sorted(looks, key=lambda um: -looks[um].plausibility)
-        return next((um for um in likely if not _contradicted(um, looks)), CANDIDATES[0])
+        likely = [um for um in likely if not _contradicted(um, looks)]
+        if likely and looks[likely[0]].score < DOUBTFUL:
+            least = looks[likely[0]].plausibility * DOUBTFUL_SHARE
+            return max((um for um in likely if looks[um].plausibility >= least), key=lambda um: looks[um].score)
+        return likely[0] if likely else CANDIDATES[0]
 
     def _look(self, pixels: Pixels, um_per_px: float, contrast: float, whole: bool) -> _Look:
         """Measure how much of the picture is red cells of the right size and of the picture's own contrast.
@@ -201,7 +212,7 @@ class ScaleEstimator:
         middle = np.array([w, h, w, h], np.float32) / 2
         white = (found.white - middle) * np.float32(zoom)
         if not len(boxes):
-            return _Look(0.0, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), white)
+            return _Look(0.0, 0.0, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), white)
         grey = cv2.GaussianBlur(cv2.cvtColor(found.pixels, cv2.COLOR_RGB2GRAY), (0, 0), 2)
         off = np.log(size / RED_CELL_PX) / SPREAD_LIKELY
         inner = [grey[y0 : y1 + 1, x0 : x1 + 1].std() for x0, y0, x1, y1 in boxes.astype(int)]
@@ -209,7 +220,8 @@ class ScaleEstimator:
         usual = np.exp(-0.5 * (math.log(um_per_px / USUAL_UM_PER_PX) / USUAL_SPREAD) ** 2)
         area = (weight * size**2).astype(np.float32)
         red = (boxes[:, :2] + boxes[:, 2:] - middle[:2] * 2) / 2 * np.float32(zoom)
-        return _Look(float(area.sum() / (h * w) * usual), red, area, white)
+        score = float(np.average(found.score, weights=size**2))
+        return _Look(float(area.sum() / (h * w) * usual), score, red, area, white)
 
     def _found(self, pixels: Pixels, um_per_px: float, whole: bool, side: int = 3 * LOOK_PX) -> _Found:
         """Find the cells in the middle of a picture at a scale.

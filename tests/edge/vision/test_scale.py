@@ -187,6 +187,16 @@ def test_granules_of_one_huge_white_cell_are_not_taken_for_red_cells(
         assert scale is None or 0.03 < scale.um_per_px < 0.06, name
 
 
+def test_streaks_that_are_hardly_red_cells_do_not_set_the_scale(
+    estimate: ScaleEstimator, real_fields: Callable[[str, int], list[Path]]
+) -> None:
+    """Cells of 79 pixels on dried streaks, which half as large looked like more cells."""
+    fields = {path.stem: path for path in real_fields("krd_wbc", 1000)}
+    scale, _ = estimate(read_image(fields["image526"], 64), CELLS_TO_ESTIMATE, cut_too=True)
+    assert scale is not None
+    assert 0.095 / 1.15 < scale.um_per_px < 0.095 * 1.15
+
+
 def test_specks_beside_true_cells_do_not_set_the_scale() -> None:
     sizes, score = np.array([30.0] * 10 + [18.0] * 14, np.float32), np.array([0.8] * 10 + [0.5] * 14, np.float32)
     assert mode_of(sizes) == pytest.approx(18, rel=0.02)
