@@ -187,9 +187,7 @@ def test_granules_of_one_huge_white_cell_are_not_taken_for_red_cells(
         assert scale is None or 0.03 < scale.um_per_px < 0.06, name
 
 
-def test_streaks_that_are_hardly_red_cells_do_not_set_the_scale(
-    estimate: ScaleEstimator, real_fields: Callable[[str, int], list[Path]]
-) -> None:
+def test_streaks_that_are_hardly_red_cells_do_not_set_the_scale(estimate: ScaleEstimator, real_fields: Fields) -> None:
     """Cells of 79 pixels on dried streaks, which half as large looked like more cells."""
     fields = {path.stem: path for path in real_fields("krd_wbc", 1000)}
     scale, _ = estimate(read_image(fields["image526"], 64), CELLS_TO_ESTIMATE, cut_too=True)
