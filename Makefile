@@ -4,6 +4,8 @@ PYTHON ?= python3
 PYTHON_TRAINING ?= python3.11
 PYTHON_HA ?= python3.13
 ARGS ?=
+# Many tests wait for a broker, a disk or a browser: more processes than cores.
+WORKERS ?= 3
 
 VENV := .venv
 VENV_TRAINING := .venv-training
@@ -32,11 +34,11 @@ demo: $(VENV)/.for-demo
 	@$(VENV)/bin/sicklescope demo $(ARGS)
 
 test: $(VENV)/.for-test
-	$(VENV)/bin/python -m pytest -m "not training" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not training" -n $(WORKERS) --dist loadfile $(ARGS)
 
 coverage: $(VENV)/.for-test
 	rm -f .coverage*
-	$(VENV)/bin/coverage run -m pytest -m "not training" $(ARGS)
+	$(VENV)/bin/coverage run -m pytest -m "not training" -n $(WORKERS) --dist loadfile $(ARGS)
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
 
