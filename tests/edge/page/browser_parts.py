@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from edge.storage.database import Database
 from edge.storage.users import User, Users
@@ -29,6 +29,7 @@ def chromium() -> Iterator[Browser]:
     """Start Debian's Chromium; skips the test where it is not installed."""
     if CHROMIUM is None:
         pytest.skip("chromium not installed (apt-get install chromium)")
+    expect.set_options(timeout=60_000)  # a machine that does much else
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

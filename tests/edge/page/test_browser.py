@@ -158,7 +158,15 @@ def test_every_language_fits_a_narrow_screen(bench: Bench) -> None:
     seen.page.set_viewport_size({"width": 360, "height": 800})
     for code in codes():
         seen.go(f"/language/{code}")
-        for path in ("/", "/samples", "/control", "/device", "/help"):
+        for path in (
+            "/",
+            "/samples",
+            "/control",
+            "/device",
+            "/device/optics/pixel-size",
+            "/device/optics/flat-field",
+            "/help",
+        ):
             seen.go(path)
             assert seen.page.get_attribute("html", "lang") == code
             assert seen.too_wide() <= 0, (code, path)
