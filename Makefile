@@ -48,7 +48,7 @@ test-versions: $(VENV)/.made
 
 soak: SOAK ?= 1
 soak: $(VENV)/.for-test
-	SOAK=$(SOAK) $(VENV)/bin/python -m pytest -s -m faults $(ARGS)
+	SOAK=$(SOAK) $(VENV)/bin/python -m pytest -s -m faults -o timeout=7200 $(ARGS)
 
 test-training: $(VENV_TRAINING)/.for-test
 	$(VENV_TRAINING)/bin/python -m pytest -m training $(ARGS)
