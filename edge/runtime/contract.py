@@ -61,6 +61,8 @@ NOVELTY_MAX = 1000.0
 NAME_MAX, SIDE_MAX = 128, 1024
 """Longest name of a model, and largest crop in pixels."""
 
+ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
+
 STRIDE = 4
 """Pixels of a field for one place of the detector's maps."""
 
@@ -86,14 +88,14 @@ class Contract(BaseModel):
 
     schema_version: Literal[1] = 1
     role: Role
-    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
-    version: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=ONE_LINE)]
+    version: Annotated[str, Field(min_length=1, max_length=NAME_MAX, pattern=ONE_LINE)]
     classes: tuple[str, ...]
     um_per_px: Annotated[float, Field(gt=0)]
     size: Annotated[int, Field(gt=0, le=SIDE_MAX)]
     thresholds: dict[str, float]
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    log_odds: tuple[Annotated[float, Field(gt=0)], float] = (1.0, 0.0)
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    log_odds: tuple[Annotated[float, Field(ge=0.01, le=100)], Annotated[float, Field(ge=-20, le=20)]] = (1.0, 0.0)
     limit_of_blank: Annotated[float, Field(ge=0, le=1)] | None = None
     training_data: tuple[str, ...] = ()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"

@@ -327,6 +327,10 @@ def contract_of(role: str) -> Contract:
         ("classifier", {"temperature": float("inf")}),
         ("classifier", {"log_odds": [1.0, float("nan")]}),
         ("classifier", {"name": "x" * 4000}),
+        ("classifier", {"name": "lab-a\nin use: sicklescope"}),
+        ("classifier", {"temperature": 1e-300}),
+        ("classifier", {"log_odds": [1e9, 0.0]}),
+        ("classifier", {"log_odds": [1.0, 1e6]}),
     ],
 )
 def test_a_contract_with_values_that_mean_nothing_is_refused(
