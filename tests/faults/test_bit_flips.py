@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -178,3 +179,18 @@ def test_a_damaged_sample_is_set_aside_shown_and_erased_and_others_go_on(written
             lifecycle.erase(lifecycle.store.find(code), "dr", "")
         assert [one.code for one in lifecycle.store.newest()] == ["NEXT"]
         assert Outbox(database).pending() == []
+
+
+@pytest.mark.parametrize("character", [0, 20, 35])
+def test_a_cell_that_names_another_sample_is_damage(written: Path, character: int) -> None:
+    """Its row was found and counted in its place, and only an answer about this cell was refused."""
+    with Database(written) as database:
+        ((sample_id,),) = database.read("SELECT id FROM samples WHERE code = 'ENDED-1'")
+    content = bytearray(written.read_bytes())
+    row = bytes(sample_id, "ascii") + bytes([15]) + struct.pack(">d", 22.5)[:2]  # number and place of a cell
+    content[content.index(row) + character] ^= 0x20
+    written.write_bytes(content)
+    with Database(written) as database:
+        lifecycle = Lifecycle(Config(), database, composer())
+        with pytest.raises(DamagedSampleError):
+            answer(lifecycle, lifecycle.store.find(sample_id), said({20: "other"}))
