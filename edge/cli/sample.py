@@ -43,7 +43,7 @@ class Reading(str, Enum):
 
 
 SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="Its code (then the newest with it) or identifier.")]
-LANGUAGES = "Of the report: en, fr, pt, sw."
+LANGUAGES = "Of the report, such as fr, pt or sw."
 Why = Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; stored, so never a patient's name.")]
 Who = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; else your login name.")]
 

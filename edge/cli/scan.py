@@ -52,7 +52,9 @@ def scan(
     processes: Annotated[
         int | None, typer.Option("--processes", metavar="N", help="How many read files; as many as pay if not given.")
     ] = None,
-    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the report: en, fr, pt, sw.")] = "en",
+    language: Annotated[
+        str, typer.Option("--language", metavar="CODE", help="Of the report, such as fr, pt or sw.")
+    ] = "en",
     config: ConfigPath = None,
 ) -> None:
     """Read images, folders or a video.
