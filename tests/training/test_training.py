@@ -119,7 +119,7 @@ def test_what_is_measured_is_written_with_its_interval_and_command(finished: Run
     content = json.loads((finished.path / "evaluation.json").read_text())
     figures = content["figures"]
     boxes = len((Path(finished.path) / "readings" / "fold0.jsonl").read_text().splitlines()) - 1
-    assert boxes == 3  # a positive, a negative and one of the other set
+    assert boxes == 6  # a positive, a negative and one of each other set
     assert figures["sickle"]["recall"]["counted"].startswith("0 of ")
     assert set(content["thresholds"]) == {"0", "1", "2", "3", "shipped"}
     assert figures["look"]["recall_elongated"]["counted"].endswith("of 1")
@@ -130,6 +130,9 @@ def test_what_is_measured_is_written_with_its_interval_and_command(finished: Run
     )
     assert "sicklescope-train evaluate" in page.read_text()
     assert "ece_above_0.05" in figures["calibration"]
+    sets = ("krd_wbc", "chula_diseases", "chula_unlabelled")
+    assert set(figures["sickle_free"]) == {f"{what}_{name}" for what in ("false_calls", "abstained") for name in sets}
+    assert "Sets without sickle cells and labels" in page.read_text()
     assert "abstention" in figures
     # One group a fold and label makes no sample of ten; the contract's limit of blank is that of single groups.
     assert list(figures["in_silico"]) == ["limit_of_blank_of_single_groups"]

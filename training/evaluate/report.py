@@ -37,6 +37,7 @@ TITLES = {
               "readings/fold*.jsonl"),
     "mimics": ("Cells of `chula_rbc12` called sickle, by their label, out of fold (Wilson's interval)",
                "readings/fold*.jsonl"),
+    "sickle_free": ("Sets without sickle cells and labels, out of fold, elliptocytosis apart", "readings/fold*.jsonl"),
     "field_score": ("AUC of the field score, `uganda_scd`, out of fold, one picture a group",
                     "readings/fold*.jsonl, grey-*.jsonl, painted-*.jsonl"),
     "transfer": ("Against data-set identity, out of fold, thresholds as above",

@@ -16,8 +16,9 @@ from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import Floats, Pixels
 from edge.vision.classify import crops
 from edge.vision.scale import to_canonical
-from training.data.crops import CROP_PX
-from training.data.datasets import FOLDS, LabelledField, read_chula, read_pixels, read_txl, read_uganda
+from training.data.crops import CROP_PX, SICKLE_FREE
+from training.data.datasets import FOLDS, LabelledField, read_pixels, read_txl
+from training.data.sets import SETS, read_set
 from training.evaluate import calibration, detection, novelty_limits, shortcut_tests, sickle_calls, simulated_samples
 from training.evaluate.estimates import SHIPPED, Figure, LogOdds, Thresholds
 from training.evaluate.ground_truth import ground_truth
@@ -36,6 +37,9 @@ TARGET = 0.002
 CURVE = (0.001, 0.003, 0.005)
 """Rates of false calls at which recall is given."""
 
+LABELLED = ("uganda_scd", "chula_rbc12")
+"""Sets whose cells have labels: thresholds and calibration are chosen on these, novelty limits on all that teach."""
+
 SAMPLE_PX = 256
 """Side of the pictures on which an exported network is compared with the trained one."""
 
@@ -44,8 +48,8 @@ SAMPLE_PX = 256
 class Evaluation:
     """Everything measured.
 
-    seen: out-of-fold readings of Uganda and Chula. thresholds, log_odds: of each fold, and the shipped pair's at
-    SHIPPED. figures: by section and name.
+    seen: out-of-fold readings of the sets that teach, but `txl_pbc`. thresholds, log_odds: of each fold, and the
+    shipped pair's at SHIPPED. figures: by section and name.
     """
 
     seen: list[Prediction]
@@ -95,7 +99,7 @@ def evaluate(
     seen = [novelty_limits.judged(s, novelty[s.field.fold]) for s in read]
     thresholds = chosen_thresholds(seen, target)
     blank = simulated_samples.limit_of_blank(of(seen, "uganda_scd", "negative"), thresholds)
-    log_odds = calibration.chosen_log_odds(ground_truth(seen, thresholds))
+    log_odds = calibration.chosen_log_odds(ground_truth(labelled(seen), thresholds))
     write_release(run, seen, thresholds[SHIPPED], log_odds[SHIPPED], novelty[SHIPPED], blank.value)
     validation = read_fields(run.shipped(), thinned(read_txl(root, "val"), fields_max), run.readings / "txl-val.jsonl",
                              progress)  # fmt: skip
@@ -124,12 +128,13 @@ def counted(
     blank: the limit of blank of the contract.
     """
     uganda, chula = of(seen, "uganda_scd"), of(seen, "chula_rbc12")
-    known = ground_truth(seen, thresholds)
+    known = ground_truth(labelled(seen), thresholds)
     return {
         "detection": detection.detection(validation, thresholds[SHIPPED]),
         "counts": detection.counts(chula, thresholds),
         "sickle": sickle_figures(uganda, chula, thresholds),
         "mimics": sickle_calls.mimics(chula, thresholds),
+        "sickle_free": sickle_free_figures(seen, thresholds),
         "folds": fold_figures(uganda, chula, thresholds),
         "curve": curve(uganda, chula),
         "calibration": calibration.calibration(known, log_odds),
@@ -161,13 +166,19 @@ def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledF
 
 
 def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: ReportProgress) -> list[Prediction]:
-    """Read each field of Uganda and Chula with the networks that have never seen its fold."""
-    fields = thinned([*read_uganda(root), *read_chula(root)], fields_max)
+    """Read each field of the run's sets but `txl_pbc` with the networks that have never seen its fold."""
+    names = [name for name in SETS if name not in run.left_out]
+    fields = thinned((field for name in names for field in read_set(root, name)), fields_max)
     seen = []
     for fold in FOLDS:
         mine = [f for f in fields if f.fold == fold]
         seen += read_fields(run.for_fold(fold), mine, run.readings / f"fold{fold}.jsonl", progress)
     return seen
+
+
+def labelled(seen: list[Prediction]) -> list[Prediction]:
+    """Return the fields of LABELLED."""
+    return [s for s in seen if s.field.dataset in LABELLED]
 
 
 def chosen_thresholds(seen: list[Prediction], target: float) -> dict[int, float]:
@@ -197,6 +208,17 @@ def sickle_figures(uganda: list[Prediction], chula: list[Prediction], thresholds
         "false_calls_chula_normal": sickle_calls.normal_calls(chula, thresholds),
         "calls_in_no_box_of_positive_fields": sickle_calls.unboxed_calls(positive, thresholds),
     }
+
+
+def sickle_free_figures(seen: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
+    """Return false calls and abstained cells of the sets without sickle cells or labels, elliptocytosis apart."""
+    figures = {}
+    for name in SICKLE_FREE:
+        mine = [s for s in of(seen, name) if s.field.label != "elliptocytosis"]
+        if mine:
+            figures[f"false_calls_{name}"] = sickle_calls.false_calls(mine, thresholds)["pooled"]
+            figures[f"abstained_{name}"] = sickle_calls.abstained(mine, thresholds)
+    return figures
 
 
 def fold_figures(uganda: list[Prediction], chula: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
