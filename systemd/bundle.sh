@@ -38,7 +38,10 @@ mv "$scratch/wheels" "$scratch/$name/wheels"
 mkdir "$scratch/$name/systemd"
 cp -r "$here"/install.sh "$here"/sicklescope.service "$here"/sicklescope.toml "$here"/sysusers.conf "$here"/hardware \
     "$here"/browser-clock.conf "$scratch/$name/systemd/"
-(cd "$scratch/$name" && find wheels systemd -type f -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
+"${pip[@]}" install --target "$scratch/tools" 'cyclonedx-python-lib>=11,<12'
+PYTHONPATH="$scratch/tools" "$PYTHON" "$here/bill_of_materials.py" "$scratch/$name/wheels" "$scratch/$name"
+(cd "$scratch/$name" && find . -type f -printf '%P\0' | sort -z | xargs -0 sha256sum) > "$scratch/sums"
+mv "$scratch/sums" "$scratch/$name/SHA256SUMS"
 tar -C "$scratch" -czf "$target/$name.tar.gz" "$name"
 echo "$target/$name.tar.gz: $(du -h "$target/$name.tar.gz" | cut -f1)," \
     "$(find "$scratch/$name/wheels" -name '*.whl' | wc -l) packages. On the device: tar xf, then sudo systemd/install.sh"

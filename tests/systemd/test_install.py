@@ -201,7 +201,7 @@ def test_a_damaged_bundle_is_refused(empty: Callable[..., Path]) -> None:
     assert not list(root.iterdir())
 
 
-@pytest.mark.parametrize("script", ["install.sh", "bundle.sh"])
+@pytest.mark.parametrize("script", ["install.sh", "bundle.sh", "sign_release.sh"])
 def test_the_scripts_are_clean(script: str) -> None:
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
