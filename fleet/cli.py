@@ -18,6 +18,7 @@ from fleet.config import FleetConfig, load
 from fleet.database.base import Database, DatabaseError
 from fleet.database.schema import VERSION
 from fleet.keys import commands as keys
+from fleet.rollout import commands as rollout
 
 app = typer.Typer(
     help="Collect what sicklescope devices publish into one database. Research use only; not a diagnosis.",
@@ -53,6 +54,9 @@ def open_database(config: FleetConfig) -> Database:
 
 for _command in (keys.ca, keys.enrol, keys.renew, keys.revoke, keys.broker_files, keys.certificates):
     app.command()(_command)
+app.add_typer(rollout.app, name="bundle")
+app.command()(rollout.offer)
+app.command()(rollout.withdraw)
 
 
 @app.callback()

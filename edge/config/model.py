@@ -46,6 +46,13 @@ DeviceText = Annotated[str, BeforeValidator(_index_as_text)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+"""An Ed25519 public key, raw, in base64."""
+
+FetchFrom = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9_.~/-]*)?|/[^\x00]*)$")]
+"""An absolute folder, or an address without user, query or fragment."""
+
+
 class Section(BaseModel):
     """A table of the configuration: frozen, and an unknown key is an error."""
 
@@ -184,6 +191,18 @@ class ModelsConfig(Section):
     tensorrt: TensorRtConfig = TensorRtConfig()
     detector: ModelConfig = ModelConfig()
     classifier: ModelConfig = ModelConfig()
+    accept_from: tuple[PublicKey, ...] = ()
+    """Public keys of who may sign bundles of models, as `sicklescope-fleet bundle key` prints; none: none is taken."""
+    fetch_from: FetchFrom | None = None
+    """Where offered bundles lie: a folder, or http(s)://host/path; offers are taken where this is set."""
+    switch: Literal["between_samples", "after_control"] = "between_samples"
+    """When a bundle that waits is used; after_control: once a control slide was read and passed meanwhile."""
+
+    @model_validator(mode="after")
+    def _offers_are_signed(self) -> ModelsConfig:
+        if self.fetch_from is not None and not self.accept_from:
+            raise ValueError("fetch_from needs accept_from: nothing is taken of which nobody says who signed it")
+        return self
 
 
 class StopConfig(Section):

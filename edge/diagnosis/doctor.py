@@ -23,7 +23,6 @@ from edge.publish.broker_check import check_broker
 from edge.publish.composer import Composer
 from edge.publish.message_base import topic
 from edge.publish.result_messages import Result
-from edge.publish.tls import DAY_S, ENDS_SOON_DAYS, earliest_s, own_certificate
 from edge.runtime.base import Source
 from edge.runtime.contract import ROLES, SHIPPED_DIR, Role
 from edge.runtime.model_store import located
@@ -37,6 +36,7 @@ from edge.storage.database import Database, database_path, is_older
 from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import clock_synchronised
 from edge.system.health import existing, free_mb
+from edge.system.tls import DAY_S, ENDS_SOON_DAYS, earliest_s, own_certificate
 from edge.vision.optics_calibration import misfits, read_calibration, utc_now
 
 BROKER_TIMEOUT_S = 3.0

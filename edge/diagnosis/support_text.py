@@ -196,6 +196,8 @@ def _database(config: Config) -> Iterator[str]:
 
 def _models(config: Config) -> Iterator[str]:
     store = ModelStore(config.device.state_dir)
+    bundle = store.bundle()
+    yield f"bundle: {bundle.in_words if bundle else 'none'}"
     for role in ROLES:
         history = store.history(role)
         yield f"{role}: {history.stack[-1]} of {Counter(one.name for one in history.installed)}"

@@ -12,7 +12,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config.model import MqttConfig
 from edge.errors import ConfigError
-from edge.publish.tls import blamed_clock, make_context
+from edge.system.tls import blamed_clock, make_context
 
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 

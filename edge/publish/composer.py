@@ -44,6 +44,8 @@ class Health:
     stage_ms: Mapping[str, float]
     machine: MachineHealth
     certificate_ends_ms: int | None = None
+    models_serial: int | None = None
+    models_state: str = ""
 
 
 class Composer:
@@ -223,6 +225,8 @@ class Composer:
             "messages_dropped": dropped,
             "rss_mb": health.rss_mb,
             "certificate_ends_ms": health.certificate_ends_ms,
+            "models_serial": health.models_serial,
+            "models_state": health.models_state,
             **asdict(health.machine),
             "throttling": _joined(health.machine.throttling),
             "throttled_before": _joined(health.machine.throttled_before),

@@ -7,8 +7,9 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -49,8 +50,21 @@ Key = tuple[int, int]
 """Of a message on its way: number of the connection, and identifier of the packet, which is unique only within it."""
 
 
-Listen = tuple[str, Callable[[bytes, bytes | None], None]]
-"""A topic, and what takes payload and Correlation Data of each of its messages."""
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A topic to subscribe to.
+
+    Attributes:
+        topic: without wildcards.
+        take: is given payload and Correlation Data of each of its messages, in paho's thread, and returns at once.
+        what: what comes by it, for people.
+        retained: whether a message that the broker kept counts; else it is of some time past.
+    """
+
+    topic: str
+    take: Callable[[bytes, bytes | None], None]
+    what: str = "command"
+    retained: bool = False
 
 
 class Link:
@@ -79,7 +93,7 @@ class Link:
         down: Callable[[str, str], None],
         answer: Callable[[Key, int, str], None],
         will: Callable[[], tuple[str, str]] | None,
-        listen: Listen | None = None,
+        listen: Sequence[Listen] = (),
     ) -> None:
         """Set the client up as `make_client` does, without connecting."""
         self.connected = False
@@ -196,7 +210,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        if self._listen is not None:
+        if self._listen:
             client.on_message = self._on_message
             client.on_subscribe = self._on_subscribe
         return client
@@ -217,8 +231,8 @@ class Link:
         self._up_s = time.monotonic()
         self.number += 1
         self.connected = True
-        if self._listen is not None:
-            client.subscribe(self._listen[0], qos=1)
+        if self._listen:
+            client.subscribe([(listen.topic, 1) for listen in self._listen])
         self._up()
 
     def _heed(self, properties: Properties | None) -> None:
@@ -228,18 +242,19 @@ class Link:
             self._tell(code, f"broker {self._config.host}:{self._config.port} {text}")
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if self._listen is not None and not message.retain:  # a retained one is of some time past
-            self._listen[1](bytes(message.payload), getattr(message.properties, "CorrelationData", None))
+        for listen in self._listen:
+            if message.topic == listen.topic and (listen.retained or not message.retain):
+                listen.take(bytes(message.payload), getattr(message.properties, "CorrelationData", None))
 
     def _on_subscribe(
         self, _client: Client, _userdata: object, _mid: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
-        for code in codes:
-            if code.is_failure and self._listen is not None:
+        for listen, code in zip(self._listen, codes, strict=False):
+            if code.is_failure:
                 self._tell(
-                    "commands_refused",
+                    f"{listen.what}s_refused",
                     f"broker {self._config.host}:{self._config.port} answered {describe(code, properties)} to the "
-                    f"subscription of {self._listen[0]}: no command comes in. Give this device the right to read it",
+                    f"subscription of {listen.topic}: no {listen.what} comes in. Give this device the right to read it",
                 )
 
     def _on_disconnect(

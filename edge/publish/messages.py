@@ -76,7 +76,7 @@ class Telemetry(Rejections):
     qos: ClassVar[Literal[0, 1]] = 1
     retain: ClassVar[bool] = False
 
-    added: ClassVar[tuple[str, ...]] = ("outbox_unheard", "certificate_ends_ms")
+    added: ClassVar[tuple[str, ...]] = ("outbox_unheard", "certificate_ends_ms", "models_serial", "models_state")
 
     schema_: Literal["sicklescope/telemetry/1"] = Field(default="sicklescope/telemetry/1", alias="schema")
     """Name and version of this message's format."""
@@ -110,6 +110,10 @@ class Telemetry(Rejections):
     """Free for what must not be lost, MB."""
     certificate_ends_ms: Count | None
     """When the device's certificate for the broker ends, milliseconds since 1970 UTC; null without one."""
+    models_serial: Count | None
+    """Serial of the bundle of models in use; null where none is."""
+    models_state: str
+    """`waiting`: for the end of the sample, or a control slide; `fetching`; `refused: …`; else empty."""
 
     @model_validator(mode="after")
     def _only_stages_are_extra(self) -> Telemetry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -75,14 +75,14 @@ class Publisher:
         birth: Callable[[], Birth | None] | None,
         client_id: str | None = None,
         alive: Callable[[], None] = lambda: None,
-        listen: Listen | None = None,
+        listen: Sequence[Listen] = (),
         held: Callable[[], HeldResults] | None = None,
     ) -> None:
         """Set up the connection.
 
         `birth` makes the message sent on each, or None while it is not known what the device is made of. Without
         `birth` there is no status and no will. `alive` is called by the sender at least every two seconds, unless it
-        hangs. `listen`: a topic to subscribe to, and what takes each of its messages, at once, in paho's thread.
+        hangs. `listen`: the topics to subscribe to.
         `held` tells which results can be sent again, for their index; without it there is none.
 
         Raises ConfigError when the configuration contradicts itself or a certificate cannot be used.

@@ -18,9 +18,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from edge.config.model import ModelConfig, ModelsConfig, Sha256
 from edge.errors import InputError, ModelError
+from edge.runtime.bundle_record import TakenIn, read_record
 from edge.runtime.contract import ROLES, Contract, Role, self_contained, verified
 from edge.runtime.gate_report import GateReport, passed_report
-from edge.system.atomic_files import aside, move, storage_errors
+from edge.system.atomic_files import aside, move, remove_unfinished, storage_errors
 from edge.system.digest import sha256_file
 
 SHIPPED = "shipped"
@@ -108,18 +109,19 @@ class ModelStore:
         """Return where an installed model's file is."""
         return self._folder / role / f"{sha256}.onnx"
 
-    def chosen(self, role: Role) -> ModelConfig | None:
-        """Return the chosen model's file and digest, or None for the shipped one.
+    def chosen(self, role: Role, with_bundle: bool = True) -> ModelConfig | None:
+        """Return the file and digest of the model of the bundle in use, else of the chosen model.
 
-        Raises ModelError if it is gone.
+        None for the shipped one. Raises ModelError if it is gone.
         """
-        sha256 = self.history(role).stack[-1]
+        bundle = self.bundle() if with_bundle else None
+        sha256 = self.history(role).stack[-1] if bundle is None else str(getattr(bundle, role))
         return None if sha256 == SHIPPED else ModelConfig(path=self._there(role, sha256), sha256=sha256)
 
-    def install(self, file: Path, report: Path) -> tuple[Contract, str]:
+    def install(self, file: Path, report: Path, role: Role | None = None) -> tuple[Contract, str]:
         """Copy a model in after checking its contract, its graph and the report.
 
-        Return its contract and digest.
+        Return its contract and digest. role: that it must have, where one is asked for.
 
         It is not in use until chosen. Raises ModelError when the model breaks its contract, or the report did not
         pass
@@ -130,6 +132,8 @@ class ModelStore:
         self_contained(file, data)
         passed = passed_report(report, _read(report), sha256)
         contract = _loaded(file, sha256)
+        if role not in (None, contract.role):
+            raise ModelError(f"{file} is a {contract.role}; expected a {role}. Two files were exchanged")
         if contract.name == SHIPPED:
             raise ModelError(f"{file} calls itself {SHIPPED!r}, which is the shipped model. Export it by another name")
         entry = Installed(
@@ -152,6 +156,7 @@ class ModelStore:
 
         Raises InputError when there is no such model or several, ModelError when its file is gone.
         """
+        self._no_bundle()
         role, model = self._named(name, role)
         if model != SHIPPED:
             self._there(role, model)
@@ -163,11 +168,24 @@ class ModelStore:
 
         Raises InputError at the end.
         """
+        self._no_bundle()
         stack = self.history(role).stack
         if len(stack) == 1:
             raise InputError(f"there is no {role} to go back to: the shipped one is in use")
         self._choose(role, "rollback", stack[-2])
         return stack[-2]
+
+    def bundle(self) -> TakenIn | None:
+        """Return the bundle in use, whose pair goes before every choice; raises ModelError."""
+        return read_record(self._folder).in_use
+
+    def _no_bundle(self) -> None:
+        """Raise InputError while a bundle is in use: one model of another pair beside it would count."""
+        bundle = self.bundle()
+        if bundle is not None:
+            raise InputError(
+                f"the bundle {bundle.in_words} is in use, a pair: sicklescope model rollback, without a role"
+            )
 
     def _named(self, name: str, role: Role | None) -> tuple[Role, str]:
         if name == SHIPPED:
@@ -215,6 +233,7 @@ class ModelStore:
             lock = (folder / ".lock").open("w")
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            remove_unfinished(folder)
             yield folder
 
 
@@ -227,7 +246,9 @@ def located(role: Role, models: ModelsConfig, state_dir: Path, form: str) -> tup
     """
     model: ModelConfig = getattr(models, role)
     if model.path is None:
-        model = ModelStore(state_dir).chosen(role) or model
+        # A bundle is a pair: beside a model of one's own its other half does not count.
+        alone = all(getattr(models, one).path is None for one in ROLES)
+        model = ModelStore(state_dir).chosen(role, with_bundle=alone) or model
     return verified(role, model, form)
 
 

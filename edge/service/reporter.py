@@ -17,10 +17,10 @@ from edge.errors import CameraError, ConfigError, EdgeError, ModelError, Storage
 from edge.publish.composer import Composer, Health
 from edge.publish.messages import Telemetry
 from edge.publish.publisher import Publisher, PublisherState
-from edge.publish.tls import CertificateWatch
 from edge.sample.session import Session
 from edge.screening.tally import Tally
 from edge.system.health import Machine
+from edge.system.tls import CertificateWatch
 from edge.types import Counts, FieldReading, Verdict
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Reporter:
         publisher: Publisher,
         mailbox: Mailbox,
         observer: Callable[[Snapshot], None],
+        models: Callable[[], tuple[int | None, str]] = lambda: (None, ""),
     ) -> None:
         self.session: Session | None = None
         self.latest: Snapshot | None = None
@@ -56,6 +57,7 @@ class Reporter:
         self._config, self._composer, self._publisher = config.mqtt, composer, publisher
         self._machine = Machine(config.device.state_dir)
         self._certificate = CertificateWatch(config.mqtt)
+        self._models = models
         self._mailbox, self._observer = mailbox, observer
         self._link = publisher.state()
         self._stage_ms: defaultdict[str, float] = defaultdict(float)
@@ -136,6 +138,7 @@ class Reporter:
 
     def _telemetry(self, code: str, counts: Counts, now: float) -> Telemetry:
         frames, elapsed_s = max(1, self._frames), max(1e-3, now - self._telemetry_s)
+        serial, state = self._models()
         health = Health(
             fps=self._frames / elapsed_s,
             frames=self._mailbox.sent,
@@ -144,6 +147,8 @@ class Reporter:
             stage_ms={stage: total / frames for stage, total in self._stage_ms.items()},
             machine=self._machine.health(),
             certificate_ends_ms=self._certificate.ends_ms(),
+            models_serial=serial,
+            models_state=state,
         )
         for level, code, text in self._machine.news(health.machine):
             self._publisher.event(self._composer.event(level, code, text))

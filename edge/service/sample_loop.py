@@ -69,7 +69,7 @@ class SampleLoop:
         self.live: LiveField | None = None
         self._dirt_told = ""
         self.publisher, self.reporter = publisher, reporter
-        self._pipeline, self._sessions, self._composer = pipeline, sessions, composer
+        self._pipeline, self._sessions, self.composer = pipeline, sessions, composer
         self._lifecycle = sessions.lifecycle
         self._waits_for_disk = waits_for_disk
         self._retry, self._retry_at_s = Backoff(RETRY_FIRST_S, RETRY_MAX_S), 0.0
@@ -87,11 +87,11 @@ class SampleLoop:
                 self._scan(self._sessions.go_on(found))
             except SampleError as error:
                 log.warning("%s", error)
-                self.publisher.event(self._composer.event("warning", "sample", str(error), found.code))
+                self.publisher.event(self.composer.event("warning", "sample", str(error), found.code))
 
     def _announce_damage(self, text: str) -> None:
         log.error("%s", text)
-        self.publisher.event(self._composer.event("error", "sample_damaged", text))
+        self.publisher.event(self.composer.event("error", "sample_damaged", text))
 
     def start(self, code: str, by: str) -> StoredSample:
         """Begin a new sample."""
@@ -221,13 +221,17 @@ class SampleLoop:
         self._retry.reset()
         log.info("sample %s is in %s: %s", code, result.sample.state, result.sample.reason)
         self.ended = session, result
-        failure = self._lifecycle.controls.failure(session.record())
+        failure = self.control_failure(session)
         if failure:
             self._warn("control", failure, session)
         self.tidy()
         self.publisher.wake()
         self.reporter.last(code, counts)
         return result
+
+    def control_failure(self, session: Session) -> str:
+        """Return what is wrong with the reading of a control slide, in words, or nothing."""
+        return self._lifecycle.controls.failure(session.record())
 
     def end_when_possible(self, why: str) -> None:
         """End the sample at hand, or hold it in memory until its result can be stored.
@@ -255,7 +259,7 @@ class SampleLoop:
 
     def _warn(self, code: str, text: str, session: Session) -> None:
         log.warning("%s", text)
-        self.publisher.event(self._composer.event("warning", code, text, session.stored.code))
+        self.publisher.event(self.composer.event("warning", code, text, session.stored.code))
 
     def do(self, command: Command) -> Answer:
         """Do what is asked."""
@@ -271,7 +275,7 @@ class SampleLoop:
         """Tell the broker what ended the run."""
         self.publisher.status("fault", str(fault))
         sample = self.ended[0].stored.code if self.ended else ""
-        self.publisher.event(self._composer.event("error", fault_code(fault), str(fault), sample))
+        self.publisher.event(self.composer.event("error", fault_code(fault), str(fault), sample))
 
 
 def _reading(pipeline: Pipeline, item: Item, index: int) -> FieldReading:

@@ -22,6 +22,7 @@ from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, LockedError, SampleError
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
+from edge.publish.connection import Listen
 from edge.publish.message_base import ROOT
 from edge.publish.messages import Birth
 from edge.publish.publisher import Publisher, Resent
@@ -33,6 +34,7 @@ from edge.sample.lifecycle import Lifecycle
 from edge.sample.session import SessionFactory
 from edge.service.build_status import build_status
 from edge.service.home_assistant import announced
+from edge.service.model_bundles import ModelBundles
 from edge.service.outcome import Outcome, fate_of
 from edge.service.reporter import Reporter, Snapshot
 from edge.service.sample_loop import SampleLoop
@@ -87,7 +89,8 @@ class Service:
             self.sample = new_sample_code()
         self._frames = frames
         self._observer = observer
-        self._stopping = False
+        self._stopping = self._switching = False
+        self._bundles = ModelBundles(config)
 
     def stop(self) -> None:
         """Ask the run to end after the frame at hand; without a lock, for signal handlers."""
@@ -100,6 +103,15 @@ class Service:
         when a result cannot be kept. What fails later, such as the camera, ends the run: see Outcome.fault; without a
         sample it is raised.
         """
+        while True:
+            outcome = self._run()
+            if not self._switching or self._stopping:
+                return outcome
+            self._bundles.switch()
+            self._switching, self.commands = False, CommandQueue()
+
+    def _run(self) -> Outcome | None:
+        """Read until the end, or until other models are to be loaded."""
         config, composer = self.config, Composer(self.config.device)
         with ExitStack() as stack:
             stack.enter_context(exclusive(config.device.state_dir))
@@ -115,7 +127,8 @@ class Service:
             birth = partial(composer.birth, sessions.networks, camera.name, pipeline.known_um_per_px)
             publisher = stack.enter_context(self._publisher(composer, outbox, lifecycle, birth))
             stack.enter_context(_fault_status(publisher))
-            reporter = Reporter(config, composer, publisher, mailbox, self._observer)
+            reporter = Reporter(config, composer, publisher, mailbox, self._observer, self._bundles.state)
+            stack.enter_context(self._bundles.offered())
             stack.enter_context(announced(config.device, config.mqtt, composer, publisher))
             stack.callback(self.commands.close)
             loop = SampleLoop(pipeline, sessions, composer, publisher, reporter, waits_for_disk=self.sample is None)
@@ -132,7 +145,7 @@ class Service:
         """Load the networks, and tell systemd and the broker how far that is where it takes long."""
         self._heartbeat.starting("loading the networks")
         with build_status(self.config, composer, outbox, self._heartbeat.starting) as step:
-            pipeline = Pipeline(self.config, progress=step)
+            pipeline = self._bundles.loaded(lambda: Pipeline(self.config, progress=step))
         with pipeline:
             yield pipeline
 
@@ -154,8 +167,8 @@ class Service:
         """
         mqtt = self.config.mqtt
         if not mqtt.commands or mqtt.command_secret is None:
-            beat = partial(self._heartbeat.beat, "sender")
-            return Publisher(mqtt, composer, outbox, partial(birth, None), alive=beat, held=lifecycle.numbers.held)
+            beat, held, offers = partial(self._heartbeat.beat, "sender"), lifecycle.numbers.held, self._bundles.listen()
+            return Publisher(mqtt, composer, outbox, partial(birth, None), alive=beat, listen=offers, held=held)
         topic = f"{ROOT}/{composer.site}/{composer.device}/command"
         authenticator = Authenticator(mqtt.command_secret.get_secret_value(), topic)
 
@@ -170,7 +183,10 @@ class Service:
             outbox,
             lambda: birth(authenticator.challenge),
             alive=alive,
-            listen=(topic, lambda payload, correlation: remote.receive(payload, correlation)),
+            listen=[
+                Listen(topic, lambda payload, correlation: remote.receive(payload, correlation)),
+                *self._bundles.listen(),
+            ],
             held=lifecycle.numbers.held,
         )
         remote = RemoteCommands(authenticator, self.commands, composer, publisher)
@@ -189,7 +205,9 @@ class Service:
             loop.recover(self.sample)
             if self.sample is not None and loop.session is None:
                 loop.start(self.sample, "run")
-            while not (self._stopping or mailbox.ended or (self.sample is not None and loop.session is None)):
+            while not (
+                self._stopping or self._switching or mailbox.ended or (self.sample is not None and loop.session is None)
+            ):
                 self._heartbeat.tick()
                 self.commands.work_off(loop.do)
                 self._look_after(loop, mailbox)
@@ -237,7 +255,10 @@ class Service:
         for notice in mailbox.notices():
             loop.reporter.camera(notice)
             self._heed(notice)
+        for level, code, text in self._bundles.news():
+            loop.publisher.event(loop.composer.event(level, code, text))
         if loop.session is None:
+            self._switching = self.sample is None and self._bundles.due(loop)
             loop.reporter.idle()
             if loop.untidy:
                 loop.tidy()

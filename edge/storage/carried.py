@@ -9,7 +9,9 @@ from pathlib import Path
 from edge.storage.database import Database
 from edge.system.atomic_files import aside, move, storage_errors
 
-MODELS = re.compile(r"models/(?:detector|classifier)/(?:[0-9a-f]{64}\.onnx|history\.json)")
+BUNDLES = "models/bundles.json"
+
+MODELS = re.compile(rf"{re.escape(BUNDLES)}|models/(?:detector|classifier)/(?:[0-9a-f]{{64}}\.onnx|history\.json)")
 """Names of the files of installed models; no other is put among the device's own."""
 
 CONFIGURATION, CALIBRATION = "sicklescope.toml", "optics-calibration.json"
@@ -29,9 +31,9 @@ def of_a_device(state_dir: Path, configuration: str, calibration: Path | None) -
     yield CONFIGURATION, configuration.encode()
     if calibration is not None and calibration.is_file():
         yield CALIBRATION, calibration.read_bytes()
-    for path in sorted((state_dir / "models").glob("*/*")):
+    for path in sorted([*(state_dir / "models").glob("*/*"), state_dir / BUNDLES]):
         name = path.relative_to(state_dir).as_posix()
-        if MODELS.fullmatch(name):
+        if MODELS.fullmatch(name) and path.is_file():
             yield name, path.read_bytes()
 
 
@@ -43,7 +45,8 @@ def unpack(database: Database, state_dir: Path) -> list[str]:
     if not database.read("SELECT 1 FROM sqlite_master WHERE name = 'carried'"):
         return []
     written = []
-    for (name,) in database.read("SELECT name FROM carried ORDER BY name"):
+    # The list of bundles last: it names models that have to be there.
+    for (name,) in database.read("SELECT name FROM carried ORDER BY name = ?, name", BUNDLES):
         inside = name if MODELS.fullmatch(name) else f"{RESTORED}/{name}"
         if inside == name or name in (CONFIGURATION, CALIBRATION):
             ((content,),) = database.read("SELECT content FROM carried WHERE name = ?", name)

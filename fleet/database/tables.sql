@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS devices (
     temperature_c double precision,
     disk_free_mb double precision,
     certificate_ends_ms bigint,
+    models_serial bigint,
+    models_state text,
     telemetry_ms bigint,
     held text,
     held_ms bigint,

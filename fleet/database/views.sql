@@ -15,7 +15,7 @@ SELECT d.site, d.device, coalesce(d.state, 'unknown') AS state, coalesce(d.state
        TIMESTAMP(d.last_seen_ms) AS last_seen, d.last_seen_ms,
        (SELECT max(last_seen_ms) FROM devices) - d.last_seen_ms AS unheard_ms,
        d.sample, d.red_cells, d.sickle, d.outbox_pending, d.outbox_refused, d.temperature_c, d.disk_free_mb,
-       d.sicklescope_version, d.classifier_version, d.runtime,
+       d.sicklescope_version, d.classifier_version, d.runtime, d.models_serial, d.models_state,
        TIMESTAMP(d.name_shared_ms) AS name_shared_at
 FROM devices d;
 

@@ -21,7 +21,8 @@ NEWEST: dict[str, tuple[str, dict[str, str]]] = {
     Progress.kind: ("progress_ms", {name: name for name in ("sample", "red_cells", "sickle")}),
     ResultIndex.kind: ("held_ms", {"held": "held"}),
     Telemetry.kind: ("telemetry_ms", {name: name for name in (
-        "outbox_pending", "outbox_refused", "temperature_c", "disk_free_mb", "certificate_ends_ms"
+        "outbox_pending", "outbox_refused", "temperature_c", "disk_free_mb", "certificate_ends_ms",
+        "models_serial", "models_state",
     )}),
 }  # fmt: skip
 """By message: the column that says since when, and the columns that it fills with its keys."""

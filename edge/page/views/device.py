@@ -103,9 +103,12 @@ class DevicePages:
         if given.path is not None:
             return str(given.path.name), False
         try:
+            bundle = self._models.bundle()
             history = self._models.history(role)
         except EdgeError as error:
             return str(error), False
+        if bundle is not None:
+            return bundle.in_words, False
         used = history.stack[-1]
         names = {one.sha256: f"{one.name} {one.version}" for one in history.installed}
         return (SHIPPED if used == SHIPPED else names.get(used, used[:12])), len(history.stack) > 1

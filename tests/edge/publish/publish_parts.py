@@ -51,6 +51,7 @@ HEALTH = Health(
     stage_ms={"detect": 18.25, "classify": 9.5},
     machine=MachineHealth(54.9, ("heat",), ("over_current",), "MAXN_SUPER", 3150.2, 21480.0),
     certificate_ends_ms=1_859_068_800_000,
+    models_serial=3,
 )
 
 SCALE = Scale(0.1123, "locked", 0.09)

@@ -15,6 +15,7 @@ import pytest
 from edge.config.model import MqttConfig
 from edge.publish import replay, sender, suspects
 from edge.publish.composer import Composer
+from edge.publish.connection import Listen
 from edge.publish.publisher import Publisher
 from edge.storage.outbox import Outbox
 from tests.edge.publish.publish_parts import birth, result
@@ -206,8 +207,8 @@ def test_a_broker_that_refuses_the_subscription_of_commands_is_named(compose: Co
     """Kind: commands that never come in, while both ends say ok."""
     with ScriptedBroker(subscription=0x87) as broker:
         config = MqttConfig(host="127.0.0.1", port=broker.port)
-        listen = ("sicklescope/v1/mbarara/scope-1/command", lambda payload, correlation: None)
-        with Publisher(config, compose, outbox, lambda: birth(compose), listen=listen):
+        listen = Listen("sicklescope/v1/mbarara/scope-1/command", lambda payload, correlation: None)
+        with Publisher(config, compose, outbox, lambda: birth(compose), listen=[listen]):
             (text,) = wait_for(lambda: events(broker, "commands_refused"))
     assert "Not authorized (135)" in text
     assert "scope-1/command" in text

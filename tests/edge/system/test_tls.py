@@ -12,8 +12,8 @@ from edge.config.model import MqttConfig
 from edge.diagnosis.doctor import certificate_finding
 from edge.errors import BrokerError
 from edge.publish.broker_check import check_broker
-from edge.publish.tls import CertificateWatch, OwnCertificate, earliest_s, own_certificate
 from edge.system.clock import EARLIEST_MS
+from edge.system.tls import CertificateWatch, OwnCertificate, earliest_s, own_certificate
 from fleet.keys import authority as authorities
 from tests.mosquitto import Mosquitto
 
