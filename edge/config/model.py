@@ -188,15 +188,15 @@ class ModelsConfig(Section):
     """Of the networks. auto: INT8 of the shipped models; your own as they are typed. fp16 is for TensorRT alone."""
     threads: int = Field(default=0, ge=0, le=1024)
     """0: one for each core."""
-    tensorrt: TensorRtConfig = TensorRtConfig()
-    detector: ModelConfig = ModelConfig()
-    classifier: ModelConfig = ModelConfig()
     accept_from: tuple[PublicKey, ...] = ()
     """Public keys of who may sign bundles of models, as `sicklescope-fleet bundle key` prints; none: none is taken."""
     fetch_from: FetchFrom | None = None
     """Where offered bundles lie: a folder, or http(s)://host/path; offers are taken where this is set."""
     switch: Literal["between_samples", "after_control"] = "between_samples"
     """When a bundle that waits is used; after_control: once a control slide was read and passed meanwhile."""
+    tensorrt: TensorRtConfig = TensorRtConfig()
+    detector: ModelConfig = ModelConfig()
+    classifier: ModelConfig = ModelConfig()
 
     @model_validator(mode="after")
     def _offers_are_signed(self) -> ModelsConfig:
