@@ -39,7 +39,7 @@ class CallRule:
         return called(prob, self.sickle, self.abstain)
 
     def plain(self, prob: Floats) -> NDArray[np.bool_]:
-        """Return bool (N,): so far from the sickle threshold that more looks at a cell will hardly change its call."""
+        """Return bool (N,): too far from the sickle threshold for more looks to change the call."""
         sickle = prob[:, SICKLE]
         return (sickle < PLAIN_BELOW * self.sickle) | (1 - sickle < PLAIN_ABOVE * (1 - self.sickle))
 

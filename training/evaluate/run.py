@@ -166,7 +166,7 @@ def thinned(fields: Iterable[LabelledField], most: int | None) -> list[LabelledF
 
 
 def read_out_of_fold(run: RunDir, root: Path, fields_max: int | None, progress: ReportProgress) -> list[Prediction]:
-    """Read each field of the run's sets but `txl_pbc` with the networks that have never seen its fold."""
+    """Read fields of all sets but `txl_pbc` with networks that have never seen their fold."""
     names = [name for name in SETS if name not in run.left_out]
     fields = thinned((field for name in names for field in read_set(root, name)), fields_max)
     seen = []
@@ -211,7 +211,10 @@ def sickle_figures(uganda: list[Prediction], chula: list[Prediction], thresholds
 
 
 def sickle_free_figures(seen: list[Prediction], thresholds: Thresholds) -> dict[str, Figure]:
-    """Return false calls and abstained cells of the sets without sickle cells or labels, elliptocytosis apart."""
+    """Return false calls and abstained cells of sets without sickle cells or labels.
+
+    Elliptocytosis stands apart.
+    """
     figures = {}
     for name in SICKLE_FREE:
         mine = [s for s in of(seen, name) if s.field.label != "elliptocytosis"]

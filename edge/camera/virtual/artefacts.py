@@ -138,7 +138,7 @@ ARTEFACTS: dict[str, Callable[[Generator, int, float], Floats]] = {
 
 @dataclass(frozen=True, slots=True)
 class VirtualArtefact:
-    """One artefact of a field: the name of what drew it, and the box x0, y0, x1, y1, in image pixels, that shows it."""
+    """One artefact of a field: what drew it, and the box x0, y0, x1, y1 in image pixels."""
 
     kind: str
     box: tuple[float, float, float, float]

@@ -76,7 +76,7 @@ class Dark:
     area_um2: float
 
     def large(self, faint: bool) -> bool:
-        """Return whether it is large enough to be dirt without a box, or, where faint, to be looked at."""
+        """Return whether it is large enough to be dirt without a box; faint: to be looked at."""
         if not faint:
             return self.area_um2 >= AREA_MIN_UM2
         return self.area_um2 >= FAINT_AREA_MIN_UM2 and self.width_um <= FAINT_WIDE_UM
