@@ -176,7 +176,7 @@ def _jpeg_grey(path: Path, shorter_side: int) -> NDArray[np.uint8] | None:
                                (2, cv2.IMREAD_REDUCED_GRAYSCALE_2)) if shorter_side // by >= _SMALLEST_READ_PX),
         cv2.IMREAD_GRAYSCALE,
     )  # fmt: skip
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), flag)
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flag)
     return None if decoded is None else np.asarray(decoded, np.uint8)
 
 

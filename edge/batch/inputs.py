@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge.batch.result_files import drawn_by_a_scan, is_a_result
 from edge.camera.decode.library_messages import library_messages
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut, Leftover, natural_order, search
+from edge.camera.stored_file import local_copy
 from edge.errors import InputError
 from edge.system.progress_bars import ReportProgress, quiet
 
@@ -102,9 +104,12 @@ def _live_photos(files: list[Path]) -> list[LeftOut]:
 
 def _seconds(path: Path) -> float:
     """Return how long a video says it lasts; 0 when it cannot be opened."""
-    with library_messages():  # The reader meets the same file later, and its line says what is wrong with it.
-        capture = cv2.VideoCapture(str(path))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.release()
+    try:
+        with library_messages(), local_copy(path) as copy:
+            capture = cv2.VideoCapture(str(copy))
+            rate = capture.get(cv2.CAP_PROP_FPS)
+            frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            capture.release()
+    except OSError:
+        return math.inf  # The reader meets the same file later, and its line says what is wrong with it.
     return frames / rate if rate > 0 else 0.0

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from edge.batch.reading.engine import Engine
 from edge.config.model import Config, OpticsConfig
 from edge.errors import ConfigError
 from edge.language.languages import ENGLISH, asked
@@ -28,6 +29,9 @@ class ScanOptions:
         resume: go on from a scan that was killed or stopped.
         processes: that read files, 1 to the number of cores; None for as many as pay.
         language: of the report, one of `edge.language.languages.codes`.
+        engine: this computer's own processes, or Ray, on this computer or many.
+        address: of a Ray cluster that runs already; None to start Ray on this computer for this scan.
+        parquet: write the fields and cells as Parquet too.
     """
 
     cells: bool = False
@@ -40,12 +44,17 @@ class ScanOptions:
     resume: bool = False
     processes: int | None = 1
     language: str = ENGLISH
+    engine: Engine = Engine.LOCAL
+    address: str | None = None
+    parquet: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that exclude each other, and for an unknown language."""
         asked(self.language)
         if self.cells and self.one_sample:
             raise ConfigError("cells and one_sample exclude each other: a picture of one cell has no place on a slide")
+        if self.address is not None and self.engine is not Engine.RAY:
+            raise ConfigError(f"address {self.address} is that of a Ray cluster. Give --engine ray with it")
 
     def reading(self) -> str:
         """Return how images are read, in words."""

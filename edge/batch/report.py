@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from edge.batch.annotate import GalleryCell
@@ -19,20 +19,22 @@ from edge.types import Masked, Verdict
 
 
 def report_of_scan(
-    summary: Summary, gallery: Sequence[GalleryCell], fields: Path, slide: SlideMap | None, say: Language
-) -> Report:
+    summary: Summary, gallery: Sequence[GalleryCell] | None, fields: Iterable[FieldRecord], slide: SlideMap | None,
+    say: Language,
+) -> Report:  # fmt: skip
     """Return the report of a scan.
 
     Args:
         summary: of the scan.
-        gallery: the most sickle-like cells.
-        fields: its fields.jsonl.
+        gallery: the most sickle-like cells; None where their pictures are not at hand.
+        fields: its fields, of which the first are listed.
         slide: where its fields lie; None where that is not known.
         say: the language.
     """
     verdict = Verdict(**{**summary.verdict.model_dump(), "flags": tuple(summary.verdict.flags)})
     masked = Masked(summary.masked.share, summary.masked.where) if summary.masked else None
-    lines, left = _field_lines(say, fields)
+    lines = tuple(_field_line(say, field) for field in islice(fields, FIELDS_SHOWN))
+    left = summary.fields_read + sum(summary.rejected.values()) - len(lines)
     more = say.count("And %(num)s more field: see fields.jsonl.", "And %(num)s more fields: see fields.jsonl.", left)
     needed = summary.settings["screening"]["min_red_cells"]
     reported = verdict.status == "reported"
@@ -56,12 +58,9 @@ def report_of_scan(
             PictureOfCell(
                 cell.picture, say.told(CELL_WORDS[cell.name]), say.number(cell.p_sickle, 2), Path(cell.image).name
             )
-            for cell in gallery
+            for cell in gallery or ()
         ),
-        gallery_words=say.told(
-            "The most sickle-like cells, with the chance that the network gives, whatever the cell was then called. "
-            "Look for yourself."
-        ) if gallery else say.told("No cell was found."),
+        gallery_words="" if gallery is None else _gallery_words(say, gallery),
         details=_details(say, summary),
         fields=lines,
         fields_more=more if left else "",
@@ -70,6 +69,13 @@ def report_of_scan(
             for one in summary.left_out_files[:FIELDS_SHOWN]
         ),
     )  # fmt: skip
+
+
+def _gallery_words(say: Language, gallery: Sequence[GalleryCell]) -> str:
+    return say.told(
+        "The most sickle-like cells, with the chance that the network gives, whatever the cell was then called. "
+        "Look for yourself."
+    ) if gallery else say.told("No cell was found.")  # fmt: skip
 
 
 def _facts(say: Language, summary: Summary) -> tuple[Fact, ...]:
@@ -107,20 +113,9 @@ def _left_out(say: Language, summary: Summary) -> tuple[str, ...]:
     )
 
 
-def _field_lines(say: Language, path: Path) -> tuple[tuple[FieldLine, ...], int]:
-    """Return a line for each of the first fields, and how many there are more."""
-    lines: list[FieldLine] = []
-    left = 0
-    with path.open(encoding="utf-8") as file:
-        for text in file:
-            if len(lines) == FIELDS_SHOWN:
-                left += 1
-                continue
-            field = FieldRecord.model_validate(json.loads(text))
-            why = "" if field.rejected is None else say.told(field.rejected.cause)
-            counts = field.counts
-            lines.append(FieldLine(field.image, field.rbc, counts["sickle"], counts["abstained"], why))
-    return tuple(lines), left
+def _field_line(say: Language, field: FieldRecord) -> FieldLine:
+    why = "" if field.rejected is None else say.told(field.rejected.cause)
+    return FieldLine(field.image, field.rbc, field.counts["sickle"], field.counts["abstained"], why)
 
 
 def _details(say: Language, summary: Summary) -> tuple[tuple[str, tuple[Fact, ...]], ...]:

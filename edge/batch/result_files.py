@@ -15,7 +15,8 @@ import numpy as np
 
 from edge.batch.annotate import Gallery
 from edge.batch.field_result import FieldResult
-from edge.batch.records import CSV_COLUMNS, ScaleRecord, Summary, csv_rows, field_record
+from edge.batch.parquet import CELLS_PARQUET, FIELDS_PARQUET, ParquetFiles
+from edge.batch.records import CSV_COLUMNS, FieldRecord, ScaleRecord, Summary, csv_rows, field_record
 from edge.batch.report import report_of_scan
 from edge.errors import InputError, StorageError
 from edge.language.languages import Language
@@ -27,7 +28,8 @@ from edge.types import Scale
 
 FIELDS, CELLS, REPORT, SUMMARY, ANNOTATED = "fields.jsonl", "cells.csv", "report.html", "summary.json", "annotated"
 
-_FILES = (FIELDS, CELLS, REPORT, SUMMARY)
+_PARQUET = (FIELDS_PARQUET, CELLS_PARQUET)
+_FILES = (FIELDS, CELLS, *_PARQUET, REPORT, SUMMARY)
 """In the order in which they take their place: the summary, which a program waits for, is last."""
 
 _DRAWN = re.compile(r"\d{5,}_.*\.jpg")
@@ -41,8 +43,11 @@ class ResultFiles:
     Each method raises StorageError, naming `out_dir`, when the disk will not take what is written.
     """
 
-    def __init__(self, unfinished: Path, out_dir: Path, annotate: bool, accumulator: Accumulator) -> None:
+    def __init__(
+        self, unfinished: Path, out_dir: Path, accumulator: Accumulator, *, annotate: bool, parquet: bool
+    ) -> None:
         self.accumulator = accumulator
+        self._parquet = ParquetFiles(unfinished) if parquet else None
         self.fields = 0
         self._unfinished, self._out_dir, self._annotate = unfinished, out_dir, annotate
         self._gallery, self._coverage = Gallery(), Coverage()
@@ -79,6 +84,8 @@ class ResultFiles:
         with storage_errors(self._out_dir):
             self._lines.write(record.model_dump_json(by_alias=True) + "\n")
             self._csv.writerows(csv_rows(record))
+            if self._parquet is not None:
+                self._parquet.add(record)
         if reading.rejected is None and reading.scale is not None:
             self._scales.append(reading.scale)
         if reading.copy_of is None:
@@ -109,12 +116,17 @@ class ResultFiles:
         """
         with storage_errors(self._out_dir):
             (self._unfinished / SUMMARY).write_text(summary.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
-            fields, slide = self._unfinished / FIELDS, self._coverage.map()
+            fields, slide = read_fields(self._unfinished / FIELDS), self._coverage.map()
             page = render(report_of_scan(summary, self._gallery.cells(), fields, slide, say))
             (self._unfinished / REPORT).write_text(page, "utf-8")
+            if self._parquet is not None:
+                self._parquet.finish(summary)
             self._publish_drawn()
         for name in _FILES:
-            move(self._unfinished / name, self._out_dir / name)
+            if name in _PARQUET and self._parquet is None:
+                (self._out_dir / name).unlink(missing_ok=True)  # An earlier scan's would be taken for this one's.
+            else:
+                move(self._unfinished / name, self._out_dir / name)
 
     def _publish_drawn(self) -> None:
         """Put the drawn fields in place of an earlier scan's, which would be taken for this one's."""
@@ -185,3 +197,10 @@ def rejected_fields(out_dir: Path) -> Iterator[tuple[str, str, str]]:
             record = json.loads(line)
             if record["rejected"] is not None:
                 yield record["image"], record["rejected"]["reason"], record["rejected"]["cause"]
+
+
+def read_fields(path: Path) -> Iterator[FieldRecord]:
+    """Give the fields of a fields.jsonl."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield FieldRecord.model_validate(json.loads(line))

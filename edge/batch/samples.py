@@ -13,6 +13,7 @@ from edge.batch.reading.journal import Unit, unit_of
 from edge.batch.records import printable
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut
+from edge.camera.stored_file import StoredFile
 from edge.system.progress_bars import ReportProgress
 
 NAMES_SHOWN = 3
@@ -102,12 +103,19 @@ def _by_folder(found: InputFiles) -> dict[Path, InputFiles]:
     """
     members: dict[Path, list[Path]] = {}
     for path in found.files:
-        members.setdefault(Path(os.path.abspath(path)).parent, []).append(path)  # noqa: PTH100 - links stay
+        members.setdefault(_place(path).parent, []).append(path)
     above = Path(os.path.commonpath(members))
     if above in members:
         above = above.parent
     left_out: dict[Path, list[LeftOut]] = {folder: [] for folder in members}
     for one in found.left_out:
-        at = Path(os.path.abspath(one.path))  # noqa: PTH100
+        at = _place(one.path)
         left_out[max(members, key=lambda folder: len(os.path.commonpath([folder, at])))].append(one)
     return {folder.relative_to(above): InputFiles(files, left_out[folder]) for folder, files in members.items()}
+
+
+def _place(path: Path) -> Path:
+    """Return where a file lies below the root of all; links stay, and a store is a folder of its scheme's name."""
+    if isinstance(path, StoredFile):
+        return Path("/", *path.parts)
+    return Path(os.path.abspath(path))  # noqa: PTH100

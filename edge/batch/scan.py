@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.batch.options import ScanOptions, effective, sections
-from edge.batch.reading.journal import Journal
-from edge.batch.reading.read_files import Reader, ReadOptions, SerialReader
-from edge.batch.reading.workers import WorkerPool, process_count
+from edge.batch.parquet import pyarrow_modules
+from edge.batch.reading.engine import Engine
+from edge.batch.reading.journal import Journal, Unit
+from edge.batch.reading.ray_actor import HowRead
+from edge.batch.reading.ray_reader import RayReader
+from edge.batch.reading.read_files import Reader, ReadOptions, SerialReader, networks_of
+from edge.batch.reading.workers import WorkerPool, cores, process_count
 from edge.batch.records import MaskedRecord, ModelRecord, Summary, VerdictRecord, left_out_records
 from edge.batch.result_files import ResultFiles, refuse_others_files
 from edge.batch.samples import Sample, SampleOptions, find_samples
@@ -29,7 +33,7 @@ from edge.batch.samples_table import refuse_others_table, write_table
 from edge.batch.stopping import asked_to_stop
 from edge.camera.input_files import Leftover
 from edge.config.model import Config
-from edge.errors import InputError
+from edge.errors import ConfigError, InputError
 from edge.language.languages import language
 from edge.pipeline import Pipeline
 from edge.runtime.base import Network
@@ -102,6 +106,8 @@ def _scanned(
     report: ReportProgress,
 ) -> ScanResults:  # fmt: skip
     config = effective(config, asked)
+    if asked.parquet:
+        pyarrow_modules()  # Missing, it is told now and not when all is read.
     with asked_to_stop() as stop:
         samples = find_samples(
             paths,
@@ -137,9 +143,10 @@ class _Scan:
     ) -> None:  # fmt: skip
         self._out_dir, self._config, self._asked, self._report, self._stop = out_dir, config, asked, report, stop
         self._samples = samples
-        self._done, self._total = 0, sum(len(sample.files.files) for sample in samples)
+        self._total = sum(len(sample.files.files) for sample in samples)
         self._options = ReadOptions(asked.cells, asked.annotate)
-        self._processes = process_count(asked.processes, max(len(sample.units) for sample in samples))
+        if asked.engine is Engine.LOCAL:
+            self._processes = process_count(asked.processes, max(len(sample.units) for sample in samples), cores())
 
     def run(self, by_folder: bool) -> ScanResults:
         """Read all samples, or until asked to stop."""
@@ -152,7 +159,9 @@ class _Scan:
                 novelty_max=pipeline.classifier.contract.thresholds.get("novelty_field"),
             )
             journal = open_.enter_context(Journal(self._out_dir, self._settings(models, by_folder), self._asked.resume))
-            reader = self._reader(pipeline, open_)
+            missing = [journal.missing(sample.units) for sample in self._samples]
+            self._done = self._total - sum(len(unit.files) for units in missing for unit in units)
+            reader = self._reader(pipeline, missing, open_)
             results: list[SampleResult] = []
             for sample in self._samples:
                 results.append(self._sample(sample, reader, journal, models, rules))
@@ -163,11 +172,21 @@ class _Scan:
                 journal.keep()
             return ScanResults(results, complete)
 
-    def _reader(self, pipeline: Pipeline, open_: ExitStack) -> Reader:
+    def _reader(self, pipeline: Pipeline, missing: list[list[Unit]], open_: ExitStack) -> Reader:
+        """Return what reads; missing: the units of each sample that are still to be read."""
+        on_cpu = "on the CPU" in pipeline.detector.runtime
+        if self._asked.engine is Engine.RAY:
+            if not on_cpu:
+                raise ConfigError(
+                    f"engine ray reads on the CPUs of many computers; the networks run by {pipeline.detector.runtime}. "
+                    "Set models.runtime, or leave --engine out"
+                )
+            how = HowRead(self._config, self._options, networks_of(pipeline))
+            return open_.enter_context(RayReader(self._asked.address, self._asked.processes, how, missing))
         # A GPU is shared by nothing: what runs on it is read by this process.
-        if self._processes == 1 or "on the CPU" not in pipeline.detector.runtime:
+        if self._processes == 1 or not on_cpu:
             return SerialReader(pipeline, self._options)
-        return open_.enter_context(WorkerPool(self._processes, self._config, self._options))
+        return open_.enter_context(WorkerPool(self._processes, self._config, self._options, networks_of(pipeline)))
 
     def _sample(
         self, sample: Sample, reader: Reader, journal: Journal, models: dict[str, ModelRecord], rules: VerdictRules
@@ -175,7 +194,6 @@ class _Scan:
         begun_at, begun_s = datetime.now(timezone.utc), time.monotonic()
         missing = journal.missing(sample.units)
         files = len(sample.files.files)
-        self._done += files - sum(len(unit.files) for unit in missing)
 
         def after(name: str, file_done: bool) -> None:
             self._done += file_done
@@ -186,7 +204,9 @@ class _Scan:
         if journal.resumed:
             remove_unfinished(out_dir)
         with aside(out_dir) as unfinished:
-            with ResultFiles(unfinished, out_dir, self._asked.annotate, Accumulator(rules)) as written:
+            with ResultFiles(
+                unfinished, out_dir, Accumulator(rules), annotate=self._asked.annotate, parquet=self._asked.parquet
+            ) as written:
                 done = _write(sample, journal, written)
             summary = Summary(
                 schema_version=1,

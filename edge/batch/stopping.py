@@ -10,6 +10,22 @@ from types import FrameType
 
 
 @contextmanager
+def signals_kept() -> Iterator[None]:
+    """Give SIGINT and SIGTERM back to their handlers, of which a library puts its own in place.
+
+    Ray's would end the program with nothing written.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
     """Make the first Ctrl-C or SIGTERM set the event; the second acts as ever.
 

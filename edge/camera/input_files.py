@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from edge.camera.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edge.camera.stored_file import StoredFile, path_of
 from edge.errors import InputError
 
 
@@ -115,7 +116,7 @@ def search(paths: Iterable[Path | str]) -> InputFiles:
     found: dict[Path, Path] = {}
     left_out: dict[Path, LeftOut] = {}
     for given in paths:
-        for path, reason in _expand(Path(given).expanduser()):
+        for path, reason in _expand(path_of(given)):
             if reason is None:
                 read = found.setdefault(path.resolve(), path)
                 if read != path:
@@ -136,6 +137,13 @@ def natural_order(path: Path) -> list[tuple[tuple[int, int, str], ...]]:
 
 
 def _expand(path: Path) -> list[tuple[Path, Leftover | None]]:
+    try:
+        return _found(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be listed: {error}. Try again when it can be reached") from error
+
+
+def _found(path: Path) -> list[tuple[Path, Leftover | None]]:
     if path.is_file():
         return [(path, None)]
     if path.is_dir():
@@ -173,6 +181,10 @@ def _matching(pattern: Path) -> Iterator[tuple[Path, Leftover | None]]:
 
 def _files_below(folder: Path, root: Path) -> Iterator[tuple[Path, Leftover | None]]:
     """Give each file below a folder with the reason why it is left out, None for one that is read."""
+    if isinstance(folder, StoredFile):
+        for stored in folder.files():
+            yield from _judged(stored, root)
+        return
     closed: list[Path] = []
     for where, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         here = Path(where)

@@ -12,6 +12,7 @@ from edge.cli.backup import backup, restore
 from edge.cli.known_slides.control import app as control_app
 from edge.cli.known_slides.verify import verify
 from edge.cli.model import app as model_app
+from edge.cli.report import report
 from edge.cli.sample import app as sample_app
 from edge.cli.scan import scan
 from edge.cli.status import status, watch
@@ -33,6 +34,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(sample_app, name="sample")
 app.add_typer(user_app, name="user")
 app.command()(backup)
+app.command()(report)
 app.command()(restore)
 app.command()(status)
 app.command()(support)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from edge.batch.reading.engine import Engine
 from edge.config.loader import load
 from edge.errors import ConfigError
 from edge.system.console import INTERRUPTED, ConfigPath, answering, err
@@ -30,7 +31,7 @@ class SamplePer(str, Enum):
 
 
 def scan(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Images, folders or videos.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Images, folders, videos or URLs.")],
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
     annotate: Annotated[bool, typer.Option("--annotate", help="Draw each image with its cells outlined.")] = False,
     um_per_px: Annotated[
@@ -55,9 +56,16 @@ def scan(
     language: Annotated[
         str, typer.Option("--language", metavar="CODE", help="Of the report, such as fr, pt or sw.")
     ] = "en",
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="What reads: processes of this computer, or Ray on one or many.")
+    ] = Engine.LOCAL,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a Ray cluster that runs already.")
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write fields and cells as Parquet too.")] = False,
     config: ConfigPath = None,
 ) -> None:
-    """Read images, folders or a video.
+    """Read images, folders or a video, of this computer or an object store (s3://bucket/slides).
 
     Write fields.jsonl, cells.csv, summary.json and report.html.
     """
@@ -70,7 +78,7 @@ def scan(
         asked = {
             "cells": cells, "annotate": annotate, "keep_border": keep_border, "no_quality_gate": no_quality_gate,
             "one_sample": one_sample, "keep_duplicates": keep_duplicates, "um_per_px": scale, "resume": resume,
-            "processes": processes, "language": language,
+            "processes": processes, "language": language, "engine": engine, "address": address, "parquet": parquet,
         }  # fmt: skip
         with progress_bars(err) as report:
             if sample_per is SamplePer.FOLDER:

@@ -59,6 +59,15 @@ def person() -> str:
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
+def set_defaults(values: Mapping[str, str]) -> None:
+    """Set variables that a library and its processes will read.
+
+    Those that are set stay.
+    """
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
 def merge_credentials(
     values: dict[str, Any], sources: dict[str, str], environ: Mapping[str, str], secrets: Iterable[str]
 ) -> None:

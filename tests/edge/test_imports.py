@@ -12,7 +12,8 @@ import pytest
 import edge
 
 OPTIONAL = ("torch", "torchvision", "keras", "sklearn", "tensorrt", "pycuda", "picamera2", "amqtt", "onnx",
-            "onnxscript", "starlette", "fastapi", "uvicorn", "argon2", "segno", "sdnotify", "psutil",
+            "onnxscript", "fsspec", "pyarrow", "ray", "starlette", "fastapi", "uvicorn", "argon2", "segno",
+            "sdnotify", "psutil",
             "cryptography", "calibration", "export", "training")  # fmt: skip
 
 HEAVY = ("cv2", "onnxruntime", "paho", "sqlite3", "starlette", "fastapi", "uvicorn", "babel")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from edge.batch.field_result import FieldResult, decoded
 from edge.errors import BusyError, ConfigError
@@ -59,6 +59,19 @@ def _identity(path: Path) -> tuple[str, int, int]:
     except OSError:
         return os.fspath(path), 0, 0  # Its own line says why it cannot be read.
     return os.fspath(path), found.st_size, found.st_mtime_ns
+
+
+class FieldLog(Protocol):
+    """Where what is read of units is noted."""
+
+    def begin(self, unit: Unit) -> None:
+        """Begin to note a unit's fields, in place of any that were noted before."""
+
+    def add(self, unit: Unit, result: bytes) -> None:
+        """Note a field of a unit, as `encoded` gives it."""
+
+    def file_done(self, unit: Unit) -> None:
+        """Note that the next file of a unit was read to its end."""
 
 
 @dataclass(slots=True)

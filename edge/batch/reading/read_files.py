@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from edge.batch.annotate import Gallery, annotated, jpeg
 from edge.batch.field_result import FieldResult, encoded
-from edge.batch.reading.journal import Journal, Unit
+from edge.batch.reading.journal import FieldLog, Journal, Unit
 from edge.batch.records import printable
 from edge.camera.base import RejectedInputError
-from edge.camera.decode.field import DecodedField
+from edge.camera.decode.field import DecodedField, unreadable
 from edge.camera.decode.reader import read_pictures
 from edge.camera.decode.video import Video
 from edge.camera.frames import frame_of
 from edge.camera.image_files import is_video
-from edge.errors import CameraError
+from edge.camera.stored_file import local_copy
+from edge.errors import CameraError, ModelError
 from edge.pipeline import Pipeline
 from edge.types import FieldReading, Pixels, Reason, Rejection, unread
 
@@ -37,6 +39,31 @@ class ReadOptions:
 
     cells: bool = False
     annotate: bool = False
+
+
+NetworkId = tuple[str, str]
+"""Digest of a network's file, and the backend that runs it, in words: what numbers hang on."""
+
+
+def networks_of(pipeline: Pipeline) -> tuple[NetworkId, ...]:
+    """Return by which networks a pipeline reads."""
+    return tuple((network.sha256, network.runtime) for network in (pipeline.detector, pipeline.classifier))
+
+
+def refuse_other_networks(expected: tuple[NetworkId, ...], found: tuple[NetworkId, ...]) -> None:
+    """Raise ModelError where a process has other networks than the scan.
+
+    Its counts would be others.
+    """
+    if found != expected:
+        raise ModelError(
+            f"computer {platform.node()} has other networks than this scan: {_words(found)} there, {_words(expected)} "
+            "here. Install the same version of sicklescope, its packages and the same models on both"
+        )
+
+
+def _words(networks: tuple[NetworkId, ...]) -> str:
+    return " and ".join(f"{sha256[:12]} by {runtime}" for sha256, runtime in networks)
 
 
 class Reader(Protocol):
@@ -114,7 +141,7 @@ class SerialReader:
                     return
 
 
-def note(journal: Journal, unit: Unit, result: bytes | None) -> None:
+def note(journal: FieldLog, unit: Unit, result: bytes | None) -> None:
     """Note a field of a unit, or with None the end of one of its files."""
     if result is None:
         journal.file_done(unit)
@@ -140,7 +167,12 @@ def frames(path: Path, megapixels_max: float) -> Iterator[DecodedField]:
     if not is_video(path):
         yield from read_pictures(path, megapixels_max)
         return
-    with closing(Video(path, megapixels_max)) as video:
+    with ExitStack() as open_:
+        try:
+            copy = open_.enter_context(local_copy(path))
+        except OSError as error:
+            raise unreadable(path, error.strerror or str(error)) from error
+        video = open_.enter_context(closing(Video(copy, megapixels_max, path)))
         while (found := video.read()) is not None:
             yield found
 

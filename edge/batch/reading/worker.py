@@ -13,7 +13,7 @@ import cv2
 
 from edge.batch.field_result import encoded
 from edge.batch.reading.journal import Unit
-from edge.batch.reading.read_files import FileReader, stops_within
+from edge.batch.reading.read_files import FileReader, networks_of, refuse_other_networks, stops_within
 from edge.errors import EdgeError
 from edge.pipeline import Pipeline
 
@@ -43,8 +43,9 @@ def main(descriptor: int) -> None:
 
 
 def _serve(connection: Connection) -> None:
-    config, options = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent's
+    config, options, networks = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent's
     with Pipeline(config) as pipeline:
+        refuse_other_networks(networks, networks_of(pipeline))
         connection.send_bytes(READY)
         reader = FileReader(pipeline, options)
         while True:

@@ -18,8 +18,8 @@ from multiprocessing.connection import Pipe, wait
 from types import TracebackType
 
 from edge.batch.field_result import FieldResult, encoded
-from edge.batch.reading.journal import Journal, Unit
-from edge.batch.reading.read_files import AfterField, ReadOptions, note, unread_file
+from edge.batch.reading.journal import FieldLog, Journal, Unit
+from edge.batch.reading.read_files import AfterField, NetworkId, ReadOptions, note, unread_file
 from edge.batch.reading.worker import ENDED, FAILED, FIELD, FILE_DONE, NEW_SAMPLE, READY, STOP
 from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError
@@ -38,18 +38,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def process_count(asked: int | None, files: int) -> int:
+def process_count(asked: int | None, files: int, cpus: int) -> int:
     """Return in how many processes so many files are read; None for as many as pay.
+
+    Args:
+        asked: that a person asked for.
+        files: to be read.
+        cpus: cores that there are.
 
     Raises:
         ConfigError: Fewer than one was asked for, or more than there are cores.
     """
     if asked is None:
-        return max(1, min(cores(), files // FILES_EACH))
-    if not 1 <= asked <= cores():
-        raise ConfigError(
-            f"{asked} processes were asked for; this program may use {cores()} cores. Give 1 to {cores()}"
-        )
+        return max(1, min(cpus, files // FILES_EACH))
+    if not 1 <= asked <= cpus:
+        raise ConfigError(f"{asked} processes were asked for; this scan may use {cpus} cores. Give 1 to {cpus}")
     return max(1, min(asked, files))
 
 
@@ -59,9 +62,10 @@ class WorkerPool:
     A context manager that ends them.
     """
 
-    def __init__(self, count: int, config: Config, options: ReadOptions) -> None:
+    def __init__(self, count: int, config: Config, options: ReadOptions, networks: tuple[NetworkId, ...]) -> None:
+        """Take how many processes read, how, and with which networks."""
         one_thread = config.model_copy(update={"models": config.models.model_copy(update={"threads": 1})})
-        self._count, self._begin = count, pickle.dumps((one_thread, options))
+        self._count, self._begin = count, pickle.dumps((one_thread, options, networks))
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> WorkerPool:
@@ -78,9 +82,17 @@ class WorkerPool:
 
         Each process finishes its file, of a video its frame, once `stopped` says so.
         """
-        waiting, deaths = deque(units), Counter[bytes]()
+        self.new_sample()
+        self.read_more(units, journal, after, stopped)
+
+    def new_sample(self) -> None:
+        """Begin another sample: its most sickle-like cells are its own."""
         for worker in self._workers:
             worker.ask(NEW_SAMPLE)
+
+    def read_more(self, units: list[Unit], journal: FieldLog, after: AfterField, stopped: Callable[[], bool]) -> None:
+        """Read units of the sample at hand."""
+        waiting, deaths = deque(units), Counter[bytes]()
         while True:
             if stopped():
                 for worker in self._busy():
@@ -105,7 +117,7 @@ class WorkerPool:
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.unit is not None]
 
-    def _hand_out(self, waiting: deque[Unit], journal: Journal) -> None:
+    def _hand_out(self, waiting: deque[Unit], journal: FieldLog) -> None:
         while waiting:
             idle = next((worker for worker in self._workers if worker.unit is None), None)
             if idle is None:
@@ -118,7 +130,7 @@ class WorkerPool:
             idle.read(unit)
 
 
-def _tell(unit: Unit, ended: str, journal: Journal, after: AfterField) -> None:
+def _tell(unit: Unit, ended: str, journal: FieldLog, after: AfterField) -> None:
     """Note that the files of a unit cannot be read."""
     journal.begin(unit)
     for number, path in enumerate(unit.files):
@@ -167,7 +179,7 @@ class _Worker:
             self._stopped = True
             self.ask(STOP)
 
-    def take(self, journal: Journal, after: AfterField) -> bool:
+    def take(self, journal: FieldLog, after: AfterField) -> bool:
         """Take its next answer; return whether it lives."""
         try:
             answer = self.connection.recv_bytes()

@@ -35,8 +35,9 @@ class Video:
     Opening raises RejectedInputError when it is none.
     """
 
-    def __init__(self, path: Path, megapixels_max: float) -> None:
-        self._path, self._megapixels_max = path, megapixels_max
+    def __init__(self, path: Path, megapixels_max: float, shown: Path | None = None) -> None:
+        """Open the file; `shown` is its name for people where it is a copy."""
+        self._file, self._path, self._megapixels_max = path, shown or path, megapixels_max
         self._frames = 0
         self._last_s = 0.0
         with library_messages() as said:
@@ -122,7 +123,7 @@ class Video:
         """Return when the last frame is shown, s: OpenCV says so of decoded frames only."""
         last_s = 0.0
         with library_messages():
-            capture = cv2.VideoCapture(str(self._path))
+            capture = cv2.VideoCapture(str(self._file))
             while capture.grab():
                 last_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             capture.release()
@@ -139,7 +140,7 @@ class Video:
             return None
         if self._jpegs and self._frames < count:
             self._last_s = self._time_of_last()
-        if (shown_s := presented_s(self._path)) is not None:
+        if (shown_s := presented_s(self._file)) is not None:
             count = min(count, shown_s * fps)
         tolerated = 2 + 0.01 * count
         interval_s = self._last_s / max(1, self._frames - 1)  # as it was, not as the container's rate has it

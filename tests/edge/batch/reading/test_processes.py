@@ -80,11 +80,11 @@ def test_a_signal_ends_several_processes_with_whole_results_as_it_ends_one(folde
 def test_a_number_of_processes_that_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
     """Options that cannot be: none, and more than there are cores."""
     for asked in (0, -1, cores() + 1):
-        with pytest.raises(ConfigError, match=f"{asked} processes were asked for; this program may use {cores()}"):
+        with pytest.raises(ConfigError, match=f"{asked} processes were asked for; this scan may use {cores()}"):
             scan([folder], tmp_path / "out", Config(), processes=asked)
     assert not (tmp_path / "out").exists()
 
 
 def test_few_files_are_read_by_one_process_if_nobody_says() -> None:
-    assert process_count(None, 3) == 1
-    assert process_count(None, 100_000) == cores()
+    assert process_count(None, 3, cores()) == 1
+    assert process_count(None, 100_000, 64) == 64

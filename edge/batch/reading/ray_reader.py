@@ -1,0 +1,105 @@
+"""Reads the files of a scan on Ray Data: tasks fetch them, actors read them, and Ray holds back what is too early."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from edge.batch.reading.journal import Journal, Unit
+from edge.batch.reading.ray_actor import FieldActor, HowRead, fetch
+from edge.batch.reading.ray_cluster import cluster
+from edge.batch.reading.read_files import AfterField, note
+from edge.batch.reading.workers import process_count
+from edge.camera.stored_file import StoredFile
+from edge.errors import EdgeError
+
+UNITS_A_BLOCK = 8
+"""Units that an actor reads at a time: what is read again, at most, when it is killed."""
+
+ROWS_A_SOURCE = 1000
+"""Units in each of the blocks that the driver makes, whatever they are cut into later."""
+
+ACTOR_CPUS, FETCH_CPUS = 0.5, 0.25
+"""What Ray is told that each takes. An actor keeps a core busy; at 0.75 two of them left no room on two cores for the
+tasks that bring them their units."""
+
+
+class RayReader:
+    """Reads on Ray; see `edge.batch.reading.read_files.Reader`.
+
+    The units of all samples are one stream, so that networks are loaded once an actor. What comes of a later sample is
+    noted when it comes. A context manager that ends the connection.
+    """
+
+    def __init__(self, address: str | None, processes: int | None, how: HowRead, samples: list[list[Unit]]) -> None:
+        """Take where Ray is, how many actors there are, how they read, and the units of each sample to be read."""
+        self._address, self._processes, self._how, self._samples = address, processes, how, samples
+        self._open = ExitStack()
+
+    def __enter__(self) -> RayReader:
+        self._units = {unit.key: unit for units in self._samples for unit in units}
+        if self._units:
+            ray = self._open.enter_context(cluster(self._address))
+            self._rows = self._streamed(ray)
+            self._open.callback(self._rows.close)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
+        """Read until the units are done, or a block has come after `stopped` says so."""
+        wanted = {unit.key for unit in units}
+        while wanted and not stopped():
+            key, notes = next(self._rows, (None, []))
+            if key is None:
+                raise EdgeError(f"the Ray cluster ended without {len(wanted)} files. Go on with --resume")
+            unit = self._units[key]
+            journal.begin(unit)
+            for result in notes:
+                note(journal, unit, result)
+            for path in unit.files:
+                after(str(path), True)
+            wanted.discard(key)
+
+    def _streamed(self, ray: Any) -> Generator[tuple[bytes, list[bytes | None]], None, None]:
+        """Give the key of each unit and what was read of it, in any order."""
+        try:
+            for block in self._dataset(ray).iter_batches(batch_size=None, batch_format="numpy"):
+                for read in block["read"]:
+                    yield pickle.loads(read)  # noqa: S301 - our own actor's
+        except ray.exceptions.RayError as error:
+            raise _ours(error) from error
+
+    def _dataset(self, ray: Any) -> Any:
+        rows = [
+            {"sample": number, "unit": pickle.dumps(unit)}
+            for number, units in enumerate(self._samples)
+            for unit in units
+        ]
+        actors = process_count(self._processes, len(rows), int(ray.cluster_resources().get("CPU", 1)))
+        found = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_A_SOURCE))
+        found = found.repartition(target_num_rows_per_block=UNITS_A_BLOCK)
+        if any(isinstance(unit.files[0], StoredFile) for unit in self._units.values()):
+            found = found.map_batches(fetch, batch_size=UNITS_A_BLOCK, num_cpus=FETCH_CPUS)
+        # One block waits at each actor while it reads another.
+        pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
+        return found.map_batches(
+            FieldActor, fn_constructor_args=(self._how,), compute=pool, num_cpus=ACTOR_CPUS, batch_size=UNITS_A_BLOCK
+        )
+
+
+def _ours(error: BaseException) -> EdgeError:
+    """Return what an actor refused, or in words what became of Ray."""
+    found: BaseException | None = error
+    while found is not None:
+        cause = getattr(found, "cause", None) or found.__cause__
+        if isinstance(found, EdgeError):
+            return found
+        found = cause if isinstance(cause, BaseException) and cause is not found else None
+    return EdgeError(f"the Ray cluster failed: {error}. What was read is kept: go on with --resume")
