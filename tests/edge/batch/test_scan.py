@@ -177,7 +177,7 @@ def test_ctrl_c_ends_the_scan_with_whole_results_of_what_was_read(images: Path, 
     summary = scan([images], tmp_path / "out", Config(), report=press, no_quality_gate=True)
     assert (summary.complete, summary.inputs_done, summary.inputs, summary.fields_read) == (False, 2, 3, 2)
     assert [Path(line["image"]).name for line in lines(tmp_path / "out")] == ["field0.png", "field1.png"]
-    assert "stopped early: 2 of 3 files" in (tmp_path / "out" / "report.html").read_text()
+    assert "stopped early, after 2 of 3 files" in (tmp_path / "out" / "report.html").read_text()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
