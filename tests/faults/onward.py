@@ -42,7 +42,8 @@ def main() -> None:
 
     def telling(lifecycle: Lifecycle, sample: Any, record: Any, news: Any) -> Any:
         saved = save(lifecycle, sample, record, news)
-        print("kept", record.frames, flush=True)
+        if not lifecycle.database._depth:  # as a part of something larger nothing is kept yet
+            print("kept", record.frames, flush=True)
         return saved
 
     Lifecycle.save = telling  # type: ignore[method-assign,assignment]

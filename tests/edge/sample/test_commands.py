@@ -126,9 +126,9 @@ def test_the_commands_ask_the_service_and_read_what_is_kept_without_one(tmp_path
     code, said = sicklescope(tmp_path, "sample", "list")
     assert (code, said.split()[:2]) == (0, ["sample", "day"])
     assert re.search(r"K-7 +20\d\d-\d\d-\d\d  review +\d+ +\d+ +–  +insufficient +5 fields were read", said)
-    assert sicklescope(tmp_path, "sample", "list", "--state", "final") == (0, "")
+    assert sicklescope(tmp_path, "sample", "list", "--state", "final") == (0, "no sample fits\n")
     assert sicklescope(tmp_path, "sample", "list", "--search", "-7")[1] == said
-    assert sicklescope(tmp_path, "sample", "list", "--search", "X") == (0, "")
+    assert sicklescope(tmp_path, "sample", "list", "--search", "X") == (0, "no sample fits\n")
     code, said = sicklescope(tmp_path, "sample", "stop")
     assert code == 8
     assert "no sample is being scanned" in said
@@ -145,7 +145,7 @@ def test_the_commands_ask_the_service_and_read_what_is_kept_without_one(tmp_path
     assert len(rows) - 1 == exported["draft"]["cells_seen"] - exported["draft"]["border"]
     assert sicklescope(tmp_path, "backup", str(tmp_path / "copy.sqlite3"))[0] == 0
     assert sicklescope(tmp_path, "sample", "erase", "K-7", "--yes", "--reason", "asked for")[0] == 0
-    assert sicklescope(tmp_path, "sample", "list") == (0, "")
+    assert sicklescope(tmp_path, "sample", "list") == (0, "no sample is kept\n")
     assert b"K-7" not in (tmp_path / "sicklescope.sqlite3").read_bytes()
     assert b"K-7" in (tmp_path / "copy.sqlite3").read_bytes()
 
