@@ -106,7 +106,11 @@ class Machine:
 
     def install(self, folder: Path, *arguments: str) -> subprocess.Popen[str]:
         """Start the installer of a bundle."""
-        line = self.words("bash", folder / "systemd/install.sh", *arguments, "--hardware", "cpu")
+        # A shell cannot trap what was ignored when it began, as SIGINT is in a job of the background.
+        line = [
+            "env", "--default-signal=INT",
+            *self.words("bash", folder / "systemd/install.sh", *arguments, "--hardware", "cpu"),
+        ]  # fmt: skip
         pipe = subprocess.PIPE
         return subprocess.Popen(line, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
