@@ -32,6 +32,10 @@ _TEXT = re.compile(r"\.dist-info/(licen[sc]es?/.*|(licen[sc]e|copying|notice|aut
 SELF = "sicklescope"
 
 
+def _key(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Wheel:
     """A wheel: what its metadata says, its digest, and its licence texts by name."""
@@ -49,6 +53,18 @@ class Wheel:
     def version(self) -> str:
         """Version."""
         return str(self.metadata["Version"])
+
+    @property
+    def key(self) -> str:
+        """Name as requirements are compared by."""
+        return _key(self.name)
+
+    @property
+    def requires(self) -> list[str]:
+        """Keys of what it may require, optional packages among them."""
+        return [
+            _key(re.split(r"[^\w.-]", str(one), maxsplit=1)[0]) for one in self.metadata.get_all("Requires-Dist", [])
+        ]
 
     @property
     def licence(self) -> str:
@@ -78,6 +94,7 @@ def bill_of_materials(wheels: list[Wheel]) -> str:
     """Return the bill as JSON of CycloneDX 1.6; the program is what it is of."""
     licences = LicenseFactory()
     bom = Bom()
+    components: dict[str, Component] = {}
     for wheel in wheels:
         kind = ComponentType.APPLICATION if wheel.name == SELF else ComponentType.LIBRARY
         licence = licences.make_from_string(wheel.licence) if wheel.licence != "not stated" else None
@@ -87,10 +104,15 @@ def bill_of_materials(wheels: list[Wheel]) -> str:
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=wheel.sha256)],
             licenses=[licence or DisjunctiveLicense(name="not stated")],
         )  # fmt: skip
+        components[wheel.key] = component
         if wheel.name == SELF:
             bom.metadata.component = component
         else:
             bom.components.add(component)
+    for wheel in wheels:
+        bom.register_dependency(
+            components[wheel.key], [components[one] for one in wheel.requires if one in components and one != wheel.key]
+        )
     made: str = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
     return f"{made}\n"
 

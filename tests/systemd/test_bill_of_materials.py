@@ -28,7 +28,8 @@ def folder(tmp_path: Path) -> Path:
     """Write the files of a bundle of four packages."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    wheel(wheels, "sicklescope", "License-Expression: Apache-2.0\n")
+    requires = "Requires-Dist: modern>=1\nRequires-Dist: older[fast]>=1; extra == 'x'\nRequires-Dist: elsewhere\n"
+    wheel(wheels, "sicklescope", f"License-Expression: Apache-2.0\n{requires}")
     wheel(wheels, "modern", "License-Expression: MIT OR BSD-3-Clause\n", **{"licenses/LICENSE": "the modern words"})
     wheel(
         wheels, "Older", "License: GNU LGPL\nClassifier: License :: OSI Approved :: BSD License\n", COPYING="old words"
@@ -55,6 +56,9 @@ def test_the_bill_is_valid_and_names_each_package_with_digest_and_licence(folder
     assert by_name["silent"]["licenses"][0]["license"]["name"] == "not stated"
     assert by_name["modern"]["purl"] == "pkg:pypi/modern@1.0"
     assert len(by_name["modern"]["hashes"][0]["content"]) == 64
+    needs = {one["ref"]: one.get("dependsOn", []) for one in found["dependencies"]}
+    assert needs["sicklescope==1.0"] == ["Older==1.0", "modern==1.0"]
+    assert needs["modern==1.0"] == []
 
 
 def test_the_notices_carry_every_text(folder: Path) -> None:
