@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class EdgeError(Exception):
     """Root of every error that sicklescope raises on purpose."""
@@ -108,3 +113,12 @@ class TallyError(EdgeError):
 
     A fault of the program, and no result may leave.
     """
+
+
+def first_fault(error: ValidationError, whole: str) -> str:
+    """Return where the first fault of a document lies, and what it is; never what was given.
+
+    whole: what the document is called, where the fault is of no single key.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.config.model import Sha256
-from edge.errors import InputError
+from edge.errors import InputError, first_fault
 
 Box = tuple[float, float, float, float]
 
@@ -58,9 +58,7 @@ def read_gate_list(path: Path) -> tuple[GatePicture, ...]:
         try:
             one = GatePicture.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the line"
-            raise InputError(f"gate list {path} line {number}: {where}: {first['msg']}") from error
+            raise InputError(f"gate list {path} line {number}: {first_fault(error, 'the line')}") from error
         pictures.append(one.model_copy(update={"picture": path.parent / one.picture}))
     parts = {one.part for one in pictures}
     if missing := {"choose", "measure"} - parts:

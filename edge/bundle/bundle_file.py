@@ -19,7 +19,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from edge.bundle.manifest import Manifest
-from edge.errors import ConfigError, InputError, ModelError
+from edge.errors import ConfigError, InputError, ModelError, first_fault
 from edge.system.atomic_files import aside, move, storage_errors
 
 MAGIC = b"sicklescope-bundle/1"
@@ -81,10 +81,8 @@ def read_bundle(path: Path) -> Bundle:
     try:
         manifest = Manifest.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
         raise InputError(
-            f"{path}: its manifest cannot be used: {where}: {first['msg']}. Fetch or make it anew"
+            f"{path}: its manifest cannot be used: {first_fault(error, 'it')}. Fetch or make it anew"
         ) from error
     offset = header.end() + len(payload)
     expected = offset + sum(part.bytes for part in manifest.parts)

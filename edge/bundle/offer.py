@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.bundle.manifest import SERIAL_MAX
 from edge.config.model import Name, Sha256
-from edge.errors import InputError
+from edge.errors import InputError, first_fault
 
 OFFER_BYTES_MAX = 4096
 
@@ -51,9 +51,7 @@ def parse_offer(payload: bytes) -> Offer | None:
     try:
         return Offer.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the message"
-        raise InputError(f"an offer of models cannot be used: {where}: {first['msg']}") from error
+        raise InputError(f"an offer of models cannot be used: {first_fault(error, 'the message')}") from error
 
 
 def place_of(site: str, device: str) -> float:

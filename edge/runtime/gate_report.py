@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.config.model import Sha256
-from edge.errors import InputError, ModelError
+from edge.errors import InputError, ModelError, first_fault
 
 CLOCKS_DIFFER = timedelta(days=1)
 """A report may be so much younger than now."""
@@ -121,11 +121,9 @@ def passed_report(path: Path, data: bytes, sha256: str) -> GateReport:
     try:
         report = WholeReport.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(
-            f"{path} is no gate report: {where}: {first['msg']}. Expected a JSON object with passed, model_sha256, "
-            "created, limits_points and gate, as sicklescope-calibrate writes (docs/calibration.md)"
+            f"{path} is no gate report: {first_fault(error, 'the file')}. Expected a JSON object with passed, "
+            "model_sha256, created, limits_points and gate, as sicklescope-calibrate writes (docs/calibration.md)"
         ) from error
     if report.model_sha256 != sha256:
         raise ModelError(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from edge.errors import CommandError
+from edge.errors import CommandError, first_fault
 from edge.sample.store import HIGHEST_NUMBER
 from edge.storage.result_numbers import HIGHEST_NUMBER as HIGHEST_RESULT
 
@@ -158,6 +158,4 @@ def parse(text: bytes) -> Command:
     try:
         return _COMMANDS.validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise CommandError(f"the command cannot be read: {where}: {first['msg']}. See docs/sample.md") from error
+        raise CommandError(f"the command cannot be read: {first_fault(error, 'it')}. See docs/sample.md") from error

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.config.model import CameraConfig, Config
-from edge.errors import ConfigError
+from edge.errors import ConfigError, first_fault
 from edge.system.atomic_files import aside, move, storage_errors
 
 GAIN_MAX = 5.0
@@ -132,10 +132,8 @@ def read_calibration(path: Path) -> Calibration:
             "or set optics.calibration to the file"
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(
-            f"optics calibration {path} cannot be used: {where}: {first['msg']}. Expected a file of "
+            f"optics calibration {path} cannot be used: {first_fault(error, 'the file')}. Expected a file of "
             "sicklescope-calibrate, schema_version 1; make it again"
         ) from error
 
