@@ -6,6 +6,8 @@ PYTHON_HA ?= python3.13
 ARGS ?=
 # Many tests wait for a broker, a disk or a browser: more processes than cores.
 WORKERS ?= 3
+# Real programs answer late on a busy machine: what fails is run once more, and listed (RERUN), for it may be a race.
+PYTEST := -m pytest -m "not training" -n $(WORKERS) --dist loadfile --reruns 1 -raR
 
 VENV := .venv
 VENV_TRAINING := .venv-training
@@ -34,11 +36,11 @@ demo: $(VENV)/.for-demo
 	@$(VENV)/bin/sicklescope demo $(ARGS)
 
 test: $(VENV)/.for-test
-	$(VENV)/bin/python -m pytest -m "not training" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 coverage: $(VENV)/.for-test
 	rm -f .coverage*
-	$(VENV)/bin/coverage run -m pytest -m "not training" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(VENV)/bin/coverage run $(PYTEST) $(ARGS)
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
 

@@ -25,11 +25,12 @@ for python in $pythons; do
             pyproject.toml --output-file "$folder/bounds.txt"
         # The tests' own tools are always the newest: they are no part of what is installed on a device.
         "$UV" pip install --quiet --python "$folder/bin/python" --constraint "$folder/bounds.txt" \
-            -r "$folder/bounds.txt" pytest pytest-timeout hypothesis jsonschema psutil imageio-ffmpeg httpx
+            -r "$folder/bounds.txt" pytest pytest-timeout pytest-xdist pytest-rerunfailures hypothesis jsonschema psutil imageio-ffmpeg httpx
         "$UV" pip install --quiet --python "$folder/bin/python" --no-deps -e .
         echo "== $name: $(grep -E '^(numpy|onnxruntime|opencv|paho|pydantic|typer)' "$folder/bounds.txt" | tr '\n' ' ')"
         # shellcheck disable=SC2086 # it is a list
-        "$folder/bin/python" -m pytest -q -p no:cacheprovider -o timeout=1200 -W ignore::DeprecationWarning $suites ||
+        "$folder/bin/python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --reruns 1 -raR \
+            -o timeout=1200 -W ignore::DeprecationWarning $suites ||
             failed+=("$name")
     done
 done

@@ -161,8 +161,9 @@ def test_a_new_user_finds_the_sample_where_it_was(
             wait_for(lambda: ear.all("READY"), 60)
             assert device.say("sample", "start", "K-1042") == "sample K-1042 is scanning\n"
             wait_for(lambda: device.draft()["fields_read"] > 3, 60)
-        wait_for(lambda: [one["code"] for one in dashboard.of("event")] == ["camera_lost"], 30)
-        assert dashboard.states()[-1] == "fault"
+        # A busy machine may have lost the camera before, and found it again.
+        wait_for(lambda: dashboard.of("event")[-1:] and dashboard.of("event")[-1]["code"] == "camera_lost", 60)
+        wait_for(lambda: dashboard.states()[-1] == "fault")
         broker.stop(signal.SIGKILL)
         wait_for(lambda: "lost: the network or the broker" in device.log())
         children = psutil.Process(service.pid).children(recursive=True)

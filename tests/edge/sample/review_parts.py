@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -51,6 +52,9 @@ def ended(
     lifecycle: Lifecycle, code: str = "K-1", normal: int = 620, sickle: int = 20, abstained: int = 5, **end: Any
 ) -> StoredSample:
     found = counted(code, normal, sickle, abstained)
+    # Which cells are drawn at random follows from the identifier.
+    ((before,),) = lifecycle.database.read("SELECT count(*) FROM samples")
+    found = replace(found, sample_id=uuid5(NAMESPACE_OID, f"{code} {before}"))
     sample = lifecycle.start(found, "{}", "nurse")
     changes = cells_of(normal, sickle, abstained)
     return lifecycle.end(sample, found, [changes], end.get("stage", "review"), end.get("reason", "")).sample
