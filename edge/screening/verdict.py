@@ -42,7 +42,7 @@ FLAGS = {
     "scale_contradicted": "Fields of the sample show cells of different sizes at the size of a pixel that the first of "
     "them gave: it was found anew, and what was counted before may have been measured wrongly.",
     "pixels_not_square": "Nearly all cells of a field are wider than high, or higher than wide: its pixels are not "
-    "square, and cells look more elongated than they are.",
+    "square, or the smear drew the cells out. They look more elongated than they were.",
     "surroundings": "Something was drawn round a field, or the field was shown twice: what is not field was left out.",
     "drawn_over": "Letters, lines or a watermark are drawn over a field: strokes may be counted, or hide cells.",
     "dirt": "Dirt or a pointer stays at one place of the picture while the slide moves: nothing was counted there. "

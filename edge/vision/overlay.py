@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import cv2
+import numpy as np
 
-from edge.types import Pixels
+from edge.types import Mask, Pixels
 
 STEP_MIN = 10
 """Grey levels by which the two sides of a drawn edge differ at least."""
@@ -24,18 +25,26 @@ LINE_MIN_PX = 12
 DRAWN_MIN_PX = 50
 """A picture with so many pixels in such lines has something drawn over it."""
 
+RIM = 0.025
+"""So near the rim of an eyepiece, as a part of the picture's shorter side, its own edge is as sharp as a drawn one."""
 
-def drawn_over(pixels: Pixels) -> bool:
+
+def drawn_over(pixels: Pixels, visible: Mask | None = None) -> bool:
     """Return whether letters or lines were drawn over a field, however faint.
 
     Args:
         pixels: uint8 (H, W, 3).
+        visible: bool (H, W), True on the slide; None where all of it is slide.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     edges = _drawn_edges(grey)
     if cv2.countNonZero(edges) < LINE_MIN_PX:  # letters have upright strokes
         return False
     edges = cv2.bitwise_or(edges, cv2.transpose(_drawn_edges(cv2.transpose(grey))))
+    if visible is not None:
+        rim = 1 + 2 * round(RIM * min(grey.shape))
+        inside = cv2.erode(visible.view(np.uint8), np.ones((rim, rim), np.uint8), borderValue=0)
+        edges = cv2.bitwise_and(edges, edges, mask=inside)
     _, _, stats, _ = cv2.connectedComponentsWithStats(edges, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     return int(areas[areas >= LINE_MIN_PX].sum()) >= DRAWN_MIN_PX

@@ -217,7 +217,7 @@ def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
     if drawn is not None or half is not None:
         flags: tuple[str, ...] = ("surroundings",)  # whose edges are drawn lines too
     else:
-        flags = ("drawn_over",) if drawn_over(pixels) else ()
+        flags = ("drawn_over",) if drawn_over(pixels, visible) else ()
     masks = [mask for mask in (visible, drawn, half) if mask is not None]
     part = SlidePart(np.logical_and.reduce(masks) if masks else None, flags)
     bad = quality.exposure(pixels, part.visible, limits)

@@ -32,6 +32,9 @@ OUTSIDE_MIN = 0.02
 NOTCH_MIN = 0.1
 """The same within the rectangle that the field fills, such as a tile that a mosaic lacks."""
 
+CORNERS_MAX = 20
+"""Windows, tiles and discs have simpler outlines; bare glass, which some cameras smooth, ends at cells: 29 corners."""
+
 PANEL_FLAT = 0.3
 """Share of flat blocks in a row or column of a panel beside the field; a camera's row has hardly any."""
 
@@ -61,9 +64,9 @@ def field_part(pixels: Pixels) -> Mask | None:
     whole[y : y + down, x : x + across] = 1
     if whole.mean() <= 1 - OUTSIDE_MIN:
         _trim(whole, flat)
-    # Windows and margins end in straight lines; an irregular rim is bare glass, unless it is large.
+    # Windows and margins end in straight lines; an irregular rim is bare glass.
     missing = (whole.sum() - (field & whole).sum()) / field.size
-    field = whole if missing < NOTCH_MIN else field & whole
+    field = field & whole if missing >= NOTCH_MIN and _corners(field) <= CORNERS_MAX else whole
     field = cv2.erode(field, np.ones((3, 3), np.uint8), borderValue=1)  # its edge is blurred where it was compressed
     mask = cv2.resize(field, (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
     (top, bottom), (left, right) = _repeated(pixels, 0), _repeated(pixels, 1)
@@ -120,6 +123,12 @@ def _trim(field: Any, flat: Mask) -> None:
                 if of[row > 0].mean() < PANEL_FLAT:
                     break
                 row[:] = 0
+
+
+def _corners(field: Any) -> int:
+    """Return how many corners the outline of a field has, uint8 (h, w) of blocks."""
+    outlines, _ = cv2.findContours(field, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return len(cv2.approxPolyDP(max(outlines, key=cv2.contourArea), SIDE_MIN * min(field.shape), True))
 
 
 def _repeated(pixels: Pixels, axis: int) -> tuple[int, int]:

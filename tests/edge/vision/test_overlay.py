@@ -59,6 +59,25 @@ def test_the_flag_stands_beside_the_field() -> None:
     assert part.flags == ("drawn_over",)
 
 
+def through_an_eyepiece(pixels: Pixels, radius: int) -> Pixels:
+    """Show a field as the bright disc of an eyepiece, whose rim is as sharp as a line that a program drew."""
+    h, w = pixels.shape[:2]
+    shown = cv2.circle(np.zeros((h, w), np.uint8), (w // 2, h // 2), radius, 255, -1)
+    return np.asarray(cv2.bitwise_and(pixels, pixels, mask=shown), np.uint8)
+
+
+@pytest.mark.parametrize("radius", [300, 312])
+def test_the_rim_of_an_eyepiece_is_not_drawn_and_letters_inside_are_found(radius: int) -> None:
+    """Kind: what a lens shows is taken for what a program drew; nine real fields were flagged for their rim."""
+    plain = slide_part(through_an_eyepiece(field(2), radius), QualityConfig())
+    assert isinstance(plain, SlidePart)
+    assert plain.visible is not None
+    assert plain.flags == ()
+    drawn = slide_part(through_an_eyepiece(lettered(field(2), "DEMO VERSION", 0, 0.5, 3, 8), radius), QualityConfig())
+    assert isinstance(drawn, SlidePart)
+    assert drawn.flags == ("drawn_over",)
+
+
 @pytest.mark.parametrize("dataset", ["uganda_scd", "chula_rbc12", "txl_pbc", "krd_wbc"])
 def test_hardly_a_real_field_is_flagged(real_fields: Callable[[str, int], list[Path]], dataset: str) -> None:
     """Of all 2,926 given pictures 11 are (0.4 %)."""

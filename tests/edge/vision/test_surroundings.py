@@ -109,3 +109,13 @@ def test_bare_glass_an_eyepiece_and_overlapping_views_are_left_alone(field: Pixe
     assert field_part(np.full((300, 400, 3), 200, np.uint8)) is None
     assert one_half(np.full((300, 400, 3), 200, np.uint8)) is None
     assert one_half(np.zeros((40, 33, 3), np.uint8)) is None
+
+
+def test_glass_that_a_camera_smooths_is_left_alone() -> None:
+    """Kind: the slide's own bare glass is taken for a margin, and its area is lost; so were five real fields."""
+    taken = Slide(SlideSpec(seed=3, width=480, height=400, um_per_px=0.05)).render(0)
+    glass = np.median(taken, axis=(0, 1))
+    cells = cv2.absdiff(cv2.GaussianBlur(taken, (0, 0), 2), np.full_like(taken, glass.astype(np.uint8))).max(2) > 14
+    wide = cv2.dilate(cells.view(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    grain = np.random.default_rng(3).normal(0, 0.5, (400, 480, 1))
+    assert field_part(np.where(wide[..., None], taken, glass + grain).astype(np.uint8)) is None
