@@ -95,6 +95,19 @@ def damaged_rows(database: Database, sample_id: str) -> int:
     return found
 
 
+def unfound_cells(database: Database, sample_id: str) -> int:
+    """Return how many of a sample's cells are read in their order and not found by their number.
+
+    A key that a changed bit put out of order leads searches for cells beside it astray, another sample's too.
+    """
+    ((rows,),) = database.read(
+        "SELECT COUNT(*) FROM cells AS one WHERE sample_id = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM cells WHERE sample_id = ?1 AND number = one.number)",
+        sample_id,
+    )
+    return int(rows)
+
+
 def cell_of(row: tuple[Any, ...]) -> StoredCell:
     """Return a row of cells, with its newest review and whether a picture of it is stored."""
     number, island, x_um, y_um, field, score, name, prob, reviewed, by, reason, pictured = row

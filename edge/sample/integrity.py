@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from edge.errors import DamagedSampleError
 from edge.publish.result_messages import Result
 from edge.publish.sample_fields import record_of
-from edge.sample.cell_rows import damaged_rows
+from edge.sample.cell_rows import damaged_rows, unfound_cells
 from edge.sample.sample_row import StoredSample
 from edge.sample.store import Store
 from edge.screening.consistency import contradiction
@@ -52,6 +52,9 @@ def check_cells(store: Store, sample: StoredSample) -> None:
     rows = damaged_rows(store.database, sample.id)
     if rows:
         raise damaged(sample, f"{rows} of its cells and reviews are not what was written")
+    unfound = unfound_cells(store.database, sample.id)
+    if unfound:
+        raise damaged(sample, f"{unfound} of its cells are not found by their number, for a row beside them is damaged")
     lost = store.lost_rows(sample.id)
     if lost:
         raise damaged(sample, lost)

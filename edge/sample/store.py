@@ -217,12 +217,17 @@ class Store:
         """Store how many rows a sample has, and return it as it is then.
 
         Within the transaction that wrote them.
+
+        Raises:
+            SampleError: It is no longer there.
         """
         counted = resealed(sample, cells=cells, reviews=reviews)
-        self.database.write(
-            "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
-            cells, reviews, counted.crc32, sample.id,
-        )  # fmt: skip
+        with self.database.transaction() as connection:
+            found = connection.execute(
+                "UPDATE samples SET cells = ?, reviews = ?, crc32 = ? WHERE id = ?",
+                (cells, reviews, counted.crc32, sample.id),
+            )
+            _require_row(found, sample)
         return counted
 
     def next_number(self, sample_id: str) -> int:

@@ -8,20 +8,23 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 
 from edge.config.model import Config
-from edge.errors import DamagedSampleError, EdgeError
+from edge.errors import DamagedSampleError, EdgeError, SampleError
 from edge.sample.cell_records import CellChanges, LocatedCell
 from edge.sample.commands import MissedCell, Review
 from edge.sample.export import export
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.changes import answer, sign
 from edge.sample.review.field_pictures import field_picture
+from edge.sample.review.rows import answers
 from edge.sample.sample_row import StoredSample
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
@@ -194,3 +197,47 @@ def test_a_cell_that_names_another_sample_is_damage(written: Path, character: in
         lifecycle = Lifecycle(Config(), database, composer())
         with pytest.raises(DamagedSampleError):
             answer(lifecycle, lifecycle.store.find(sample_id), said({20: "other"}))
+
+
+def test_a_cell_that_damage_beside_it_hides_is_damage(tmp_path: Path) -> None:
+    """Rows in their order gave every cell; a search for one, misled by a key of the next sample, did not.
+
+    The answer about it was refused, and the sample signed without it.
+    """
+    path = tmp_path / "sicklescope.sqlite3"
+    ids = {"FIRST": UUID("40000000-0000-4000-8000-000000000000"), "NEXT": UUID("50000000-0000-4000-8000-000000000000")}
+    with Database(path) as database:
+        lifecycle = Lifecycle(Config(), database, composer())
+        for (code, sample_id), number in zip(ids.items(), (45, 30), strict=True):  # they share a page
+            sample = lifecycle.start(replace(record(code), sample_id=sample_id), SETUP, "nurse")
+            changes = CellChanges((), tuple(cell(i, "normal") for i in range(number)), (), {})
+            lifecycle.end(sample, lifecycle.record(sample), [changes], "review", "")
+    content = bytearray(path.read_bytes())
+    row = str(ids["NEXT"]).encode() + bytes([11]) + struct.pack(">d", 16.5)[:2]
+    content[content.index(row)] ^= 4  # 5 becomes 1: before the first sample
+    path.write_bytes(content)
+    with Database(path) as database:
+        lifecycle = Lifecycle(Config(), database, composer())
+        sample = lifecycle.store.find("FIRST")
+        assert len(lifecycle.store.cells(sample.id)) == 45
+        with pytest.raises(DamagedSampleError, match="16 of its cells are not found by their number"):
+            answer(lifecycle, sample, said({44: "other"}))
+        with pytest.raises(DamagedSampleError):
+            sign(lifecycle, sample, "dr", "")
+        assert "16 of its cells" in lifecycle.described(sample)["damaged"]
+
+
+def test_an_answer_on_a_sample_whose_row_is_not_found_is_refused(written: Path) -> None:
+    """It was accepted, and the number of answers not noted, where a bit in the index of samples had changed."""
+    content = bytearray(written.read_bytes())
+    with Database(written) as database:
+        ((sample_id,),) = database.read("SELECT id FROM samples WHERE code = 'ENDED-1'")
+        ((root,),) = database.read("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_samples_1'")
+    content[content.index(sample_id.encode(), (root - 1) * 4096) + 35] ^= 0x40  # of the identifier, its end
+    written.write_bytes(content)
+    with Database(written) as database:
+        lifecycle = Lifecycle(Config(), database, composer())
+        sample = next(one for one in lifecycle.store.newest() if one.code == "ENDED-1")
+        with pytest.raises(SampleError, match="no longer on this device"):
+            answer(lifecycle, sample, said({15: "other"}))
+        assert len(answers(database, sample_id)) == 2
