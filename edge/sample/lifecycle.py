@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from edge.config.model import Config
-from edge.errors import DamagedSampleError, SampleError
+from edge.errors import DamagedSampleError, LockedError, SampleError, StorageError
 from edge.publish.composer import Composer
 from edge.publish.message_base import topic
 from edge.sample.blanks import BlankSlides
@@ -282,17 +282,28 @@ class Lifecycle:
 
         `forget` of that has to follow.
         """
-        files = written(self.database, sample.id)
         require(sample, ("review", "incomplete", "final", "discarded"), "erased")
+        try:
+            left = self._erased(sample, by, reason)
+        except LockedError:
+            raise
+        except (SampleError, StorageError) as error:
+            log.warning("all indexes are written anew, for a sample was not erased: %s", error)
+            self.database.rewrite_order()
+            left = self._erased(sample, by, reason, orphans=True)
+        if left:
+            log.warning("%d files written of an erased sample are left: changed, or another user's", len(left))
+        return left
+
+    def _erased(self, sample: StoredSample, by: str, reason: str, orphans: bool = False) -> list[Path]:
+        """Erase the rows and files of a sample; return the files that are left."""
+        files = written(self.database, sample.id)
         with self.changing(sample):
             for result_id in self.store.result_ids(sample.id):
                 self._outbox.delete(result_id)
             self._outbox.forget_sample(sample.code)
-            self.store.erase(sample, by, reason, self.clock())
-        left = remove_written(files)
-        if left:
-            log.warning("%d files written of an erased sample are left: changed, or another user's", len(left))
-        return left
+            self.store.erase(sample, by, reason, self.clock(), orphans)
+        return remove_written(files)
 
     @contextmanager
     def changing(self, sample: StoredSample) -> Iterator[None]:

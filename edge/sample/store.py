@@ -21,6 +21,8 @@ from edge.storage.database import Database
 HIGHEST_NUMBER = (1 << 40) - 1
 """That a cell can have: with it checksums stay within the whole numbers of SQLite."""
 
+_OF_A_SAMPLE = ("reviews", "marks", "notes", "exports", "field_pictures", "crops", "cells", "results", "history")
+
 
 class Store:
     """Reads and writes the tables of samples."""
@@ -133,19 +135,33 @@ class Store:
             )
         return changed
 
-    def erase(self, sample: StoredSample, by: str, reason: str, moment: Moment) -> None:
-        """Delete all rows of a sample, and leave a tombstone."""
+    def erase(self, sample: StoredSample, by: str, reason: str, moment: Moment, orphans: bool = False) -> None:
+        """Delete all rows of a sample, and leave a tombstone.
+
+        Args:
+            sample: the row as it is.
+            by: who does it.
+            reason: why, in words, or empty.
+            moment: now.
+            orphans: whether rows that are of no sample are deleted too; in a damaged one they may be its own.
+
+        Raises:
+            SampleError: It is no longer there.
+        """
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT INTO tombstones (sample_id, by, reason, erased_ms, clock_synchronised) VALUES (?, ?, ?, ?, ?)",
                 (sample.id, by, reason, moment.made_ms, moment.clock_synchronised),
             )
             # One by one, for the keys of a damaged sample may not lead from one table to the next.
-            for table in (
-                "reviews", "marks", "notes", "exports", "field_pictures", "crops", "cells", "results", "history",
-            ):  # fmt: skip
+            for table in _OF_A_SAMPLE:
                 connection.execute(f"DELETE FROM {table} WHERE sample_id = ?", (sample.id,))  # noqa: S608
-            connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
+            _require_row(connection.execute("DELETE FROM samples WHERE id = ?", (sample.id,)), sample)
+            if orphans:
+                alone = "sample_id NOT IN (SELECT id FROM samples)"
+                connection.execute(f"DELETE FROM outbox WHERE id IN (SELECT id FROM results WHERE {alone})")  # noqa: S608
+                for table in _OF_A_SAMPLE:
+                    connection.execute(f"DELETE FROM {table} WHERE {alone}")  # noqa: S608
 
     def history(self, sample_id: str) -> list[dict[str, Any]]:
         """Return what was done with a sample, the oldest first."""

@@ -133,7 +133,11 @@ def test_a_changed_bit_crashes_nothing_and_leaves_altered_nowhere(written: Path,
 
     def opened(path: Path) -> tuple[list[dict[str, Any]], int]:
         with Database(path) as database:
-            return left(Lifecycle(Config(), database, composer()), tmp_path / "out")
+            lifecycle = Lifecycle(Config(), database, composer())
+            found = left(lifecycle, tmp_path / "out")
+            assert lifecycle.store.newest() == []  # all are erased at last
+        assert not [code for code in (b"ENDED-1", b"SCANNED-1") if code in path.read_bytes()]
+        return found
 
     places = regions(written)
     whole = tmp_path / "undamaged.sqlite3"
@@ -225,6 +229,9 @@ def test_a_cell_that_damage_beside_it_hides_is_damage(tmp_path: Path) -> None:
         with pytest.raises(DamagedSampleError):
             sign(lifecycle, sample, "dr", "")
         assert "16 of its cells" in lifecycle.described(sample)["damaged"]
+        lifecycle.erase(lifecycle.store.find("NEXT"), "dr", "")  # what deletes searches too, and missed rows
+        assert lifecycle.damage(sample) == ""
+        assert database.read("SELECT DISTINCT sample_id FROM cells") == [(str(ids["FIRST"]),)]
 
 
 def test_an_answer_on_a_sample_whose_row_is_not_found_is_refused(written: Path) -> None:
