@@ -213,7 +213,7 @@ def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
         return bad
     visible = visible_part(pixels)
     drawn = field_part(pixels) if visible is None else None
-    half = one_half(pixels)
+    half = one_half(pixels, drawn if visible is None else visible)
     if drawn is not None or half is not None:
         flags: tuple[str, ...] = ("surroundings",)  # whose edges are drawn lines too
     else:

@@ -75,20 +75,33 @@ def field_part(pixels: Pixels) -> Mask | None:
     return mask if FIELD_MIN <= share <= 1 - OUTSIDE_MIN else None
 
 
-def one_half(pixels: Pixels) -> Mask | None:
-    """Return bool (H, W), True on the first half of a picture whose halves show one place.
+def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
+    """Return bool (H, W), True on the first half of a field whose halves show one place, or on a half of that half.
 
     None for all others.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        field: bool (H, W), True on the field; None where all of it is. What is round it would be alike in both halves.
     """
+    x, y, w, h = (0, 0, pixels.shape[1], pixels.shape[0]) if field is None else cv2.boundingRect(field.view(np.uint8))
+    across, down = w, h
+    while across * down > FIELD_MIN * w * h and (part := _repeated_part(pixels[y : y + down, x : x + across])):
+        across, down = part
+    if (across, down) == (w, h):
+        return None
+    mask = np.zeros(pixels.shape[:2], np.bool_)
+    mask[y : y + down, x : x + across] = True
+    return mask
+
+
+def _repeated_part(pixels: Pixels) -> tuple[int, int] | None:
+    """Return width and height of the first half where the other half shows the same place."""
     h, w = pixels.shape[:2]
-    for first, second, at in (
-        (pixels[:, : w // 2], pixels[:, w - w // 2 :], np.s_[:, : w // 2]),
-        (pixels[: h // 2], pixels[h - h // 2 :], np.s_[: h // 2]),
-    ):
-        if _likeness(first, second) >= TWIN_MIN:
-            mask = np.zeros((h, w), np.bool_)
-            mask[at] = True
-            return mask
+    if _likeness(pixels[:, : w // 2], pixels[:, w - w // 2 :]) >= TWIN_MIN:
+        return w // 2, h
+    if _likeness(pixels[: h // 2], pixels[h - h // 2 :]) >= TWIN_MIN:
+        return w, h // 2
     return None
 
 

@@ -72,6 +72,7 @@ DRAWN: dict[str, tuple[Callable[[Pixels], Pixels], float]] = {
     "side by side": (lambda f: np.hstack([f, f]), 1.0),
     "stereo pair": (stereo, 1.0),
     "one above the other": (lambda f: np.vstack([f, f]), 1.0),
+    "four times": (lambda f: np.tile(f, (2, 2, 1)), 1.0),
     "missing tile": (missing_tile, 0.75),
 }
 """By what is drawn: how, and the part of the field's cells that is still to be seen."""
@@ -92,6 +93,17 @@ def test_what_is_drawn_round_a_field_is_left_out_and_said(name: str, pipeline: P
     assert drawn.flags == ("surroundings",)
     assert len(drawn.boxes) == pytest.approx(share * len(plain.boxes), rel=0.1)
     assert drawn.area_mm2 == pytest.approx(share * plain.area_mm2, rel=0.06)
+
+
+@pytest.mark.parametrize("sides", [(0, 0, 200, 200), (260, 520, 0, 0)])
+def test_black_bars_do_not_make_one_place_of_two_halves(
+    pipeline: Pipeline, field: Pixels, sides: tuple[int, int, int, int]
+) -> None:
+    """Kind: half of a field is lost because what surrounds it is alike on both sides."""
+    plain = read(pipeline, field)
+    barred = read(pipeline, cv2.copyMakeBorder(field, *sides, cv2.BORDER_CONSTANT).astype(np.uint8))
+    assert len(barred.boxes) == pytest.approx(len(plain.boxes), rel=0.1)
+    assert barred.area_mm2 == pytest.approx(plain.area_mm2, rel=0.06)
 
 
 def test_cells_at_the_edge_of_what_is_drawn_are_cut_as_at_the_edge_of_the_picture(
