@@ -29,6 +29,9 @@ PORT = 8931
 
 VIEWERS = 3
 
+TURNS = 6
+"""Of measurements with viewers and without: others may use the machine too."""
+
 MANY = 10
 """Viewers over which the memory of one is measured."""
 
@@ -119,6 +122,22 @@ def cpu_per_field_ms(pid: int, folder: Path, seconds: float) -> float:
     return 1000 * (cpu_s(pid) - began_s) / max(1, int(state(folder)["frames"]) - fields)
 
 
+def by_turns(pid: int, folder: Path, seconds: float) -> tuple[list[float], list[float], list[float]]:
+    """Return what a field takes alone and with viewers, by turns, and how far pictures were behind, seconds."""
+    alone: list[float] = []
+    watched: list[float] = []
+    delays: list[float] = []
+    for turn in range(TURNS):
+        for looked_at in (turn % 2 == 0, turn % 2 == 1):  # the sample grows meanwhile
+            viewers = [Viewer() for _ in range(VIEWERS)] if looked_at else []
+            time.sleep(1)
+            (watched if looked_at else alone).append(cpu_per_field_ms(pid, folder, seconds / TURNS))
+            for viewer in viewers:
+                viewer.end()
+                delays += viewer.delays_s
+    return alone, watched, sorted(delays)
+
+
 def first_paint_s() -> float | None:
     """Return the time to the first contentful paint of the live page, or None without a browser."""
     chromium = shutil.which("chromium")
@@ -143,7 +162,7 @@ def first_paint_s() -> float | None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each kind of measurement")
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as name, service(Path(name)) as pid:
         folder = Path(name)
@@ -152,17 +171,10 @@ def main() -> None:
         while not (state(folder).get("frames") or 0) > 10:
             time.sleep(0.1)
         print(f"first paint, counting: {_shown(first_paint_s())}")
-        alone = [cpu_per_field_ms(pid, folder, seconds)]
-        viewers = [Viewer() for _ in range(VIEWERS)]
-        watched = cpu_per_field_ms(pid, folder, seconds)
-        delays = sorted(delay for viewer in viewers for delay in viewer.delays_s)
-        for viewer in viewers:
-            viewer.end()
-        alone.append(cpu_per_field_ms(pid, folder, seconds))  # before and after: the sample grows meanwhile
-        mean = statistics.mean(alone)
-        print(
-            f"CPU of a field: {mean:.1f} ms alone, {watched:.1f} ms with {VIEWERS} viewers ({watched / mean - 1:+.1%})"
-        )
+        alone, watched, delays = by_turns(pid, folder, seconds)
+        more = [seen / without - 1 for without, seen in zip(alone, watched, strict=True)]
+        print(f"CPU of a field: {statistics.median(alone):.1f} ms alone, {statistics.median(watched):.1f} ms with "
+              f"{VIEWERS} viewers ({statistics.median(more):+.1%}; {min(more):+.1%} to {max(more):+.1%})")  # fmt: skip
         print(f"live picture behind the camera: median {1000 * statistics.median(delays):.0f} ms, "
               f"95 % within {1000 * delays[int(0.95 * len(delays))]:.0f} ms, {len(delays)} pictures")  # fmt: skip
         before = resident_mb(pid)

@@ -14,13 +14,15 @@ from edge.vision.outline import COLOURS, Contour, outlines
 WIDTH_MAX = 1280
 """Pixels of a picture that is sent; more costs a slow connection time and shows no more on a phone."""
 
-DARK = (16, 24, 30)
-"""RGB of the picture before the first."""
+DARK = (30, 24, 16)
+"""BGR of the picture before the first."""
 
 QUALITY = 72
 """Of JPEG: some 45 kB at 640x480."""
 
 _BLACK = (0, 0, 0)
+
+_BGR = {name: (blue, green, red) for name, (red, green, blue) in COLOURS.items()}
 
 
 class LivePicture:
@@ -41,25 +43,36 @@ class LivePicture:
 
 
 def drawn(pixels: Pixels, reading: FieldReading | None) -> Pixels:
-    """Return a copy of a field, uint8 RGB, at most WIDTH_MAX wide, with its cells outlined."""
+    """Return a field with its cells outlined, at most WIDTH_MAX wide.
+
+    Args:
+        pixels: uint8 RGB.
+        reading: what was read in it.
+
+    Returns:
+        uint8 BGR.
+    """
     shrink = min(1.0, WIDTH_MAX / pixels.shape[1])
     size = (round(pixels.shape[1] * shrink), round(pixels.shape[0] * shrink))
-    picture = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if shrink < 1 else pixels.copy())
+    fitting = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if shrink < 1 else pixels
+    picture = np.asarray(cv2.cvtColor(fitting, cv2.COLOR_RGB2BGR), np.uint8)
     if reading is None or not len(reading.boxes):
         return picture
     boxes = np.asarray(reading.boxes * shrink, np.float32)
     shapes = outlines(picture, boxes)
     names = [Exclusion.ABSTAINED.value if label == ABSTAINED else CLASSES[label] for label in reading.label.tolist()]
-    # What matters most is drawn last, over the others.
-    for wanted in (False, True):
-        for name, shape, box in zip(names, shapes, boxes.tolist(), strict=True):
-            if (name in ("sickle", Exclusion.ABSTAINED.value)) is wanted:
+    for name in ("normal", "platelet"):  # together, for they are most and nothing else marks them
+        alike = [shape for shape, other in zip(shapes, names, strict=True) if other == name]
+        cv2.polylines(picture, alike, True, _BGR[name], 1, cv2.LINE_AA)
+    for name in ("artefact", "other", "wbc", "sickle", Exclusion.ABSTAINED.value):  # what matters most over the others
+        for other, shape, box in zip(names, shapes, boxes.tolist(), strict=True):
+            if other == name:
                 _draw(picture, name, shape, box)
     return picture
 
 
 def _draw(picture: Pixels, name: str, shape: Contour, box: list[float]) -> None:
-    colour = COLOURS[name]
+    colour = _BGR[name]
     if name == "sickle":
         cv2.polylines(picture, [shape], True, _BLACK, 4, cv2.LINE_AA)
         cv2.polylines(picture, [shape], True, colour, 2, cv2.LINE_AA)
@@ -70,7 +83,7 @@ def _draw(picture: Pixels, name: str, shape: Contour, box: list[float]) -> None:
     elif name == "artefact":
         _dashed(picture, shape, colour)
     else:
-        cv2.polylines(picture, [shape], True, colour, 2 if name in ("other", "wbc") else 1, cv2.LINE_AA)
+        cv2.polylines(picture, [shape], True, colour, 2, cv2.LINE_AA)
         if name == "other":
             x, y = round(box[2]), round(box[1])
             cv2.rectangle(picture, (x - 4, y - 4), (x + 4, y + 4), _BLACK, -1)
@@ -100,5 +113,4 @@ def _dashed(picture: Pixels, shape: Contour, colour: tuple[int, int, int], dash_
 
 
 def _encoded(picture: Pixels) -> bytes:
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import floor
 
 from edge.sample.cell_records import places_um
@@ -47,33 +48,42 @@ def squares(database: Database, sample_id: str) -> list[Square]:
 
 @dataclass(frozen=True, slots=True)
 class SlideMap:
-    """A map.
+    """A map, in squares.
 
-    read: its squares (x, y). sickle: the squares with sickle-like cells (x, y, how many).
+    read: path (SVG) of the squares that were read. sickle: path of a triangle in each square with sickle-like cells.
     """
 
     width: int
     height: int
-    read: tuple[tuple[int, int], ...]
-    sickle: tuple[tuple[int, int, int], ...]
+    read: str
+    sickle: str
 
 
 def slide_map(squares: Sequence[Square]) -> SlideMap:
     """Return a map with the islands side by side."""
-    read: list[tuple[int, int]] = []
-    sickle: list[tuple[int, int, int]] = []
+    columns: dict[int, list[int]] = defaultdict(list)
+    sickle: list[tuple[int, int]] = []
     left = height = 0
     for island in sorted({square.island for square in squares}):
         found = [square for square in squares if square.island == island]
         column0, row0 = min(square.column for square in found), min(square.row for square in found)
         for square in found:
             x, y = left + square.column - column0, square.row - row0
-            read.append((x, y))
+            columns[y].append(x)
             if square.sickle:
-                sickle.append((x, y, square.sickle))
+                sickle.append((x, y))
         left += max(square.column for square in found) - column0 + 1 + GAP
         height = max(height, max(square.row for square in found) - row0 + 1)
-    return SlideMap(max(SIDES_MIN, left - GAP), max(SIDES_MIN // 2, height), tuple(read), tuple(sickle))
+    read = "".join(f"M{x} {y}h{n}v1h-{n}z" for y, found in columns.items() for x, n in _runs(sorted(found)))
+    triangles = "".join(f"M{x} {y}.05h1l-.5 .9z" for x, y in sickle)
+    return SlideMap(max(SIDES_MIN, left - GAP), max(SIDES_MIN // 2, height), read, triangles)
+
+
+def _runs(columns: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give the first of each run of neighbours, and how many they are: a path of single squares would be long."""
+    for _, run in groupby(enumerate(columns), lambda one: one[1] - one[0]):
+        found = [column for _, column in run]
+        yield found[0], len(found)
 
 
 class Coverage:
