@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from edge.config.model import Config
 from edge.sample.command_queue import CommandQueue
@@ -24,6 +24,13 @@ class LiveField:
     reading: FieldReading | None
 
 
+Level = Literal["info", "warning", "error"]
+
+
+def _tell_nobody(level: Level, code: str, text: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """One device. Any thread may call what it holds.
@@ -35,6 +42,7 @@ class Device:
         state: gives what is going on.
         live: gives the camera's newest picture; None before the first.
         fault: why the device cannot read samples, in safe mode; else empty.
+        tell: sends the dashboards an event; see `edge.publish.messages.Event`.
         ended: set when nobody is to be served any more.
     """
 
@@ -44,4 +52,5 @@ class Device:
     state: Callable[[], dict[str, Any]]
     live: Callable[[], LiveField | None]
     fault: str = ""
+    tell: Callable[[Level, str, str], None] = _tell_nobody
     ended: Event = field(default_factory=Event)

@@ -62,7 +62,9 @@ class BrowserClock:
         set_clock(int(browser_ms))
         self._taken_from = who
         words = f"from {_utc(state.now_ms)} to {_utc(int(browser_ms))}"
-        log.warning("the clock was set from a browser, %s; nothing has confirmed it", words)
+        told = f"the clock was set from a browser, {words}; nothing has confirmed it"
+        log.warning("%s", told)
+        self._device.tell("warning", "clock_set", told)
         self._users.note(who, "set the clock from the browser", words)
 
 

@@ -72,6 +72,11 @@ class BundleRecord(_Record):
         return self.of(self.stack[-1]) if self.stack else None
 
     @property
+    def newest(self) -> str:
+        """Digest of the bundle that waits, else of the one in use: a rollback takes it away. Empty for none."""
+        return self.waiting or (self.stack[-1] if self.stack else "")
+
+    @property
     def highest(self) -> int:
         """The highest serial that was ever taken in; 0 for none."""
         return max((one.serial for one in self.bundles), default=0)

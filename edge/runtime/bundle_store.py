@@ -140,14 +140,19 @@ class BundleStore:
             record = self.record()
             return None if record.began_well or not record.stack else self._give_up(record)
 
-    def rollback(self) -> TakenIn | None:
+    def rollback(self, seen: str | None = None) -> TakenIn | None:
         """Take the bundle that waits, else the one in use, away; return the one then in use.
 
+        Args:
+            seen: digest of the one that a person wants to be taken away; None: whichever it is.
+
         Raises:
-            InputError: No bundle is in use, and none waits.
+            InputError: No bundle is in use, and none waits, or it is another one by now.
         """
         with locked(self._folder):
             record = self.record()
+            if seen is not None and seen != record.newest:
+                raise InputError("the bundles were changed since your page was made. Nothing was changed: look again")
             if not record.stack and not record.waiting:
                 raise InputError("no bundle is in use, and none waits. Single models: sicklescope model rollback ROLE")
             stack = record.stack if record.waiting else record.stack[:-1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from edge.api.device import Device
+from edge.api.device import Device, Level
 from edge.config.model import Config
 from edge.errors import ConfigError, EdgeError, StorageError
 from edge.publish.composer import Composer
@@ -27,7 +27,8 @@ def fault_page(
     """Serve the page, where that can be; give what does the commands that came in."""
     from edge.page.serve import served
 
-    lifecycle, commands = Lifecycle(config, database, Composer(config.device)), CommandQueue()
+    composer, commands = Composer(config.device), CommandQueue()
+    lifecycle = Lifecycle(config, database, composer)
     scanner = NoScanner(lifecycle)
 
     def state() -> dict[str, Any]:
@@ -38,7 +39,10 @@ def fault_page(
             "camera_problem": "", "storage_problem": "", "counts": None, "verdict": None,
         }  # fmt: skip
 
-    device = Device(config, lifecycle, commands, state, lambda: None, str(fault))
+    def tell(level: Level, code: str, text: str) -> None:
+        publisher.event(composer.event(level, code, text))
+
+    device = Device(config, lifecycle, commands, state, lambda: None, str(fault), tell)
     with ExitStack() as stack:
         try:
             stack.enter_context(served(device))

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from edge.api.authentication import Authenticator
-from edge.api.device import Device
+from edge.api.device import Device, Level
 from edge.api.mqtt import RemoteCommands
 from edge.camera.base import Camera
 from edge.camera.capture_thread import Mailbox, Notice, capturing
@@ -196,7 +196,10 @@ class Service:
         """Serve the API from another thread: it hands commands in, and reads database and loop."""
         from edge.page.serve import served
 
-        return served(Device(self.config, lifecycle, self.commands, loop.state, lambda: loop.live))
+        def tell(level: Level, code: str, text: str) -> None:
+            loop.publisher.event(loop.composer.event(level, code, text))
+
+        return served(Device(self.config, lifecycle, self.commands, loop.state, lambda: loop.live, tell=tell))
 
     def _read(self, loop: SampleLoop, mailbox: Mailbox, live: bool) -> EdgeError | None:
         """Read frames until the end; return the error if one was the end."""

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import segno
@@ -30,6 +30,7 @@ from edge.page.recent_log import RecentLog
 from edge.page.render import form_of, html
 from edge.publish.broker_check import TopicAnswer, ask_topics
 from edge.publish.message_base import ROOT
+from edge.runtime.bundle_store import BundleStore
 from edge.runtime.contract import Role
 from edge.runtime.model_store import SHIPPED, ModelStore
 from edge.system.health import Machine
@@ -44,6 +45,9 @@ CHUNK_BYTES = 1 << 16
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
+PAIR: Literal["bundle"] = "bundle"
+"""Both networks, where they came in one signed file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -57,6 +61,20 @@ class Histogram:
     full: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The bundle that a rollback takes away.
+
+    digest: by which the form names it. waits: whether it is not in use yet. before: the one that takes its place; empty
+    for none, where the models chosen one by one, or the shipped ones, do.
+    """
+
+    digest: str
+    name: str
+    waits: bool
+    before: str
+
+
 class DevicePages:
     """The page of the device."""
 
@@ -64,6 +82,7 @@ class DevicePages:
         self._device, self._logins, self._log, self._clock = device, logins, log, clock
         self._machine = Machine(device.config.device.state_dir)
         self._models = ModelStore(device.config.device.state_dir)
+        self._bundles = BundleStore(device.config.device.state_dir, device.config.models)
         router = self.router = APIRouter(include_in_schema=False, dependencies=[needs("see")])
         router.get("/device")(self.show)
         router.post("/device/doctor")(self.doctor)
@@ -81,16 +100,17 @@ class DevicePages:
         error: str = "",
         findings: Sequence[Finding] = (),
         topics: Sequence[TopicAnswer] = (),
+        code: int = 200,
     ) -> Response:
         live, manages = self._device.live(), "manage" in identity_of(request).rights
         address = str(request.base_url).rstrip("/")
         return html(
-            request, "device.html", error=error, findings=findings, topics=topics, fault=self._device.fault,
+            request, "device.html", code, error=error, findings=findings, topics=topics, fault=self._device.fault,
             state=self._device.state(),
             config=self._device.config, health=self._machine.health(), clock=self._clock.state(),
             python=f"{platform.python_version()}, {platform.system()} {platform.machine()}",
             histogram=None if live is None else histogram(live.frame), frame=None if live is None else live.frame,
-            models=[(role, *self._in_use(role)) for role in ROLES],
+            models=[(role, *self._in_use(role)) for role in ROLES], pair=self._pair(),
             log=self._log.lines() if manages else [], audit=self._logins.users.audit(AUDIT_SHOWN) if manages else [],
             fingerprint=fingerprint(self._device.config.web.certificate) if request.url.scheme == "https" else "",
             # The code is our own drawing of the address that the browser came by.
@@ -112,6 +132,23 @@ class DevicePages:
         used = history.stack[-1]
         names = {one.sha256: f"{one.name} {one.version}" for one in history.installed}
         return (SHIPPED if used == SHIPPED else names.get(used, used[:12])), len(history.stack) > 1
+
+    def _pair(self) -> Pair | None:
+        """Return the bundle that a rollback takes away; None where none counts."""
+        if any(getattr(self._device.config.models, role).path is not None for role in ROLES):
+            return None
+        try:
+            record = self._bundles.record()
+            if not record.newest:
+                return None
+            # What waits takes the place of the one in use; the one in use that of the one before.
+            before = record.stack if record.waiting else record.stack[:-1]
+            return Pair(
+                record.newest, record.of(record.newest).in_words, bool(record.waiting),
+                record.of(before[-1]).in_words if before else "",
+            )  # fmt: skip
+        except EdgeError:  # `_in_use` says it
+            return None
 
     async def doctor(self, request: Request) -> Response:
         """Look at everything that `sicklescope doctor` looks at."""
@@ -160,10 +197,16 @@ class DevicePages:
         """Go back to the model before, from the next start on."""
         fields = await form_of(request)
         who = require(identity_of(request), "manage")
-        role = next((one for one in ROLES if one == fields.get("role")), None)
+        role = next((one for one in (*ROLES, PAIR) if one == fields.get("role")), None)
         if role is None:
             raise HTTPException(400, "there is no such network")
-        await run_in_threadpool(self._models.rollback, role)
+        try:
+            if role == PAIR:
+                await run_in_threadpool(self._bundles.rollback, fields.get("seen", ""))
+            else:
+                await run_in_threadpool(self._models.rollback, role)
+        except EdgeError as error:
+            return await run_in_threadpool(self._shown, request, str(error), code=409)
         await run_in_threadpool(self._logins.users.note, who.name, "went back to the model before", role)
         return RedirectResponse("/device", 303)
 

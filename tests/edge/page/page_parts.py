@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -44,6 +44,8 @@ class Site:
     device: Device
     logins: Logins
     app: Guard
+    told: list[tuple[str, str, str]]
+    """What dashboards are told: level, code, text."""
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -102,8 +104,10 @@ def site(
         logins = Logins(Users(device.lifecycle.database))
         for name, role in users:
             logins.users.put(User(name, (role,), HASH))
+        told: list[tuple[str, str, str]] = []
+        device = replace(device, tell=lambda *event: told.append(event))
         guard = Guard(page(device, logins, False, RecentLog()), logins, frozenset({"localhost"}), False)
-        yield Site(device, logins, guard)
+        yield Site(device, logins, guard, told)
 
 
 def csrf_in(html: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from html import unescape
@@ -12,7 +13,9 @@ import httpx
 import pytest
 
 from edge.config.model import Config, MqttConfig
+from edge.runtime.bundle_store import BundleStore
 from edge.system.clock import EARLIEST_MS, LATEST_MS
+from tests.bundles import Workshop, without_trial
 from tests.edge.page.page_parts import IDLE, DrawnCamera, Site, press, sign_in, site
 from tests.mosquitto import Mosquitto, with_users
 
@@ -96,6 +99,10 @@ def test_a_device_without_a_clock_takes_the_browsers_and_says_so(tmp_path: Path,
         now_ms = EARLIEST_MS + 86_400_000
         assert (await press(client, "/device/clock", browser_ms=str(now_ms))).status_code == 303
         assert unset == [now_ms * 1_000_000]
+        ((level, code, text),) = here.told
+        assert (level, code) == ("warning", "clock_set")
+        assert "2026-11-02" in text
+        assert "Ida" not in text, "dashboards are told no name"
         page = (await client.get("/device")).text
         assert "taken from the browser of Ida; nothing confirms it, results say so" in page
         entry = here.logins.users.audit(1)[0]
@@ -144,3 +151,37 @@ def test_nobody_sets_the_clock_without_signing_in(tmp_path: Path, unset: list[in
         assert unset == []
 
     asyncio.run(test())
+
+
+def test_a_signed_pair_is_given_back_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is not used, then the pair before comes back, then the shipped models."""
+    without_trial(monkeypatch)
+    shop, state = Workshop(tmp_path), tmp_path / "state"
+    bundles = BundleStore(state, shop.accepted)
+    for serial, name in ((1, "first"), (2, "second"), (3, "third")):
+        bundles.take_in(shop.bundle(shop.pair(name), serial))
+        if serial < 3:
+            bundles.switch()
+
+    async def test(here: Site, client: httpx.AsyncClient) -> None:
+        async def pressed(words: str) -> httpx.Response:
+            page = (await client.get("/device")).text
+            assert words in page
+            (seen,) = re.findall(r'name="seen" value="(\w+)"', page)
+            return await press(client, "/device/rollback", role="bundle", seen=seen)
+
+        stale = bundles.record().newest
+        assert (await pressed("waits for the end of the sample at hand")).status_code == 303
+        assert (bundles.record().waiting, len(bundles.record().stack)) == ("", 2)
+        answer = await press(client, "/device/rollback", role="bundle", seen=stale)
+        assert answer.status_code == 409
+        assert "were changed since your page was made" in answer.text
+        assert len(bundles.record().stack) == 2
+        assert (await pressed("(serial 1, ")).status_code == 303
+        assert (await pressed("Back to the models before it")).status_code == 303
+        assert bundles.record().in_use is None
+        assert "Both came together" not in (await client.get("/device")).text
+        assert (await press(client, "/device/rollback", role="detector")).status_code == 409
+        assert [entry.action for entry in here.logins.users.audit(3)] == ["went back to the model before"] * 3
+
+    run(state, test, config=Config(models=shop.accepted, mqtt=MqttConfig(enabled=False)))
