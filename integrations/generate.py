@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edge.cli.schemas import json_schemas
+from edge.cli.schemas import RECEIVED, json_schemas
 from edge.publish.message_base import ROOT
 from edge.publish.messages import MESSAGES
 from edge.publish.result_messages import Result
@@ -23,10 +23,20 @@ UNCHARTED = ("schema", "site", "device", "command_challenge")
 """Site and device come from the topic; the others are no measurements."""
 
 
+RETAINED = {"command": False, "offer": True}
+"""Whether a broker keeps what a device is sent."""
+
+
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of each kind of message."""
+    """Return the JSON Schema of each kind of message that a device sends."""
     texts = json_schemas()
     return {model.kind: json.loads(texts[f"mqtt-{model.kind}.schema.json"]) for model in MESSAGES}
+
+
+def received() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each kind of message that a device is sent."""
+    texts = json_schemas()
+    return {name.removeprefix("mqtt-"): json.loads(texts[f"{name}.schema.json"]) for name in RECEIVED}
 
 
 def telegraf() -> str:
@@ -76,34 +86,31 @@ def _types(value: dict[str, Any]) -> set[str]:
 
 
 def asyncapi() -> str:
-    """Return the messages as AsyncAPI 3: a device sends each on its own channel."""
+    """Return the messages as AsyncAPI 3: a device sends, or is sent, each on its own channel."""
+    operations = {
+        f"send_{model.kind}": _operation("send", model.kind, model.qos, model.retain) for model in MESSAGES
+    } | {f"receive_{kind}": _operation("receive", kind, 1, retained) for kind, retained in RETAINED.items()}
     channels: dict[str, Any] = {}
-    operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
-    for model in MESSAGES:
-        schema = {key: value for key, value in schemas()[model.kind].items() if key not in ("$schema", "$id")}
-        messages[model.kind] = {
-            "name": model.kind,
+    for kind, full in (schemas() | received()).items():
+        schema = {key: value for key, value in full.items() if key not in ("$schema", "$id")}
+        messages[kind] = {
+            "name": kind,
             "contentType": "application/json",
             "summary": schema.get("description", "").partition("\n")[0],
             "payload": schema,
         }
-        channels[model.kind] = {
-            "address": f"{ROOT}/{{site}}/{{device}}/{model.kind}",
+        channels[kind] = {
+            "address": f"{ROOT}/{{site}}/{{device}}/{kind}",
             "parameters": {"site": {"description": "device.site"}, "device": {"description": "device.device"}},
-            "messages": {model.kind: {"$ref": f"#/components/messages/{model.kind}"}},
-        }
-        operations[f"send_{model.kind}"] = {
-            "action": "send",
-            "channel": {"$ref": f"#/channels/{model.kind}"},
-            "bindings": {"mqtt": {"qos": model.qos, "retain": model.retain}},
+            "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
         }
     document = {
         "asyncapi": "3.1.0",
         "info": {
             "title": "sicklescope",
             "version": version("sicklescope"),
-            "description": "What a device publishes over MQTT. For research use only; not a diagnosis.",
+            "description": "What a device publishes over MQTT and is sent. For research use only; not a diagnosis.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -113,6 +120,14 @@ def asyncapi() -> str:
         "components": {"messages": messages},
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _operation(action: str, kind: str, qos: int, retain: bool) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{kind}"},
+        "bindings": {"mqtt": {"qos": qos, "retain": retain}},
+    }
 
 
 PANELS: tuple[tuple[str, str, str, str], ...] = (

@@ -24,12 +24,17 @@ CHALLENGE_S = 600.0
 LONGEST_BYTES = 65536
 
 
-class _Envelope(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class Envelope(BaseModel):
+    """A command as it comes over MQTT: authenticated, for one device, once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     challenge: Annotated[str, Field(max_length=64)]
+    """`command_challenge` of the device's newest birth."""
     order: Annotated[str, Field(max_length=LONGEST_BYTES)]
+    """What is asked, as JSON text."""
     mac: Annotated[str, Field(max_length=64)]
+    """HMAC-SHA256 with the device's secret over topic, challenge and order, joined by line feeds: 64 hex digits."""
 
 
 def sign(secret: str, topic: str, challenge: str, order: str) -> str:
@@ -67,7 +72,7 @@ class Authenticator:
         if len(payload) > LONGEST_BYTES:
             raise CommandError(f"the command has {len(payload)} bytes; at most {LONGEST_BYTES} are read")
         try:
-            envelope = _Envelope.model_validate_json(payload)
+            envelope = Envelope.model_validate_json(payload)
         except ValidationError as error:
             raise CommandError("the command is not of the form {challenge, order, mac}, three texts") from error
         expected = sign(self._secret, self.topic, envelope.challenge, envelope.order)

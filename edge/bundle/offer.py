@@ -23,13 +23,16 @@ class Offer(BaseModel):
     It is no proof of anything: what counts is the signature in the bundle.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
 
     schema_: Literal["sicklescope/offer/1"] = Field(default="sicklescope/offer/1", alias="schema")
+    """Name and version of this message's format."""
     file: Name
     """Within models.fetch_from: no path."""
     serial: Annotated[int, Field(ge=1, le=SERIAL_MAX)]
+    """Of the bundle; a device takes none older than its own."""
     bytes: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)]
+    """Size of the file."""
     sha256: Sha256
     """Of the whole file."""
 

@@ -38,6 +38,7 @@ class Start(_Command):
     """Begin to scan a sample."""
 
     command: Literal["start"]
+    """What is asked."""
     sample: Name
     """Its code."""
 
@@ -46,6 +47,7 @@ class Stop(_Command):
     """End the scanning of the sample at hand."""
 
     command: Literal["stop"]
+    """What is asked."""
 
 
 class _OfSample(_Command):
@@ -59,6 +61,7 @@ class Discard(_OfSample):
     """Say that a sample is not to be used."""
 
     command: Literal["discard"]
+    """What is asked."""
 
 
 class Reopen(_OfSample):
@@ -68,6 +71,7 @@ class Reopen(_OfSample):
     """
 
     command: Literal["reopen"]
+    """What is asked."""
 
 
 class MissedCell(BaseModel):
@@ -91,6 +95,7 @@ class Review(_OfSample):
     """
 
     command: Literal["review"]
+    """What is asked."""
     cells: dict[CellNumber, Name] = Field(default_factory=dict, max_length=5000)
     """Class by the cell's number."""
     undo: list[CellNumber] = Field(default_factory=list, max_length=5000)
@@ -110,12 +115,14 @@ class Erase(_OfSample):
     """Erase all that is kept of a sample."""
 
     command: Literal["erase"]
+    """What is asked."""
 
 
 class Resend(_Command):
     """Send results again to the broker, though it took them long ago."""
 
     command: Literal["resend"]
+    """What is asked."""
     first: ResultNumber
     """Number of the first of them."""
     last: ResultNumber
