@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.library_messages import library_messages
+from edge.camera.file_list import natural_order
 from edge.camera.image_files import is_video, read_image
 from edge.camera.image_header import JPEG_MAGIC, TIFF_MAGIC, HeaderError, image_size
-from edge.camera.input_files import LeftOut, Leftover, natural_order
+from edge.camera.input_files import LeftOut, Leftover
 from edge.system.digest import sha256_file
 from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import FieldReading, Floats
@@ -189,6 +190,6 @@ def _unit(pattern: Fingerprint) -> Floats:
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
-def _plainest(path: Path) -> tuple[int, int, list[tuple[tuple[int, int, str], ...]]]:
+def _plainest(path: Path) -> tuple[int, int, bytes]:
     """Sort key by which a picture comes before its copies: `IMG.jpg` before `IMG (1).jpg` and `copies/IMG.jpg`."""
     return len(path.parts), len(path.name), natural_order(path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ import cv2
 from edge.batch.duplicates import same_bytes, same_picture
 from edge.batch.result_files import drawn_by_a_scan, is_a_result
 from edge.camera.decode.library_messages import library_messages
+from edge.camera.file_list import natural_order
 from edge.camera.image_files import is_video
-from edge.camera.input_files import InputFiles, LeftOut, Leftover, natural_order, search
+from edge.camera.input_files import InputFiles, LeftOut, Leftover, search
 from edge.camera.stored_file import local_copy
 from edge.errors import InputError
 from edge.system.progress_bars import ReportProgress, quiet
@@ -31,14 +33,18 @@ def find_files(paths: Iterable[Path | str]) -> InputFiles:
         InputError: A path is not there, or nothing is left to read.
     """
     found = search(paths)
-    drawn = drawn_by_a_scan([*found.files, *(one.path for one in found.left_out)])
-    files = [path for path in found.files if path not in drawn]
-    if not files:
+    drawn_in = lru_cache(drawn_by_a_scan)
+
+    def drawn(path: Path) -> bool:
+        return drawn_in(path.parent)
+
+    gone = [*found.files.remove(drawn), *(one.path for one in found.left_out if drawn(one.path))]
+    if not len(found.files):
         raise InputError(
-            f"there are only pictures that an earlier scan drew, such as {found.files[0]}. Give the images it read"
+            f"there are only pictures that an earlier scan drew, such as {min(gone)}. Give the images it read"
         )
-    left_out = [one for one in found.left_out if one.path not in drawn and not is_a_result(one.path)]
-    return InputFiles(files, [*left_out, *(LeftOut(path, Leftover.DRAWN_BY_A_SCAN) for path in sorted(drawn))])
+    left_out = [one for one in found.left_out if not drawn(one.path) and not is_a_result(one.path)]
+    return InputFiles(found.files, [*left_out, *(LeftOut(path, Leftover.DRAWN_BY_A_SCAN) for path in sorted(gone))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class ScanFiles:
             counts.
     """
 
-    files: list[Path]
+    files: Collection[Path]
     left_out: list[LeftOut]
     copies: dict[Path, Path]
 
@@ -70,7 +76,7 @@ def copies_apart(
         by_picture: compare what pictures show too, not their bytes alone.
         report: told of the progress.
     """
-    files, left_out = found.files, list(found.left_out)
+    files, left_out = list(found.files), list(found.left_out)
     for leftovers in (_live_photos, same_bytes):
         more = leftovers(files)
         gone = {one.path for one in more}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -155,21 +155,11 @@ def refuse_others_files(out_dir: Path) -> None:
         )
 
 
-def drawn_by_a_scan(paths: Iterable[Path]) -> set[Path]:
-    """Return those of the paths that are pictures drawn by a scan.
-
-    Also those left by one that was killed.
-    """
-    by_folder: dict[Path, list[Path]] = {}
-    for path in paths:
-        by_folder.setdefault(path.parent, []).append(path)
-    return {
-        path
-        for folder, members in by_folder.items()
-        if any(part.startswith(ASIDE) for part in folder.parts)
-        or (folder.name == ANNOTATED and _is_of_a_scan(folder.parent))
-        for path in members
-    }
+def drawn_by_a_scan(folder: Path) -> bool:
+    """Return whether the pictures of a folder were drawn by a scan, or left by one that was killed."""
+    return any(part.startswith(ASIDE) for part in folder.parts) or (
+        folder.name == ANNOTATED and _is_of_a_scan(folder.parent)
+    )
 
 
 def is_a_result(path: Path) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.batch.duplicates import CountedOnce
 from edge.batch.inputs import ScanFiles, copies_apart, find_files
-from edge.batch.reading.journal import Unit, unit_of
+from edge.batch.reading.journal import Unit, unit_key, unit_of
 from edge.batch.records import printable
+from edge.camera.file_list import FileList
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut
 from edge.camera.stored_file import StoredFile
@@ -34,7 +35,7 @@ class Sample:
     folder: Path
     name: str
     files: ScanFiles
-    units: list[Unit]
+    units: Collection[Unit]
 
     def counted_once(self) -> CountedOnce:
         """Return what marks the readings of copies."""
@@ -83,13 +84,33 @@ def _named(paths: Sequence[Path | str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
+class _UnitOfEach(Collection[Unit]):
+    """Each file of a list as a unit, made when it is asked for: the list is on the disk."""
+
+    def __init__(self, files: FileList) -> None:
+        self._files = files
+
+    def __iter__(self) -> Iterator[Unit]:
+        for path, size, changed_ns in self._files.identified():
+            yield Unit((path,), unit_key([(path, size, changed_ns)]), is_video(path), copies=False)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, unit: object) -> bool:
+        return isinstance(unit, Unit) and unit.files[0] in self._files
+
+
 def _sample(folder: Path, name: str, found: InputFiles, options: SampleOptions, report: ReportProgress) -> Sample:
     if options.keep_duplicates:
         files = ScanFiles(found.files, found.left_out, {})
     else:
         files = copies_apart(found, options.megapixels_max, by_picture=options.compare, report=report)
+    units: Collection[Unit]
     if options.one_sample:
         units = [unit_of(files.files, each_cell_once=True)]
+    elif options.keep_duplicates:
+        units = _UnitOfEach(found.files)
     else:
         alike = {*files.copies, *files.copies.values()}
         units = [unit_of([path], each_cell_once=is_video(path), copies=path in alike) for path in files.files]
@@ -101,9 +122,7 @@ def _by_folder(found: InputFiles) -> dict[Path, InputFiles]:
 
     A file that is left out belongs to the folder that is nearest to it.
     """
-    members: dict[Path, list[Path]] = {}
-    for path in found.files:
-        members.setdefault(_place(path).parent, []).append(path)
+    members = found.files.parted(_place)
     above = Path(os.path.commonpath(members))
     if above in members:
         above = above.parent

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -159,9 +159,8 @@ class _Scan:
                 novelty_max=pipeline.classifier.contract.thresholds.get("novelty_field"),
             )
             journal = open_.enter_context(Journal(self._out_dir, self._settings(models, by_folder), self._asked.resume))
-            missing = [journal.missing(sample.units) for sample in self._samples]
-            self._done = self._total - sum(len(unit.files) for units in missing for unit in units)
-            reader = self._reader(pipeline, missing, open_)
+            self._done = self._total - sum(len(unit.files) for _, unit in self._missing(journal))
+            reader = self._reader(pipeline, journal, open_)
             results: list[SampleResult] = []
             for sample in self._samples:
                 results.append(self._sample(sample, reader, journal, models, rules))
@@ -172,8 +171,11 @@ class _Scan:
                 journal.keep()
             return ScanResults(results, complete)
 
-    def _reader(self, pipeline: Pipeline, missing: list[list[Unit]], open_: ExitStack) -> Reader:
-        """Return what reads; missing: the units of each sample that are still to be read."""
+    def _missing(self, journal: Journal) -> Iterator[tuple[int, Unit]]:
+        """Give each unit that is still to be read, with the number of its sample."""
+        return ((number, unit) for number, one in enumerate(self._samples) for unit in journal.missing(one.units))
+
+    def _reader(self, pipeline: Pipeline, journal: Journal, open_: ExitStack) -> Reader:
         on_cpu = "on the CPU" in pipeline.detector.runtime
         if self._asked.engine is Engine.RAY:
             if not on_cpu:
@@ -182,6 +184,7 @@ class _Scan:
                     "Set models.runtime, or leave --engine out"
                 )
             how = HowRead(self._config, self._options, networks_of(pipeline))
+            missing = self._missing(journal)
             return open_.enter_context(RayReader(self._asked.address, self._asked.processes, how, missing))
         # A GPU is shared by nothing: what runs on it is read by this process.
         if self._processes == 1 or not on_cpu:

@@ -11,6 +11,7 @@ from enum import Enum
 from itertools import takewhile
 from pathlib import Path
 
+from edge.camera.file_list import FileList, natural_order
 from edge.camera.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edge.camera.stored_file import StoredFile, path_of
 from edge.errors import InputError
@@ -51,7 +52,7 @@ class LeftOut:
 class InputFiles:
     """The files that paths name: those to be read, in order, and those left out."""
 
-    files: list[Path]
+    files: FileList
     left_out: list[LeftOut]
 
 
@@ -101,7 +102,7 @@ def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
     Raises:
         InputError: A path is not there, or a folder or pattern has no image or video.
     """
-    return search(paths).files
+    return list(search(paths).files)
 
 
 def search(paths: Iterable[Path | str]) -> InputFiles:
@@ -113,58 +114,50 @@ def search(paths: Iterable[Path | str]) -> InputFiles:
     Raises:
         InputError: A path is not there, or a folder or pattern has no image or video.
     """
-    found: dict[Path, Path] = {}
+    files = FileList()
     left_out: dict[Path, LeftOut] = {}
-    for given in paths:
-        for path, reason in _expand(path_of(given)):
-            if reason is None:
-                read = found.setdefault(path.resolve(), path)
-                if read != path:
-                    left_out.setdefault(path, LeftOut(path, Leftover.LINK, read))
-            else:
-                left_out.setdefault(path, LeftOut(path, reason))
-    files = list(found.values())
-    given_files = set(files)
-    return InputFiles(files, [one for one in left_out.values() if one.path not in given_files])
+    for number, given in enumerate(paths):
+        path = path_of(given)
+        try:
+            left_out |= {one.path: one for one in _taken(path, number, files) if one.path not in left_out}
+        except OSError as error:
+            raise InputError(f"{path} cannot be listed: {error}. Try again when it can be reached") from error
+    for path, first in files.settle():
+        left_out.setdefault(path, LeftOut(path, Leftover.LINK, first))
+    return InputFiles(files, [one for one in left_out.values() if one.path not in files])
 
 
-def natural_order(path: Path) -> list[tuple[tuple[int, int, str], ...]]:
-    """Return a sort key by which numbers within names are numbers: field2 before field10."""
-    return [
-        tuple((0, int(run), "") if run.isdecimal() else (1, 0, run.lower()) for run in re.split(r"(\d+)", part) if run)
-        for part in path.parts
-    ]
+def _taken(path: Path, number: int, files: FileList) -> list[LeftOut]:
+    """Add the files that a path names to the list; return those that are left out, in natural order."""
+    left_out, before = [], files.added
+    where, found = _found(path)
+    for file, reason in found:
+        if reason is None:
+            files.add(number, file)
+        else:
+            left_out.append(LeftOut(file, reason))
+    if files.added == before:
+        raise InputError(_nothing_in(where, left_out))
+    return sorted(left_out, key=lambda one: natural_order(one.path))
 
 
-def _expand(path: Path) -> list[tuple[Path, Leftover | None]]:
-    try:
-        return _found(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be listed: {error}. Try again when it can be reached") from error
-
-
-def _found(path: Path) -> list[tuple[Path, Leftover | None]]:
+def _found(path: Path) -> tuple[str, Iterable[tuple[Path, Leftover | None]]]:
+    """Return what a path is, in words, and the files that it names, each with the reason why it is left out."""
     if path.is_file():
-        return [(path, None)]
+        return f"file {path}", [(path, None)]
     if path.is_dir():
-        found = list(_files_below(path, path))
-        where = f"folder {path}"
-    elif glob.has_magic(str(path)):
-        found = list(_matching(path))
-        where = f"pattern {path}"
-    else:
-        raise InputError(f"{path} not found. Give an image, a video, a folder or a pattern such as 'slides/*.jpg'")
-    if all(reason is not None for _, reason in found):
-        raise InputError(_nothing_in(where, [(file, reason) for file, reason in found if reason is not None]))
-    return sorted(found, key=lambda entry: natural_order(entry[0]))
+        return f"folder {path}", _files_below(path, path)
+    if glob.has_magic(str(path)):
+        return f"pattern {path}", _matching(path)
+    raise InputError(f"{path} not found. Give an image, a video, a folder or a pattern such as 'slides/*.jpg'")
 
 
-def _nothing_in(where: str, left_out: list[tuple[Path, Leftover]]) -> str:
+def _nothing_in(where: str, left_out: list[LeftOut]) -> str:
     expected = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
     text = f"{where} has no image or video; expected files ending in {expected}"
     if left_out:
-        path, reason = min(left_out)
-        text += f". {len(left_out)} files were left out, such as {path} ({reason.value})"
+        first = min(left_out, key=lambda one: one.path)
+        text += f". {len(left_out)} files were left out, such as {first.path} ({first.reason.value})"
     return text
 
 

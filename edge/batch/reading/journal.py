@@ -13,14 +13,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from edge.batch.field_result import FieldResult, decoded
+from edge.camera.file_list import size_and_time
 from edge.errors import BusyError, ConfigError
 from edge.system.atomic_files import storage_errors
+from edge.system.disk_table import DiskTables
 
 JOURNAL = ".unfinished-scan"
 """Name of the journal in the folder of the results."""
@@ -49,16 +51,13 @@ class Unit:
 def unit_of(files: Iterable[Path], *, each_cell_once: bool, copies: bool = False) -> Unit:
     """Return the unit of these files as they are now."""
     files = tuple(files)
-    identity = repr([_identity(path) for path in files]).encode()
-    return Unit(files, hashlib.sha256(identity).hexdigest()[:32].encode(), each_cell_once, copies)
+    return Unit(files, unit_key((path, *size_and_time(path)) for path in files), each_cell_once, copies)
 
 
-def _identity(path: Path) -> tuple[str, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return os.fspath(path), 0, 0  # Its own line says why it cannot be read.
-    return os.fspath(path), found.st_size, found.st_mtime_ns
+def unit_key(identities: Iterable[tuple[Path, int, int]]) -> bytes:
+    """Return what names a unit of files with their sizes and times of change, as from `size_and_time`."""
+    named = [(os.fspath(path), size, changed_ns) for path, size, changed_ns in identities]
+    return hashlib.sha256(repr(named).encode()).hexdigest()[:32].encode()
 
 
 class FieldLog(Protocol):
@@ -74,12 +73,11 @@ class FieldLog(Protocol):
         """Note that the next file of a unit was read to its end."""
 
 
-@dataclass(slots=True)
-class _Noted:
-    """Where the lines of a unit's fields begin, and how many of its files were read to their end."""
-
-    fields: list[int] = field(default_factory=list)
-    files_done: int = 0
+_TABLES = (
+    "CREATE TABLE unit (key BLOB PRIMARY KEY, files_done INTEGER) WITHOUT ROWID",
+    "CREATE TABLE field (key BLOB, place INTEGER, PRIMARY KEY (key, place)) WITHOUT ROWID",
+)
+"""How many files of a unit were read to their end, and where the lines of its fields begin."""
 
 
 class Journal:
@@ -98,7 +96,7 @@ class Journal:
         self.resumed = False
         self._out_dir, self._path = out_dir, out_dir / JOURNAL
         self._settings, self._resume = json.loads(json.dumps(settings)), resume
-        self._units: dict[bytes, _Noted] = {}
+        self._noted = DiskTables(*_TABLES)
         self._kept = False
 
     def __enter__(self) -> Journal:
@@ -181,11 +179,12 @@ class Journal:
 
     def _note(self, at: int, kind: bytes, key: bytes) -> None:
         if kind == _BEGIN:
-            self._units[key] = _Noted()
+            self._noted.do("DELETE FROM field WHERE key = ?", key)
+            self._noted.do("INSERT OR REPLACE INTO unit VALUES (?, 0)", key)
         elif kind == _FIELD:
-            self._units[key].fields.append(at)
+            self._noted.do("INSERT INTO field VALUES (?, ?)", key, at)
         elif kind == _FILE_DONE:
-            self._units[key].files_done += 1
+            self._noted.do("UPDATE unit SET files_done = files_done + 1 WHERE key = ?", key)
 
     def _write(self, kind: bytes, key: bytes, data: bytes = b"") -> None:
         content = kind + b" " + key + b" " + data
@@ -210,16 +209,16 @@ class Journal:
 
     def files_done(self, unit: Unit) -> int:
         """Return how many files of a unit were read to their end."""
-        return self._units.get(unit.key, _Noted()).files_done
+        return self._noted.value("SELECT files_done FROM unit WHERE key = ?", unit.key) or 0
 
-    def missing(self, units: Iterable[Unit]) -> list[Unit]:
-        """Return those of the units that were not read to their end."""
-        return [unit for unit in units if self.files_done(unit) < len(unit.files)]
+    def missing(self, units: Iterable[Unit]) -> Iterator[Unit]:
+        """Give those of the units that were not read to their end when their turn comes."""
+        return (unit for unit in units if self.files_done(unit) < len(unit.files))
 
     def fields(self, unit: Unit) -> Iterator[FieldResult]:
         """Give the fields of a unit that were noted."""
         with storage_errors(self._path), self._path.open("rb") as file:
-            for at in self._units.get(unit.key, _Noted()).fields:
+            for (at,) in self._noted.rows("SELECT place FROM field WHERE key = ? ORDER BY place", unit.key):
                 file.seek(at)
                 yield decoded(file.readline().split(b" ", 3)[3])
 

@@ -76,7 +76,7 @@ class FieldActor:
         self._sample: int | None = None
 
     def __call__(self, rows: Rows) -> Rows:
-        """Read the units of a block; return for each its key and its fields."""
+        """Read the units of a block; return each with its sample's number and its fields."""
         read: list[bytes] = []
         for sample, data in zip(rows["sample"].tolist(), rows["unit"], strict=True):
             if sample != self._sample:
@@ -85,7 +85,9 @@ class FieldActor:
             unit: Unit = pickle.loads(data)  # noqa: S301 - our own driver's
             log = Readings()
             self._pool.read_more([unit], log, lambda name, done: None, lambda: False)
-            read.append(pickle.dumps((unit.key, log.notes[unit.key])))
+            # The bytes of a picture that was fetched stay here.
+            bare = replace(unit, files=tuple(type(path)(str(path)) for path in unit.files))
+            read.append(pickle.dumps((sample, bare, log.notes[unit.key])))
         return {"read": read}
 
 

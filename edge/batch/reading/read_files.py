@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +69,7 @@ def _words(networks: tuple[NetworkId, ...]) -> str:
 class Reader(Protocol):
     """Reads units of one sample into a journal."""
 
-    def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
+    def read(self, units: Iterable[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
         """Read the units, in any order, until the last.
 
         It ends after the field at hand once `stopped` says so.
@@ -129,7 +129,7 @@ class SerialReader:
     def __init__(self, pipeline: Pipeline, options: ReadOptions) -> None:
         self._reader = FileReader(pipeline, options)
 
-    def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
+    def read(self, units: Iterable[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
         """Read the units in their order; see `Reader`."""
         self._reader.new_sample()
         for unit in units:

@@ -11,8 +11,8 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Pipe, wait
 from types import TracebackType
@@ -77,7 +77,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.close()
 
-    def read(self, units: list[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
+    def read(self, units: Iterable[Unit], journal: Journal, after: AfterField, stopped: Callable[[], bool]) -> None:
         """Read the units.
 
         Each process finishes its file, of a video its frame, once `stopped` says so.
@@ -90,15 +90,17 @@ class WorkerPool:
         for worker in self._workers:
             worker.ask(NEW_SAMPLE)
 
-    def read_more(self, units: list[Unit], journal: FieldLog, after: AfterField, stopped: Callable[[], bool]) -> None:
+    def read_more(
+        self, units: Iterable[Unit], journal: FieldLog, after: AfterField, stopped: Callable[[], bool]
+    ) -> None:
         """Read units of the sample at hand."""
-        waiting, deaths = deque(units), Counter[bytes]()
+        waiting, again, deaths = iter(units), list[Unit](), Counter[bytes]()
         while True:
             if stopped():
                 for worker in self._busy():
                     worker.stop()
             else:
-                self._hand_out(waiting, journal)
+                self._hand_out(waiting, again, journal)
             if not self._busy():
                 return
             for connection in wait([worker.connection for worker in self._busy()]):
@@ -110,22 +112,22 @@ class WorkerPool:
                 ended = worker.close()
                 deaths[unit.key] += 1
                 if deaths[unit.key] < TRIES:
-                    waiting.appendleft(unit)
+                    again.append(unit)
                 else:
                     _tell(unit, ended, journal, after)
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.unit is not None]
 
-    def _hand_out(self, waiting: deque[Unit], journal: FieldLog) -> None:
-        while waiting:
+    def _hand_out(self, waiting: Iterator[Unit], again: list[Unit], journal: FieldLog) -> None:
+        while len(self._busy()) < self._count:
+            unit = again.pop() if again else next(waiting, None)
+            if unit is None:
+                return
             idle = next((worker for worker in self._workers if worker.unit is None), None)
             if idle is None:
-                if len(self._workers) == self._count:
-                    return
                 idle = _Worker(self._begin)
                 self._workers.append(idle)
-            unit = waiting.popleft()
             journal.begin(unit)
             idle.read(unit)
 

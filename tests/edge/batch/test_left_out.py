@@ -61,10 +61,10 @@ def test_leftovers_of_devices_and_programs_are_left_out_and_named(tmp_path: Path
     leftover.parent.mkdir(parents=True, exist_ok=True)
     leftover.touch()
     found = search([tmp_path])
-    assert found.files == [tmp_path / "IMG_1.png"]
+    assert list(found.files) == [tmp_path / "IMG_1.png"]
     assert [(one.path, one.reason) for one in found.left_out] == [(leftover, Leftover(reason))]
     # The folder or file itself, given by name, is meant.
-    assert search([leftover]).files == [leftover]
+    assert list(search([leftover]).files) == [leftover]
 
 
 def test_links_are_read_once_and_named(folder: Path) -> None:
