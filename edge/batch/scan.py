@@ -166,7 +166,7 @@ class _Scan:
                 results.append(self._sample(sample, reader, journal, models, rules))
                 if self._stop.is_set():
                     break
-            complete = len(results) == len(self._samples) and results[-1].summary.complete
+            complete = len(results) == len(self._samples) and all(one.summary.complete for one in results)
             if not complete:
                 journal.keep()
             return ScanResults(results, complete)
@@ -210,7 +210,7 @@ class _Scan:
             with ResultFiles(
                 unfinished, out_dir, Accumulator(rules), annotate=self._asked.annotate, parquet=self._asked.parquet
             ) as written:
-                done = _write(sample, journal, written)
+                done = _write(sample, journal, written, self._stop.is_set())
             summary = Summary(
                 schema_version=1,
                 sicklescope=version("sicklescope"),
@@ -244,14 +244,17 @@ class _Scan:
         }
 
 
-def _write(sample: Sample, journal: Journal, files: ResultFiles) -> int:
-    """Write the fields of a sample up to the first file that was not read; return how many were, to their end."""
+def _write(sample: Sample, journal: Journal, files: ResultFiles, stopped: bool) -> int:
+    """Write the fields of a sample; return how many of its files were read to their end.
+
+    Of a scan that was stopped, up to the first file that was not.
+    """
     once, done = sample.counted_once(), 0
     for unit in sample.units:
         for result in journal.fields(unit):
             files.add(replace(result, reading=once(unit.files[0], result.reading)))
         done += journal.files_done(unit)
-        if journal.files_done(unit) < len(unit.files):
+        if stopped and journal.files_done(unit) < len(unit.files):
             break
     return done
 

@@ -37,6 +37,10 @@ def path_of(given: Path | str) -> Path:
     return StoredFile(given)
 
 
+class StoreError(OSError):
+    """A store did not give what it may give another time."""
+
+
 class StoredFile(PosixPath):
     """A file or folder of an object store; its text is its URL.
 
@@ -124,7 +128,7 @@ class StoredFile(PosixPath):
     def _asked(self, method: str, **options: Any) -> Any:
         """Return what the store answers.
 
-        Raises OSError, FileNotFoundError where there is no such file, for whatever keeps it from answering in time.
+        Raises FileNotFoundError where there is no such file, StoreError for whatever keeps it from answering in time.
         """
         filesystem, path = _filesystem(str(self))
         try:
@@ -132,10 +136,10 @@ class StoredFile(PosixPath):
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "the store has no such file", str(self)) from error
         except OutOfTime as error:
-            raise TimeoutError(f"the store {_scheme(self)}:// did not answer in time ({ANSWER_S:g} s)") from error
+            raise StoreError(f"the store {_scheme(self)}:// did not answer in time ({ANSWER_S:g} s)") from error
         except Exception as error:
             # Each store's package has errors of its own; that of one file must not end a scan.
-            raise OSError(f"the store {_scheme(self)}:// gave {type(error).__name__}: {error}") from error
+            raise StoreError(f"the store {_scheme(self)}:// gave {type(error).__name__}: {error}") from error
 
 
 def _scheme(path: StoredFile) -> str:

@@ -88,11 +88,9 @@ def scan(
                 results = ScanResults([SampleResult(out_dir, summary)], summary.complete)
         _tell(results.samples, out_dir)
         if not results.complete:
-            last = results.samples[-1].summary
-            err.print(
-                f"stopped after {last.inputs_done} of {last.inputs} files; what was read is written. "
-                "--resume goes on from here"
-            )
+            summaries = [one.summary for one in results.samples]
+            done, files = (sum(getattr(one, name) for one in summaries) for name in ("inputs_done", "inputs"))
+            err.print(f"{done} of {files} files were read, and are written. --resume reads the rest")
             raise typer.Exit(INTERRUPTED)
 
 

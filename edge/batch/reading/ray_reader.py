@@ -79,8 +79,8 @@ class RayReader:
             journal.begin(unit)
             for result in notes:
                 note(journal, unit, result)
-            for path in unit.files:
-                after(str(path), True)
+                if result is None:
+                    after(str(unit.files[0]), True)
             wanted -= sample == this
 
     def _streamed(self, ray: Any, units: Iterator[tuple[int, Unit]]) -> Generator[Read, None, None]:

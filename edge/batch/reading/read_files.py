@@ -19,7 +19,7 @@ from edge.camera.decode.reader import read_pictures
 from edge.camera.decode.video import Video
 from edge.camera.frames import frame_of
 from edge.camera.image_files import is_video
-from edge.camera.stored_file import local_copy
+from edge.camera.stored_file import StoreError, local_copy
 from edge.errors import CameraError, ModelError
 from edge.pipeline import Pipeline
 from edge.types import FieldReading, Pixels, Reason, Rejection, unread
@@ -82,22 +82,27 @@ class FileReader:
 
     def __init__(self, pipeline: Pipeline, options: ReadOptions) -> None:
         self._pipeline, self._options = pipeline, options
-        self._gallery = Gallery()
+        self._gallery, self._lost = Gallery(), False
 
     def new_sample(self) -> None:
         """Begin another sample: its most sickle-like cells are its own."""
         self._gallery = Gallery()
 
     def read(self, unit: Unit) -> Iterator[FieldResult | None]:
-        """Give the fields of a unit, and None after the last one of each file."""
+        """Give the fields of a unit, and None after the last one of each file.
+
+        There is no None after a file that its store did not give: it may be read another time.
+        """
         self._pipeline.new_sample(each_cell_once=unit.each_cell_once)
         number = 0
         for path in unit.files:
+            self._lost = False
             with closing(self._readings(path, number)) as readings:
                 for reading, pixels, cause in readings:
                     number += 1
                     yield self._result(unit, reading, pixels, cause)
-            yield None
+            if not self._lost:
+                yield None
 
     def _result(self, unit: Unit, reading: FieldReading, pixels: Pixels | None, cause: str | None) -> FieldResult:
         if pixels is None:
@@ -117,6 +122,7 @@ class FileReader:
                 yield read(frame_of(replace(found, name=printable(found.name)), number)), found.pixels, None
                 number += 1
         except RejectedInputError as error:
+            self._lost = isinstance(error.__cause__, StoreError)
             yield unread(printable(error.name), number, error.rejection), None, _cause(error, error.name)
         except CameraError as error:
             # The video broke: what it gave so far has been read, and the rest is one field that could not be.

@@ -60,7 +60,7 @@ def test_a_store_gives_what_its_folder_gives(store: Any, folder: Path, tmp_path:
 def test_what_does_not_answer_in_time_is_unread_and_the_rest_is_read(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stores that hang: named, counted, and nothing else stops."""
+    """Stores that hang: named, counted, nothing else stops, and `--resume` asks again."""
     monkeypatch.setattr(stored_file, "ANSWER_S", 0.2)
     over, real = threading.Event(), type(store).cat_file
 
@@ -71,12 +71,17 @@ def test_what_does_not_answer_in_time_is_unread_and_the_rest_is_read(
 
     monkeypatch.setattr(type(store), "cat_file", cat_file)
     summary = scan(["memory://archive"], tmp_path / "out", Config(), no_quality_gate=True, keep_duplicates=True)
-    over.set()
     causes = {line["image"]: line["rejected"]["cause"] for line in lines(tmp_path / "out") if line["rejected"]}
     assert causes["memory://archive/b/field1.png"] == "the store memory:// did not answer in time (0.2 s)"
-    assert summary.complete
+    assert (summary.complete, summary.inputs_done) == (False, summary.inputs - 1)
     assert summary.rejected["unreadable"] == 2
     assert summary.fields_read >= 2
+    over.set()
+    asked: dict[str, Any] = {"no_quality_gate": True, "keep_duplicates": True}
+    again = scan(["memory://archive"], tmp_path / "out", Config(), resume=True, **asked)
+    assert again.complete
+    scan(["memory://archive"], tmp_path / "whole", Config(), **asked)
+    assert (tmp_path / "out/fields.jsonl").read_bytes() == (tmp_path / "whole/fields.jsonl").read_bytes()
 
 
 def test_a_place_that_is_not_there_is_refused() -> None:

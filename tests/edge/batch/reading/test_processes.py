@@ -72,7 +72,7 @@ def test_a_signal_ends_several_processes_with_whole_results_as_it_ends_one(folde
     said = process.communicate()[1].decode()
     read = lines(out)
     assert process.returncode == 130, said
-    assert "--resume goes on from here" in said
+    assert "--resume reads the rest" in said
     assert 0 < len(read) < len(lines(tmp_path / "plain"))
     assert read == lines(tmp_path / "plain")[: len(read)]
 
