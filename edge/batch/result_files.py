@@ -18,6 +18,7 @@ from edge.batch.field_result import FieldResult
 from edge.batch.parquet import CELLS_PARQUET, FIELDS_PARQUET, ParquetFiles
 from edge.batch.records import CSV_COLUMNS, FieldRecord, ScaleRecord, Summary, csv_rows, field_record
 from edge.batch.report import report_of_scan
+from edge.camera.stored_file import is_url
 from edge.errors import InputError, StorageError
 from edge.language.languages import Language
 from edge.report.page import render
@@ -145,6 +146,11 @@ class ResultFiles:
 
 def refuse_others_files(out_dir: Path) -> None:
     """Raise InputError when a scan's files would take the place of files that no scan wrote."""
+    if is_url(out_dir):
+        raise InputError(
+            f"{out_dir} is in an object store; results are written to a folder of this computer. Give one as --out, "
+            "and copy it to the store afterwards"
+        )
     if out_dir.exists() and not out_dir.is_dir():
         raise StorageError(f"{out_dir} is a file; expected a folder for the results. Choose another --out")
     present = [name for name in (*_FILES, ANNOTATED) if (out_dir / name).exists()]

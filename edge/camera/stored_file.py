@@ -37,6 +37,11 @@ def path_of(given: Path | str) -> Path:
     return StoredFile(given)
 
 
+def is_url(path: Path) -> bool:
+    """Whether a path was written as a URL, of which `Path` has left one slash."""
+    return _URL.match(os.fspath(path)) is not None
+
+
 class StoreError(OSError):
     """A store did not give what it may give another time."""
 

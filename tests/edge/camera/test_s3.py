@@ -66,7 +66,7 @@ def test_a_server_that_goes_away_is_told_and_asked_again(
 ) -> None:
     """A store that fails for an hour: its pictures must not stay unread for good."""
     monkeypatch.setattr(stored_file, "ANSWER_S", 20.0)
-    read = []
+    read: list[int] = []
 
     def report(what: str, done: int, total: int) -> None:
         if what.startswith("reading") and not read:

@@ -84,9 +84,11 @@ def test_what_does_not_answer_in_time_is_unread_and_the_rest_is_read(
     assert (tmp_path / "out/fields.jsonl").read_bytes() == (tmp_path / "whole/fields.jsonl").read_bytes()
 
 
-def test_a_place_that_is_not_there_is_refused() -> None:
+def test_a_place_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"memory://nowhere not found"):
         scan(["memory://nowhere"], Path("out"), Config())
+    with pytest.raises(InputError, match="copy it to the store afterwards"):
+        scan([folder], Path("s3://archive/results"), Config())
     with pytest.raises(InputError, match="must be a store that fsspec knows"):
         scan(["nosuch://archive"], Path("out"), Config())
 
