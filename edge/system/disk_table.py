@@ -20,7 +20,8 @@ class DiskTables:
     def __init__(self, *definitions: str) -> None:
         """Take the statements that make the tables."""
         with _disk_errors():
-            self._connection = sqlite3.connect("", isolation_level=None)
+            # Another thread may be the one that lets go of it.
+            self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._connection.close)
             self.do("PRAGMA journal_mode = OFF")  # Nothing is to be had of it after a crash.
         for definition in definitions:
