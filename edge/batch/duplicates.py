@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.library_messages import library_messages
-from edge.camera.file_list import natural_order
 from edge.camera.image_files import is_video, read_image
 from edge.camera.image_header import JPEG_MAGIC, TIFF_MAGIC, HeaderError, image_size
 from edge.camera.input_files import LeftOut, Leftover
+from edge.camera.listing.file_list import natural_order
 from edge.system.digest import sha256_file
 from edge.system.progress_bars import ReportProgress, quiet
 from edge.types import FieldReading, Floats

@@ -13,9 +13,9 @@ import cv2
 from edge.batch.duplicates import same_bytes, same_picture
 from edge.batch.result_files import drawn_by_a_scan, is_a_result
 from edge.camera.decode.library_messages import library_messages
-from edge.camera.file_list import natural_order
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut, Leftover, search
+from edge.camera.listing.file_list import natural_order
 from edge.camera.stored_file import local_copy
 from edge.errors import InputError
 from edge.system.progress_bars import ReportProgress, quiet

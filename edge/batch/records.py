@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from edge.camera.file_list import natural_order
 from edge.camera.input_files import LeftOut, Leftover
+from edge.camera.listing.file_list import natural_order
 from edge.report.reasons import LEFT_OUT, REASONS
 from edge.screening.tally import field_score
 from edge.screening.verdict import FLAGS

@@ -11,9 +11,9 @@ from edge.batch.duplicates import CountedOnce
 from edge.batch.inputs import ScanFiles, copies_apart, find_files
 from edge.batch.reading.journal import Unit, unit_key, unit_of
 from edge.batch.records import printable
-from edge.camera.file_list import FileList
 from edge.camera.image_files import is_video
 from edge.camera.input_files import InputFiles, LeftOut
+from edge.camera.listing.file_list import FileList
 from edge.camera.stored_file import StoredFile
 from edge.system.progress_bars import ReportProgress
 

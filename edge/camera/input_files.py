@@ -11,8 +11,8 @@ from enum import Enum
 from itertools import takewhile
 from pathlib import Path
 
-from edge.camera.file_list import FileList, natural_order
 from edge.camera.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from edge.camera.listing.file_list import FileList, natural_order
 from edge.camera.stored_file import StoredFile, path_of
 from edge.errors import InputError
 

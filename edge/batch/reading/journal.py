@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from edge.batch.field_result import FieldResult, decoded
-from edge.camera.file_list import size_and_time
+from edge.camera.listing.file_list import size_and_time
 from edge.errors import BusyError, ConfigError
 from edge.system.atomic_files import storage_errors
 from edge.system.disk_table import DiskTables
