@@ -162,7 +162,7 @@ def refuse_others_files(out_dir: Path) -> None:
 
 
 def drawn_by_a_scan(folder: Path) -> bool:
-    """Return whether the pictures of a folder were drawn by a scan, or left by one that was killed."""
+    """Return whether a scan drew the pictures of a folder, or left them when it was killed."""
     return any(part.startswith(ASIDE) for part in folder.parts) or (
         folder.name == ANNOTATED and _is_of_a_scan(folder.parent)
     )

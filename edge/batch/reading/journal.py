@@ -55,7 +55,7 @@ def unit_of(files: Iterable[Path], *, each_cell_once: bool, copies: bool = False
 
 
 def unit_key(identities: Iterable[tuple[Path, int, int]]) -> bytes:
-    """Return what names a unit of files with their sizes and times of change, as from `size_and_time`."""
+    """Return what names a unit of files, each given with its size and time of change."""
     named = [(os.fspath(path), size, changed_ns) for path, size, changed_ns in identities]
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32].encode()
 

@@ -37,7 +37,7 @@ class FileList:
         self.added = 0
 
     def add(self, given: int, path: Path) -> None:
-        """Add a file that was found for the path of that number; `settle` follows when all are there."""
+        """Add a file that the path of that number names; `settle` follows when all are there."""
         size, changed_ns = size_and_time(path)
         place = given.to_bytes(4, "big") + natural_order(path)
         names = [os.fsencode(name) for name in (path, path.resolve(), path.parent)]
@@ -45,7 +45,7 @@ class FileList:
         self.added += 1
 
     def settle(self) -> Iterator[tuple[Path, Path]]:
-        """Bring the files into their order; give each other name of one, which is not kept, with the file."""
+        """Bring the files into their order; drop each other name of one, and give both."""
         self._tables.do(_ORDER)
         self._tables.do("DROP TABLE found")
         for path, first in self._tables.rows("SELECT path, first FROM file WHERE rank > 1 AND path != first"):
@@ -60,7 +60,7 @@ class FileList:
         return gone
 
     def parted(self, part_of: Callable[[Path], Path]) -> dict[Path, FileList]:
-        """Return the files in parts by what is told of their folder, in the order in which these come."""
+        """Return the files in parts by what `part_of` gives for their folders, in their order."""
         parts: dict[Path, FileList] = {}
         for (folder,) in list(self._tables.rows("SELECT folder FROM file GROUP BY folder ORDER BY min(number)")):
             part = parts.setdefault(part_of(_path(folder)), FileList(self._tables, len(parts) + 1))
