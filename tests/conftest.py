@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from benchmarks.realdata import data_folder, some_fields
 from tests.mosquitto import MOSQUITTO, Mosquitto
+from tests.program import Program
 
 # Where the data lie now: a test that goes to another folder finds them too.
 os.environ["SICKLESCOPE_DATA"] = str(data_folder().absolute())
@@ -34,6 +35,17 @@ def real_fields() -> Callable[[str, int], list[Path]]:
         return files
 
     return some
+
+
+@pytest.fixture(autouse=True)
+def _no_program_goes_on() -> Iterator[None]:
+    """Kill what a failed test left running: it would take the processor from the tests behind it."""
+    before = len(Program.started)
+    yield
+    for program in Program.started[before:]:
+        program.process.kill()
+        program.process.wait()
+    del Program.started[before:]
 
 
 @pytest.fixture

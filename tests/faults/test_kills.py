@@ -12,10 +12,11 @@ import pytest
 
 from edge.service.service import resend
 from edge.storage.database import Database, database_path
-from tests.edge.service.service_parts import Program, configured, outbox_of
+from tests.edge.service.service_parts import configured, outbox_of
 from tests.faults.device import Device, Stored, digest
 from tests.faults.parts import arrived_as_stored, scaled, told
 from tests.mosquitto import Listener, Mosquitto, wait_for
+from tests.program import Program
 
 pytestmark = pytest.mark.faults
 

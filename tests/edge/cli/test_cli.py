@@ -22,8 +22,8 @@ from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.cli.main import app
 from edge.errors import EdgeError
-from tests.edge.service.service_parts import Program
 from tests.mosquitto import free_port, wait_for
+from tests.program import Program
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 from edge.camera.virtual.camera import VirtualCamera
 from edge.cli.demo import Truth, demo_config
 from edge.config.model import CameraConfig
-from tests.edge.service.service_parts import Program
 from tests.mosquitto import Listener, free_port, wait_for
+from tests.program import Program
 
 
 def test_its_messages_are_read_where_it_says_and_it_ends_by_itself(tmp_path: Path) -> None:

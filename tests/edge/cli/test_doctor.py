@@ -20,8 +20,8 @@ from edge.errors import RuntimeUnavailableError
 from edge.runtime.registry import RUNTIMES
 from edge.storage.database import Database
 from tests.edge.camera.openflexure_parts import Microscope
-from tests.edge.service.service_parts import Program
 from tests.mosquitto import Mosquitto, free_port, with_users
+from tests.program import Program
 
 Start = Callable[..., Mosquitto]
 

@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from edge.storage.database import Database
 from edge.storage.users import User, Users
 from tests.edge.page.page_parts import HASH, PASSWORD
-from tests.edge.service.service_parts import Program, listens
+from tests.edge.service.service_parts import listens
 from tests.mosquitto import wait_for
+from tests.program import Program
 
 WIDTHS = (360, 800, 1280)
 

@@ -17,8 +17,8 @@ from edge.screening.westgard import Expected
 from edge.storage.database import Database
 from tests.edge.page.browser_parts import Watched, chromium, virtual_device, with_users
 from tests.edge.page.page_parts import PASSWORD
-from tests.edge.service.service_parts import Program
 from tests.mosquitto import free_port
+from tests.program import Program
 
 pytestmark = pytest.mark.timeout(400)  # on a machine that does much else
 

@@ -20,8 +20,9 @@ from edge.errors import CommandError, SampleError, StorageError
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import Start, parse
 from edge.service.service import Service
-from tests.edge.service.service_parts import Program, do, running, waiting
+from tests.edge.service.service_parts import do, running, waiting
 from tests.mosquitto import free_port, wait_for
+from tests.program import Program
 
 
 def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:

@@ -27,8 +27,9 @@ from edge.storage.database import Database, database_path
 from edge.types import Verdict
 from tests.edge.publish.publish_parts import NETWORKS as NAMES
 from tests.edge.publish.publish_parts import VERDICT, record
-from tests.edge.service.service_parts import Program, configured
+from tests.edge.service.service_parts import configured
 from tests.mosquitto import Listener, Mosquitto, wait_for
+from tests.program import Program
 
 NETWORKS, OTHERS = ("d" * 64, "c" * 64), ("d" * 64, "e" * 64)
 MARK = ControlConfig(enforce="mark", days=1.25)

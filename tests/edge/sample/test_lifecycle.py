@@ -35,8 +35,9 @@ from edge.storage.database import Database, database_path
 from edge.storage.outbox import Outbox
 from edge.types import CELLS_KEPT, CLASSES, Change, FieldReading, Placement, Scale
 from tests.edge.publish.publish_parts import COUNTS, composer, record
-from tests.edge.service.service_parts import Program, configured
+from tests.edge.service.service_parts import configured
 from tests.mosquitto import Listener, Mosquitto, wait_for
+from tests.program import Program
 
 Start = Callable[..., Mosquitto]
 

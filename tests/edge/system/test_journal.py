@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edge.system.journal import JournalFormatter
-from tests.edge.service.service_parts import Program
 from tests.mosquitto import free_port
+from tests.program import Program
 
 
 def line(text: str, level: int = logging.WARNING, exc_info: Any = None) -> str:

@@ -14,9 +14,10 @@ from edge.config.model import CameraConfig
 from edge.pipeline import Pipeline
 from edge.service.service import Service
 from edge.system.systemd import Heartbeat
-from tests.edge.service.service_parts import Program, Scripted, configured
+from tests.edge.service.service_parts import Scripted, configured
 from tests.edge.system.systemd_parts import Ear
 from tests.mosquitto import free_port, wait_for
+from tests.program import Program
 
 
 @pytest.fixture

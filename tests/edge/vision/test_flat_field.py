@@ -31,7 +31,7 @@ from edge.vision.optics_calibration import (
     write_calibration,
 )
 from tests.calibration.optics_parts import BARE, fields, unevenness, write
-from tests.edge.service.service_parts import Program
+from tests.program import Program
 
 SMALL: dict[str, Any] = {"width": 320, "height": 240}
 DEVICE = "/dev/video7"
