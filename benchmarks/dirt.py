@@ -251,6 +251,7 @@ def measured(pipeline: Pipeline, seed: int) -> dict[str, Any]:
         "late": any(one.first_field for one in slide.spec.dirt),
         "clean_masked": clean.share,
         "masked": dirty.share,
+        "masked_beside": 0.0 if dirty.mask is None else float((dirty.mask & ~dirt).mean()),
         "first_masked": dirty.first_masked,
         "dirt_counted": len(of_dirt),
         "dirt_counted_red": sum(dirty.counted[number] in red for number in of_dirt),
@@ -334,6 +335,7 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "slides_with_dirt_counted_red": sum(row["dirt_counted_red"] > 0 for row in rows),
         "dirt_counted_sickle": sum(row["dirt_counted_sickle"] for row in rows),
         **total,
+        "most_masked_beside": round(max(row["masked_beside"] for row in rows), 5),
         "lost_share": round((total["lost_clear"] - total["won_clear"]) / max(1, total["clear"]), 5),
         "median_first_masked": float(np.median([row["first_masked"] for row in rows if row["masked"] > 0] or [np.nan])),
     }

@@ -107,7 +107,7 @@ class Pipeline:
         field = prepared.outcome
         if isinstance(field, Rejection):
             return report.rejected(field)
-        field = self._dirt.hidden(field, frame)
+        shown, field = field, self._dirt.hidden(field, frame)
 
         # Before the field is placed: one that is refused must leave no trace.
         examined = self._examine(field, prepared.size_off_max, prepared.stage_ms)
@@ -130,7 +130,7 @@ class Pipeline:
             if placed is None:
                 prob, label = self._rule.classified(classes.prob(whole))
                 return report.read(field, examined, prob, label)
-            dirt = self._dirt.update(frame, field, placed, _in_frame(cells, field))
+            dirt = self._dirt.update(frame, shown, placed, _in_frame(cells, field))
             report.masked = self._dirt.masked()
             whole = whole & ~np.isin(placed.ids, dirt)
             examined = replace(examined, whole=whole)

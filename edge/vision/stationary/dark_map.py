@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -22,6 +22,9 @@ VIEWS_MIN, VIEWS_KEPT = 5, 24
 
 GROUND_UM = 41
 """Side of the square over whose median the light is taken, odd."""
+
+TOO_BRIGHT = 5
+"""Of so many views one may seem too bright at a place: its surface of light is off in a corner that cells cover."""
 
 LIGHT_UM, SURFACE = 25, 6
 """Side of the squares by which the light is measured, and the terms of the surface through them."""
@@ -42,7 +45,10 @@ UNSEEN = 255
 """Level of what a view does not show."""
 
 SURE = 6.0
-"""Minus log10 of the chance, at one place, from which what is dark in every view is dirt."""
+"""Minus log10 of the chance, at one place, from which what is dark in every view is dirt, in a sample of VIEWS_KEPT.
+
+In a longer one more views are tried, and the chance is held to be as small for all of it.
+"""
 
 SAME, EACH_SAME = 0.03, 1.0
 """Views that show the same at a place, to this mean difference as a share of the light, and minus log10 of the chance
@@ -67,13 +73,21 @@ RIM_UM = 5
 class Dark:
     """A part that is dark in every view: rows and columns of the map, and its size.
 
-    length_um, width_um: sides of the smallest rectangle round it. area_um2: inside the middles of its rim.
+    length_um, width_um: sides of the smallest rectangle round it. area_um2: inside the middles of its rim. evidence:
+    minus log10 of the chance that cells explain it.
     """
 
     where: tuple[NDArray[np.int64], NDArray[np.int64]]
     length_um: float
     width_um: float
     area_um2: float
+    evidence: float = 0.0
+
+    @property
+    def middle(self) -> complex:
+        """Its middle, x + iy on the map."""
+        rows, columns = self.where
+        return complex(columns.mean() + 0.5, rows.mean() + 0.5)
 
     def large(self, faint: bool) -> bool:
         """Return whether it is large enough to be dirt without a box; faint: to be looked at."""
@@ -91,6 +105,7 @@ class DarkMap:
         self._size = max(1, shape[1] // self.step_px), max(1, shape[0] // self.step_px)
         self._views: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=VIEWS_KEPT)
         self._um = um_per_px * self.step_px
+        self._added = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -110,6 +125,7 @@ class DarkMap:
         level = np.clip(grey * (BRIGHT / self._light(grey, seen)), 0, UNSEEN - 1).astype(np.uint8)
         level[~seen] = UNSEEN
         self._views.append((number, level))
+        self._added += 1
 
     def _light(self, grey: NDArray[Any], seen: Mask) -> NDArray[Any]:
         """Return the light of a view: a quadratic surface through the 90th percentiles of squares.
@@ -149,10 +165,19 @@ class DarkMap:
         """Return bool (h, w): what is dark in every view from a number on."""
         return self._dark(np.stack([level for number, level in self._views if number >= since] or [self._bright()]))
 
-    def dirt(self, *, faint: bool) -> Iterator[Dark]:
-        """Give what is dark in more views, longer, or more alike, than cells explain.
+    @property
+    def sure(self) -> float:
+        """The evidence from which a part is dirt."""
+        return SURE + math.log10(max(1.0, self._added / VIEWS_KEPT))
+
+    def parts(self, masked: Mask, *, faint: bool) -> Iterator[Dark]:
+        """Give what is dark in all of the newest views, with the evidence that cells do not explain it.
+
+        It grows with the number of views, the length of the part, and the number of views in which it looks alike.
 
         Args:
+            masked: bool (h, w), what is known as dirt. What lies beside it must be proved by itself: else the cells that
+                lie there by chance would be added, in a long sample one after the other.
             faint: parts that are faintly dark; else those that are plainly so.
         """
         levels = np.stack([level for _, level in self._views] or [self._bright()])
@@ -163,17 +188,14 @@ class DarkMap:
         # Of the newest views only, for dirt may have come in mid-sample.
         for count in range(VIEWS_MIN, len(levels) + 1):
             newest = levels[-count:]
-            dark = (newest.max(0) < limit).astype(np.uint8)
+            dark = ((newest.max(0) < limit) & ~masked).astype(np.uint8)
             for outline in cv2.findContours(dark, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
                 part = self._part(outline, dark)
                 if not part.large(faint):
                     continue
-                by_cover = count * of_a_view * max(1.0, part.length_um / CELL_UM)
-                if by_cover + EACH_SAME * (count - 1) < SURE:
-                    continue
                 there = newest[:, part.where[0], part.where[1]] / ground[part.where]
-                if by_cover + EACH_SAME * (_alike(there) - 1) >= SURE:
-                    yield part
+                by_cover = count * of_a_view * max(1.0, part.length_um / CELL_UM)
+                yield replace(part, evidence=by_cover + EACH_SAME * (_alike(there) - 1))
 
     def _part(self, outline: NDArray[Any], dark: NDArray[np.uint8]) -> Dark:
         x, y, w, h = cv2.boundingRect(outline)
@@ -187,9 +209,11 @@ class DarkMap:
         return np.asarray(levels.max(0) < ground * (1 - self._limit(ground)), np.bool_)
 
     def _ground(self) -> NDArray[Any]:
-        """Return the light of each place: what is brightest there in any view, without what is small."""
-        brightest: NDArray[Any] = np.max([level for _, level in self._views] or [self._bright()], axis=0)
-        unseen = (brightest == UNSEEN).astype(np.uint8)
+        """Return the light of each place: nearly what is brightest there in any view, without what is small."""
+        levels = np.stack([level for _, level in self._views] or [self._bright()])
+        unseen = (levels == UNSEEN).any(0).astype(np.uint8)
+        rank = len(levels) - 1 - len(levels) // TOO_BRIGHT
+        brightest: NDArray[Any] = np.partition(levels, rank, axis=0)[rank]
         if unseen.any() and not unseen.all():  # or the rim would be darker than what lies beyond it
             _, nearest = cv2.distanceTransformWithLabels(unseen, cv2.DIST_L1, 3, labelType=cv2.DIST_LABEL_PIXEL)
             levels = np.zeros(int(nearest.max()) + 1, np.uint8)

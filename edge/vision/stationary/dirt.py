@@ -36,6 +36,14 @@ class _Frames:
     dark: DarkMap
     mask: Mask
 
+    def masks(self, at: Complexes) -> Mask:
+        """Return which places (N,), x + iy in pixels of the frame, are masked; NaN is no place."""
+        h, w = self.mask.shape
+        on_map = np.nan_to_num(at, nan=-1.0) / self.dark.step_px
+        row, column = np.floor(on_map.imag).astype(int), np.floor(on_map.real).astype(int)
+        inside = (row >= 0) & (column >= 0) & (row < h) & (column < w)
+        return np.asarray(inside & self.mask[row.clip(0, h - 1), column.clip(0, w - 1)], np.bool_)
+
 
 class StationaryDirt:
     """Follows the frames of one sample that were placed."""
@@ -61,9 +69,7 @@ class StationaryDirt:
         if known is None or known.shape != frame.pixels.shape[:2] or not known.mask.any():
             return field
         h, w = field.pixels.shape[:2]
-        # From canonical pixels to those of the map.
-        zoom, step = field.zoom, known.dark.step_px
-        to_map = np.array([[zoom, 0, field.origin[0]], [0, zoom, field.origin[1]]], np.float32) / np.float32(step)
+        to_map = _to_map(field.zoom, field.origin, known.dark.step_px)
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         dirt = cv2.warpAffine(known.mask.astype(np.uint8), to_map, (w, h), flags=flags).view(np.bool_)
         visible = ~dirt if field.visible is None else field.visible & ~dirt
@@ -75,7 +81,7 @@ class StationaryDirt:
         if known is None or known.shape != frame.pixels.shape[:2] or not known.mask.any():
             return None
         h, w = known.shape
-        to_map = np.array([[1, 0, 0], [0, 1, 0]], np.float32) / np.float32(known.dark.step_px)
+        to_map = _to_map(1.0, (0.0, 0.0), known.dark.step_px)
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(known.mask.astype(np.uint8), to_map, (w, h), flags=flags).view(np.bool_)
 
@@ -97,7 +103,8 @@ class StationaryDirt:
 
         Args:
             frame: as it was read.
-            field: the part of it that was read.
+            field: the part of it that shows the slide, with what dirt hides of it: a masked part stays in evidence, so
+                that what of the dirt is not masked yet is found beside it.
             placed: where it lies, with the numbers of its N cells.
             boxes: float32 (N, 4), in pixels of the frame.
 
@@ -153,12 +160,12 @@ class StationaryDirt:
     def _proved(self, known: _Frames, sure: list[Recurring], numbers: int) -> Numbers:
         """Mask what is sure, and return the cells that lay there and never elsewhere."""
         fresh = np.zeros(known.mask.shape, np.bool_)
-        for part in known.dark.dirt(faint=False):
-            fresh[part.where] = True
-        at = np.nonzero(~np.isnan(self._first) & ~self._moved)[0]
-        counted = self._first[at] / known.dark.step_px
-        for part in known.dark.dirt(faint=True):
-            if _found_on(part, counted):
+        for part in known.dark.parts(known.mask, faint=False):
+            if self._sure(known, part):
+                fresh[part.where] = True
+        counted = self._first[~np.isnan(self._first) & ~self._moved] / known.dark.step_px
+        for part in known.dark.parts(known.mask, faint=True):
+            if _found_on(part, counted) and self._sure(known, part):
                 fresh[part.where] = True
         fresh &= ~known.mask
         for one in sure:
@@ -166,12 +173,18 @@ class StationaryDirt:
         if not fresh.any():
             return np.zeros(0, np.int64)
         known.mask |= fresh
-        h, w = known.mask.shape
-        row, column = counted.imag.astype(int).clip(0, h - 1), counted.real.astype(int).clip(0, w - 1)
-        at = at[known.mask[row, column]]
+        # What is found now here, now there along a needle seems to move, yet was seen nowhere but on it.
+        on_it = known.masks(self._first) & (~self._moved | known.masks(self._last))
+        at = np.nonzero(on_it)[0]
         self._first[at] = np.nan
         newest = numbers - 1
         return np.sort(newest - (newest - at) % CELLS_KEPT)
+
+    def _sure(self, known: _Frames, part: Dark) -> bool:
+        """Whether a dark part is dirt, also by the boxes that came back on it."""
+        step_px = known.dark.step_px
+        lacking = known.dark.sure - part.evidence
+        return lacking <= 0 or self._tracks.evidence_at(part.middle * step_px, ON_IT_UM * step_px) >= lacking
 
     def _extent(self, known: _Frames, one: Recurring) -> Mask:
         """Return the mask of a place: its box, and what is always dark and hangs together with it."""
@@ -185,6 +198,13 @@ class StationaryDirt:
         return np.asarray(box | np.isin(labels, touched[touched > 0]), np.bool_)
 
 
+def _to_map(px: float, origin: tuple[float, float], step_px: int) -> Floats:
+    """Return the transform (2, 3) of the middles of pixels, `px` of the frame wide, to those of the map."""
+    scale = px / step_px
+    x, y = ((corner + px / 2) / step_px - 0.5 for corner in origin)
+    return np.array([[scale, 0, x], [0, scale, y]], np.float32)
+
+
 def _found_on(part: Dark, counted: Complexes) -> bool:
     """Whether something was counted on a faint part: middles (N,) on the map."""
     rows, columns = part.where
@@ -193,5 +213,4 @@ def _found_on(part: Dark, counted: Complexes) -> bool:
         inside[rows, columns] = True
         h, w = inside.shape
         return bool(inside[counted.imag.astype(int).clip(0, h - 1), counted.real.astype(int).clip(0, w - 1)].any())
-    middle = columns.mean() + 0.5 + 1j * (rows.mean() + 0.5)
-    return bool((np.abs(counted - middle) <= ON_IT_UM).any())
+    return bool((np.abs(counted - part.middle) <= ON_IT_UM).any())

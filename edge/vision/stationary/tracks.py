@@ -20,6 +20,9 @@ ALIKE = 0.35
 SURE = 7.0
 """Minus log10 of the chance from which a place is taken for dirt: some 5,000 places are looked at in a sample."""
 
+AGAIN = 0.1
+"""Chance that of two cells that cover one place both middles lie so near each other, and their sides are alike."""
+
 HOPELESS_VIEWS, HOPELESS_SHARE = 6, 0.3
 """A place that was tried so often, and found in a smaller share of views, is given up."""
 
@@ -67,6 +70,7 @@ class Tracks:
         self._first = np.zeros(0, np.int64)
         self._seen = 0
         self._views = 0
+        self._newest = 0
 
     def add(self, view: int, boxes: Boxes, um_per_px: float, area_px: float) -> list[Recurring]:
         """Take in a view and return the places that are sure now; they are followed no longer.
@@ -78,6 +82,7 @@ class Tracks:
             area_px: of what is seen, in pixels.
         """
         self._seen, self._views = self._seen + len(boxes.at), self._views + 1
+        self._newest = view
         near = np.maximum(NEAR_UM / um_per_px, NEAR_SHARE * np.sqrt(self._boxes.sides.prod(1)))
         free = self._matched(boxes, near)
         per_px = self._seen / self._views / area_px
@@ -102,6 +107,21 @@ class Tracks:
         self._keep(~sure & ~((tried >= HOPELESS_VIEWS) & (self._hits < HOPELESS_SHARE * tried)))
         self._begin(view, boxes[free])
         return recurring
+
+    def evidence_at(self, at: complex, within_px: float) -> float:
+        """Return how unlikely it is that cells that cover a place are found so often at one spot of it.
+
+        Args:
+            at: middle of the place, x + iy in pixels of the frame.
+            within_px: how near to it the spot lies.
+
+        Returns:
+            Minus log10 of the chance.
+        """
+        near = np.abs(self._boxes.at - at) <= within_px
+        tried = self._newest - self._first[near] + 1
+        found = (unlikely(*one, AGAIN) for one in zip(self._hits[near].tolist(), tried.tolist(), strict=True))
+        return max(found, default=0.0)
 
     def _matched(self, boxes: Boxes, near: NDArray[Any]) -> NDArray[np.bool_]:
         """Count the boxes that came back, and return those that did not, bool (N,)."""

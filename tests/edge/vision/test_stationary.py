@@ -35,9 +35,9 @@ def knowing() -> Iterator[Pipeline]:
         yield pipeline
 
 
-@pytest.mark.parametrize("seed", [1, 121])
+@pytest.mark.parametrize("seed", [0, 121])
 def test_dirt_is_masked_counted_in_no_class_and_costs_no_clear_cell(knowing: Pipeline, seed: int) -> None:
-    """A few of the 200 slides of `python -m benchmarks.dirt`."""
+    """Two of the 200 slides of `python -m benchmarks.dirt`; on seed 0 a needle is masked piece by piece."""
     row = measured(knowing, seed)
     assert row["clean_masked"] == 0
     assert row["masked"] > 0
