@@ -176,7 +176,7 @@ class DarkMap:
         It grows with the number of views, the length of the part, and the number of views in which it looks alike.
 
         Args:
-            masked: bool (h, w), what is known as dirt. What lies beside it must be proved by itself: else the cells that
+            masked: bool (h, w), what is known as dirt. What lies beside it must be proved by itself: else cells that
                 lie there by chance would be added, in a long sample one after the other.
             faint: parts that are faintly dark; else those that are plainly so.
         """
