@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from edge.errors import StorageError
 from edge.storage.carried import unpack
-from edge.storage.database import Database, kept_copies
-from edge.storage.migrations import NEW_BLOCK
+from edge.storage.database import APPLICATION_ID, Database, kept_copies
+from edge.storage.migrations import MIGRATIONS, NEW_BLOCK
 from edge.system.atomic_files import aside, move, storage_errors
 from edge.system.lock import exclusive
 
@@ -47,14 +48,13 @@ def restore(path: Path, backup: Path) -> Restored:
 
     No service may run. Raises StorageError when the backup is damaged or another program's, BusyError for a service.
     """
-    if not backup.is_file():
-        raise StorageError(f"{backup} not found. Give a file that `sicklescope backup` wrote")
+    _refuse_other_files(backup)
     with exclusive(path.parent), aside(path.parent) as folder:
         copy = folder / path.name
         with storage_errors(copy):
             shutil.copyfile(backup, copy)
             copy.chmod(0o600)
-        with _alone(copy) as database:
+        with _damage_named(backup), _alone(copy) as database:
             # Since the backup the device may have given the next numbers.
             database.write(NEW_BLOCK.format(table="result_numbers"))
             ((samples,),) = database.read("SELECT COUNT(*) FROM samples")
@@ -64,6 +64,34 @@ def restore(path: Path, backup: Path) -> Restored:
         kept = _set_aside(path) if any(_files(path)) else None
         move(copy, path)
     return Restored(samples, pending, tuple(devices), tuple(files), kept)
+
+
+def _refuse_other_files(backup: Path) -> None:
+    """Refuse what is no backup by its header, for SQLite makes a new database of an empty file."""
+    if not backup.is_file():
+        raise StorageError(f"{backup} not found. Give a file that `sicklescope backup` wrote")
+    try:
+        with backup.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise StorageError(f"{backup} cannot be read: {error.strerror}. Give this user the right to read it") from error
+    if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
+        found = "is no file that `sicklescope backup` wrote" if header else "is empty: it was not copied whole"
+        raise StorageError(f"{backup} {found}. Nothing was changed; give another backup")
+    if int.from_bytes(header[60:64], "big") > len(MIGRATIONS):
+        raise StorageError(f"{backup} was written by a newer sicklescope. Nothing was changed; install that version")
+
+
+@contextmanager
+def _damage_named(backup: Path) -> Iterator[None]:
+    """Say of a damaged copy which backup is damaged, and that another one is needed."""
+    try:
+        yield
+    except StorageError as error:
+        cause = error.__cause__
+        if not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.OperationalError):
+            raise
+        raise StorageError(f"{backup} is damaged: {cause}. Nothing was changed; give another backup") from error
 
 
 def _devices(database: Database) -> Iterator[str]:

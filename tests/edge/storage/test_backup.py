@@ -155,16 +155,42 @@ def test_a_backup_of_another_device_is_named(path: Path) -> None:
     assert "of lab/one; this device is lab/two" in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "absent"])
-def test_what_is_no_backup_leaves_all_as_it_is(path: Path, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("cut", "is damaged"),
+        ("bits", "is damaged"),
+        ("empty", "is empty: it was not copied whole"),
+        ("empty database", "is no file that `sicklescope backup` wrote"),
+        ("text", "is no file that `sicklescope backup` wrote"),
+        ("foreign", "is no file that `sicklescope backup` wrote"),
+        ("newer", "was written by a newer sicklescope"),
+        ("absent", "not found"),
+    ],
+)
+def test_what_is_no_backup_leaves_all_as_it_is_and_is_named(path: Path, tmp_path: Path, damage: str, said: str) -> None:
+    """Kind: a backup that did not come whole takes the database's place, or the message speaks of another file."""
     wrong = tmp_path / "wrong.sqlite3"
-    if damage == "cut":
-        wrong.write_bytes(OLD.read_bytes()[:5000])
-    elif damage == "foreign":
+    data = OLD.read_bytes()
+    contents = {
+        "cut": data[:5000],
+        "bits": data[:4096] + bytes(byte ^ (i % 50 == 0) for i, byte in enumerate(data[4096:])),
+        "empty": b"",
+        "text": b"not a database at all",
+        "newer": data[:60] + (99).to_bytes(4, "big") + data[64:],
+    }
+    if damage in contents:
+        wrong.write_bytes(contents[damage])
+    elif damage != "absent":
         with closing(sqlite3.connect(wrong)) as other:
-            other.execute("CREATE TABLE theirs (x)")
+            other.execute("VACUUM" if damage == "empty database" else "CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    assert command(path, "restore", wrong).exit_code == 7
+    done = command(path, "restore", wrong)
+    assert done.exit_code == 7
+    words = " ".join(done.output.split())
+    assert said in words
+    assert ".partial" not in words
+    assert "device.state_dir" not in words
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.kept-*"))
 
