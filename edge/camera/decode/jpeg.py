@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import simplejpeg
 
+from edge.camera.decode.block_step import has_block_step
 from edge.camera.image_header import SOF_MARKERS, SOS_MARKER, HeaderError
 
 END = b"\xff\xd9"
@@ -52,13 +53,18 @@ def whole_jpeg(data: bytes) -> WholeJpeg:
     if missing:
         raise HeaderError("it is cut short (a JPEG whose last scans are missing)")
     try:
-        simplejpeg.decode_jpeg(_checkable(picture, frame), "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+        small = simplejpeg.decode_jpeg(
+            _checkable(picture, frame), "GRAY", min_height=1, min_width=1, min_factor=8, strict=True
+        )
     except ValueError as error:
         # Rare samplings and CMYK are not taken by the checking library; their decoder decides.
         unchecked = "subsampling" in str(error) or "colorspace" in str(error).lower() or "CMYK" in str(error)
         if not unchecked and not any(word in str(error) for word in _HARMLESS):
             cause = "cut short (a JPEG without its end)" if end is None else "damaged inside"
             raise HeaderError(f"it is {cause}: {error}") from error
+    else:
+        if has_block_step(small[..., 0], _block(picture, frame)):
+            raise HeaderError("it is damaged inside: from one place on all of it is brighter or darker")
     return WholeJpeg(picture, end is None)
 
 
@@ -106,6 +112,14 @@ def _note_scan(frame: _Frame, body: bytes) -> None:
         whole = frame.whole.setdefault(body[1 + 2 * i], set())
         if low == 0:
             whole.update(range(first, last + 1))
+
+
+def _block(data: bytes, frame: _Frame) -> tuple[int, int]:
+    """Return height and width, in eighths of the picture's pixels, of what is written together."""
+    if len(frame.components) == 1:
+        return 1, 1
+    samplings = [data[frame.at + 9 + 3 * i] for i in range(len(frame.components))]
+    return max(one & 15 for one in samplings), max(one >> 4 for one in samplings)
 
 
 def _checkable(data: bytes, frame: _Frame) -> bytes:

@@ -9,11 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 
 from edge.camera.base import RejectedInputError
 from edge.camera.decode.field import DecodedField
 from edge.camera.decode.reader import read_pictures
+from edge.camera.virtual.layout import SlideSpec
+from edge.camera.virtual.slide import Slide
 from edge.types import Pixels
 
 RNG = np.random.default_rng(3)
@@ -64,6 +67,33 @@ def test_zeros_inside_another_picture_behind_a_cut_and_a_cut_are_refused(tmp_pat
     for bad in damaged.values():
         with pytest.raises(RejectedInputError, match=r"damaged|cut short"):
             read(tmp_path / "bad.jpg", bad)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "no subsampling"])
+def test_lost_bytes_after_which_all_is_brighter_or_darker_are_found(tmp_path: Path, kind: str) -> None:
+    """Kind: damage that decodes without a warning; before, none of what is counted here was refused."""
+    pixels = Slide(SlideSpec(seed=0, width=640, height=480, um_per_px=0.18)).render(0)
+    data = encode(KINDS[kind], pixels)
+    whole = read(tmp_path / "whole.jpg", data).pixels.astype(np.int16)
+    start = data.index(b"\xff\xda") + 200
+    refused = []
+    for at in range(start, len(data) - 2000, (len(data) - 2200 - start) // 60):
+        damaged = data[:at] + bytes(8) + data[at + 8 :]
+        try:
+            decoded = simplejpeg.decode_jpeg(damaged, "RGB", strict=True)
+        except ValueError:
+            continue  # libjpeg warns of it
+        change = np.median((decoded - whole)[(5 * 480) // 6 :, :, 1])
+        if abs(change) < 12 or at > start + (len(data) - start) // 2:
+            continue
+        try:
+            read(tmp_path / "damaged.jpg", damaged)
+        except RejectedInputError as error:
+            refused.append("damaged inside" in str(error))
+        else:
+            refused.append(False)
+    assert len(refused) >= 3
+    assert np.mean(refused) >= 0.3
 
 
 @pytest.mark.parametrize("kind", KINDS)
