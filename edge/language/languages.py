@@ -5,7 +5,7 @@ from __future__ import annotations
 import gettext
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
 
@@ -103,6 +103,13 @@ class Language:
     def time(self, made_ms: int) -> str:
         """Return a wall time, milliseconds since 1970 UTC, in the device's zone."""
         return str(format_datetime(_local(made_ms), "medium", locale=self.locale))
+
+    def day(self, iso: str) -> str:
+        """Return a day, such as 2026-11-30, as it is written in the language; what is no day, as it is."""
+        try:
+            return str(format_date(date.fromisoformat(iso), "medium", self.locale))
+        except ValueError:
+            return iso
 
     def minute(self, made_ms: int) -> str:
         """Return a wall time without its seconds and with the name of the device's zone."""

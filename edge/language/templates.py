@@ -38,5 +38,6 @@ def environment(language: Language, loader: BaseLoader) -> Environment:
         "number": language.number,
         "percent": language.percent,
         "time": language.time,
+        "day": language.day,
     }
     return made

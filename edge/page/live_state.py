@@ -41,6 +41,7 @@ class LiveState:
         disk_low: whether a person should make room.
         control: what is wrong with the control slides, in words; empty when nothing is, None where none is used.
         last: the newest sample that is not being scanned.
+        sends: whether results are sent to a broker.
         begun: who began to scan the sample at hand, or went on with it; empty for none.
     """
 
@@ -53,6 +54,7 @@ class LiveState:
     disk_low: bool
     control: str | None
     last: StoredSample | None
+    sends: bool
     begun: str
 
     @property
@@ -128,6 +130,7 @@ class LiveStates:
             control=control,
             begun=self._begun_by(state["id"]),
             last=last,
+            sends=self._device.config.mqtt.enabled,
         )
 
     def _begun_by(self, sample_id: str | None) -> str:

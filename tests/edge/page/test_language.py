@@ -12,12 +12,14 @@ from babel.messages.pofile import read_po
 
 import edge
 from edge.language.languages import chosen, codes, language
+from edge.sample.handlers import STOPPED
 from edge.sample.lifecycle import CUT_SHORT, SIGNED_BEFORE
 from edge.sample.session import OTHER_NETWORKS
 from edge.screening.verdict import FLAGS
 from edge.screening.westgard import RULES
 from edge.vision.stationary.dirt import SIDES
 from tests.edge.page.page_parts import site
+from tests.edge.sample.review_parts import ended
 
 FOLDER = Path(edge.__file__).parent
 METHODS = [("**.html", "jinja2"), ("**.py", "python")]
@@ -78,5 +80,26 @@ def test_an_unreviewed_catalogue_says_so_and_shows_the_disclaimer_in_english_too
         assert "No native speaker has reviewed this translation yet." in page
         assert "Not a diagnosis: does not exclude sickle-cell disease or trait" in page
         assert "For Research Use Only." in page
+
+    asyncio.run(test())
+
+
+def test_what_the_device_says_of_a_sample_is_in_the_readers_language(tmp_path: Path) -> None:
+    """Kind: the reason and the day of the last sample, and the names of the networks, stood in English."""
+
+    async def test() -> None:
+        with site(tmp_path) as here:
+            sample = ended(here.device.lifecycle, "K-1", stage="incomplete", reason=STOPPED)
+            async with here.client(**{"Accept-Language": "fr"}) as client:
+                live = (await client.get("/")).text
+                assert "il a été arrêté avant son but" in live
+                assert "it was stopped" not in live
+                assert "pas utilisé" in live, "a broker that is not configured is not one that cannot be reached"
+                for path in ("/samples", f"/samples/{sample.id}"):
+                    page = (await client.get(path)).text
+                    assert language("fr").day(sample.day) in page
+                    assert sample.day not in page
+                device = (await client.get("/device")).text
+                assert "<b>Détecteur</b>: tel que livré" in device
 
     asyncio.run(test())
