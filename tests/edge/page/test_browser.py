@@ -110,6 +110,8 @@ def test_a_sample_from_its_code_to_the_signature(bench: Bench) -> None:
     seen.go("/samples?q=1042")
     expect(page.locator("tbody tr")).to_have_count(1)
     seen.check("samples")
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert all(words in page.inner_text("tbody tr") for words in ("K-1042", "final", "red cells")), "without scrolling"
 
 
 def _total(seen: Watched) -> int:
