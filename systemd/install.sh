@@ -125,7 +125,8 @@ find_wheel() {
         wheel=$(echo "$scratch"/sicklescope-*.whl)
     fi
     [ -f "$wheel" ] || die "no sicklescope wheel in $(dirname "$wheel")"
-    version=$(basename "$wheel" | cut -d- -f2)-$(sha256sum "$wheel" | cut -c1-8)
+    # The packages are part of it: a bundle of the same program with a newer one is another version.
+    version=$(basename "$wheel" | cut -d- -f2)-$(cat "$(dirname "$wheel")"/*.whl | sha256sum | cut -c1-8)
 }
 
 make_user() {

@@ -16,13 +16,19 @@ from edge.system.console import ConfigPath, answering, out
 _PROBLEMS = {"camera_problem": "camera", "storage_problem": "storage"}
 
 
-def status(config: ConfigPath = None) -> None:
+def status(
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 when it cannot read samples: a health check.")] = False,
+    config: ConfigPath = None,
+) -> None:
     """Show what the service is doing."""
     with answering():
         from edge.api.client import state
 
-        for label, words in facts(state(load(config).config.device.state_dir)):
+        now = state(load(config).config.device.state_dir)
+        for label, words in facts(now):
             typer.echo(f"{label:<12}{words}")
+        if check and (now["state"] == "fault" or any(now.get(problem) for problem in _PROBLEMS)):
+            raise typer.Exit(1)
 
 
 def watch(

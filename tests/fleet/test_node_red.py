@@ -22,9 +22,13 @@ FOLDER = Path(__file__).parents[2] / "integrations" / "node-red"
 MODULES = Path(os.environ.get("NPM_FOLDER", "none")) / "node_modules"
 CHROMIUM = shutil.which("chromium")
 
-pytestmark = pytest.mark.skipif(
-    not (MODULES / "node-red").is_dir() or CHROMIUM is None, reason="needs npm's packages and Chromium: make test-npm"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (MODULES / "node-red").is_dir() or CHROMIUM is None,
+        reason="needs npm's packages and Chromium: make test-npm",
+    ),
+    pytest.mark.timeout(400),
+]
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def page_address(broker: Mosquitto, tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "node-red.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=variables)
     try:
-        wait_for(lambda: _listens(port), 60)
+        wait_for(lambda: _listens(port), 180)
         yield f"http://127.0.0.1:{port}/dashboard/sicklescope"
     finally:
         process.terminate()

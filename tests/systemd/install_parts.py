@@ -13,28 +13,44 @@ REPOSITORY = Path(__file__).parents[2]
 SYSTEMD = REPOSITORY / "systemd"
 
 
-def small_bundle(folder: Path, version: str, program: Mapping[str, str | Path], entry: str) -> Path:
-    """Write what `make bundle` writes, without packages.
+def small_bundle(
+    folder: Path, version: str, program: Mapping[str, str | Path], entry: str, needed: str | None = None
+) -> Path:
+    """Write what `make bundle` writes, with at most one package beside the program.
 
-    program: what the wheel holds by name, as text or as a file to copy; entry: what the command calls.
+    program: what the wheel holds by name, as text or as a file to copy; entry: what the command calls; needed: version
+    of the package `needed`, which has a NUMBER.
     """
     (folder / "wheels").mkdir(parents=True)
-    about = f"sicklescope-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"wheels/sicklescope-{version}-py3-none-any.whl", "w") as wheel:
-        for name, content in program.items():
-            if isinstance(content, Path):
-                wheel.write(content, name)
-            else:
-                wheel.writestr(name, content)
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: sicklescope\nVersion: {version}\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/entry_points.txt", f"[console_scripts]\nsicklescope = {entry}\n")
-        wheel.writestr(f"{about}/RECORD", "")
+    about = {"entry_points.txt": f"[console_scripts]\nsicklescope = {entry}\n"}
+    if needed is not None:
+        _write_wheel(folder / "wheels", "needed", needed, {"needed.py": f"NUMBER = {needed!r}\n"}, {})
+    requires = "" if needed is None else "Requires-Dist: needed\n"
+    _write_wheel(folder / "wheels", "sicklescope", version, program, about, requires)
     shutil.copytree(SYSTEMD, folder / "systemd")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")
     return folder
+
+
+def _write_wheel(
+    folder: Path, name: str, version: str, files: Mapping[str, str | Path], about: Mapping[str, str], requires: str = ""
+) -> None:
+    texts = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **about,
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for place, content in files.items():
+            if isinstance(content, Path):
+                wheel.write(content, place)
+            else:
+                wheel.writestr(place, content)
+        for place, text in texts.items():
+            wheel.writestr(f"{name}-{version}.dist-info/{place}", text)
 
 
 def lending_python(folder: Path, borrowed: Path) -> Path:

@@ -208,3 +208,16 @@ def test_the_scripts_are_clean(script: str) -> None:
         pytest.skip("shellcheck is not installed")
     done = subprocess.run([shellcheck, SYSTEMD / script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_newer_package_is_installed_though_the_program_is_the_same(empty: Callable[..., Path]) -> None:
+    """Kind: a security update that says "is installed already" and leaves the old package in use."""
+    root, folder = empty("updated"), empty("bundles")
+    program = {"standin.py": "import needed\ndef main():\n    print(needed.NUMBER)\n"}
+    for number in ("1.0", "1.1"):
+        update = small_bundle(folder / number, "3.0", program, "standin:main", number)
+        done = installer(update, "--root", root, "--hardware", "cpu")
+        assert done.returncode == 0, done.stderr
+        assert current(root) == number
+    done = installer(update, "rollback", "--root", root)
+    assert (done.returncode, current(root)) == (0, "1.0"), done.stderr

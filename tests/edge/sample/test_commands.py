@@ -16,10 +16,15 @@ from typer.testing import CliRunner
 from edge.api.client import NotRunningError, state
 from edge.cli.main import app
 from edge.config.model import WebConfig
-from edge.errors import CommandError, SampleError, StorageError
+from edge.errors import CameraError, CommandError, SampleError, StorageError
+from edge.publish.composer import Composer
+from edge.publish.publisher import Publisher
 from edge.sample.command_queue import CommandQueue
 from edge.sample.commands import Start, parse
+from edge.service.fault_page import fault_page
 from edge.service.service import Service
+from edge.storage.database import Database, database_path
+from edge.storage.outbox import Outbox
 from tests.edge.service.service_parts import do, running, waiting
 from tests.mosquitto import free_port, wait_for
 from tests.program import Program
@@ -179,7 +184,7 @@ def test_status_and_watch_tell_what_goes_on_without_the_fraction(tmp_path: Path)
         do(tmp_path, command="start", sample="K-1")
         wait_for(lambda: state(tmp_path)["counts"] is not None, 60)
         code, said = sicklescope(tmp_path, "status")
-        assert code == 0
+        assert code == 0 == sicklescope(tmp_path, "status", "--check")[0]
         assert re.search(r"sample +K-1\nred cells +\d+\nsickle-like +\d+ \(the fraction is shown when", said)
         assert "%" not in said
         assert state(tmp_path)["verdict"]["fraction"] is None
@@ -188,6 +193,17 @@ def test_status_and_watch_tell_what_goes_on_without_the_fraction(tmp_path: Path)
         watch.process.send_signal(signal.SIGINT)
         assert watch.end() == 130
         assert watch.out.startswith("state scanning; sample K-1; red cells ")
+
+
+def test_a_health_check_fails_for_a_service_that_cannot_read_samples(tmp_path: Path) -> None:
+    config = waiting(tmp_path)
+    with Database(database_path(config)) as database:
+        publisher = Publisher(config.mqtt, Composer(config.device), Outbox(database), birth=lambda: None)
+        with fault_page(config, database, publisher, CameraError("no camera")):
+            code, said = sicklescope(tmp_path, "status")
+            assert code == 0
+            assert re.search(r"state +fault", said)
+            assert sicklescope(tmp_path, "status", "--check") == (1, said)
 
 
 def test_a_shell_can_complete_the_commands(tmp_path: Path) -> None:
