@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 import tempfile
 import threading
@@ -52,7 +53,7 @@ DELAYS = 100_000
 
 
 def collect(config: FleetConfig, answer: Path) -> None:
-    """Collect until SIGTERM, then write delays (s) and the highest resident memory (MB)."""
+    """Collect until SIGTERM, then write delays (s), highest resident memory (MB) and CPU time (s)."""
     collector = Collector(config, Tables(config.database.url.get_secret_value()))
     delays_s: deque[float] = deque(maxlen=DELAYS)  # all of a day would be what the memory is for
     peak_mb = 0.0
@@ -67,7 +68,8 @@ def collect(config: FleetConfig, answer: Path) -> None:
     collector.metrics.wrote = noted  # type: ignore[method-assign]
     signal.signal(signal.SIGTERM, lambda *_: collector.stop())
     collector.run()
-    answer.write_text(json.dumps({"delays_s": list(delays_s), "peak_mb": peak_mb}))
+    cpu_s = sum(psutil.Process().cpu_times()[:2])
+    answer.write_text(json.dumps({"delays_s": list(delays_s), "peak_mb": peak_mb, "cpu_s": cpu_s}))
 
 
 class Sender:
@@ -173,15 +175,21 @@ def main(
         process.join()
         broker.stop()
         told = json.loads(answer.read_text())
-    show(devices, sent, per_s, np.array(told["delays_s"][-live:]), told["peak_mb"], int(lost))
+    per_cpu_s = (sent + live) / told["cpu_s"]
+    show(devices, sent, (per_s, per_cpu_s), np.array(told["delays_s"][-live:]), told["peak_mb"], int(lost))
 
 
-def show(devices: int, sent: int, per_s: float, delays_s: np.ndarray[tuple[int], np.dtype[np.float64]], peak_mb: float,
-         lost: int) -> None:  # fmt: skip
+def show(
+    devices: int, sent: int, per_s: tuple[float, float], delays_s: np.ndarray[tuple[int], np.dtype[np.float64]],
+    peak_mb: float, lost: int,
+) -> None:  # fmt: skip
     """Print the figures."""
     table = Table("figure", "value")
     table.add_row("devices, messages sent at once", f"{devices:,}, {sent:,}")
-    table.add_row("messages a second into rows", f"{per_s:,.0f}")
+    table.add_row(
+        "messages a second into rows, and a second of the collector's CPU time", f"{per_s[0]:,.0f}, {per_s[1]:,.0f}"
+    )
+    table.add_row("load of this computer, its cores", f"{os.getloadavg()[0]:.1f}, {psutil.cpu_count()}")
     table.add_row("missing", f"{lost:,}")
     table.add_row("device to row at their own rate, median and p99", f"{np.quantile(delays_s, 0.5):.2f} s, "
                   f"{np.quantile(delays_s, 0.99):.2f} s")  # fmt: skip

@@ -149,3 +149,8 @@ class PublishingDevice(VirtualDevice):
         """Results that wait for the broker."""
         counts = self._outbox.counts()
         return counts.pending + counts.unheard
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has let it in."""
+        return bool(self._publisher.connection)

@@ -66,6 +66,7 @@ def test_a_server_that_goes_away_is_told_and_asked_again(
 ) -> None:
     """A store that fails for an hour: its pictures must not stay unread for good."""
     monkeypatch.setattr(stored_file, "ANSWER_S", 20.0)
+    _, port = server.get_host_and_port()
     read: list[int] = []
 
     def report(what: str, done: int, total: int) -> None:
@@ -77,3 +78,8 @@ def test_a_server_that_goes_away_is_told_and_asked_again(
     assert (summary.complete, summary.inputs_done, summary.rejected["unreadable"]) == (False, 1, 3)
     for line in lines(tmp_path / "out")[1:]:
         assert line["rejected"]["cause"].startswith("the store s3://")
+    returned = ThreadedMotoServer("127.0.0.1", port=port, verbose=False)
+    returned.start()
+    resumed = scan(["s3://archive/slides"], tmp_path / "out", Config(), resume=True, **ASKED)
+    returned.stop()
+    assert (resumed.complete, resumed.rejected["unreadable"]) == (True, 0)
