@@ -21,7 +21,8 @@ for python in $pythons; do
         mkdir -p .versions
         [ -d "$folder" ] || "$UV" venv --quiet --python "$python" "$folder"
         "$UV" pip compile --quiet --python "$folder/bin/python" --resolution "$resolution" --only-binary :all: \
-            --no-header --no-annotate --extra demo --extra heif --extra laboratory --extra calibration \
+            --no-header --no-annotate --extra demo --extra heif --extra laboratory --extra calibration --extra ray \
+            --extra parquet \
             pyproject.toml --output-file "$folder/bounds.txt"
         # The tests' own tools are always the newest: they are no part of what is installed on a device.
         "$UV" pip install --quiet --python "$folder/bin/python" --constraint "$folder/bounds.txt" \

@@ -274,13 +274,18 @@ class Lifecycle:
             Files that were written of it and are left: changed since, or another user's.
         """
         left = self.erase_rows(sample, by, reason)
-        self.database.forget()
+        self.forget()
         return left
+
+    def forget(self) -> None:
+        """Let nothing of erased samples remain in the files of the database."""
+        self.store.erase_unfound()
+        self.database.forget()
 
     def erase_rows(self, sample: StoredSample, by: str, reason: str) -> list[Path]:
         """Erase a sample as `erase` does, but for the log of the database.
 
-        `forget` of that has to follow.
+        `forget` has to follow.
         """
         require(sample, ("review", "incomplete", "final", "discarded"), "erased")
         try:

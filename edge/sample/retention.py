@@ -64,7 +64,7 @@ def _erase_old(lifecycle: Lifecycle, days: int, moment: Moment) -> bool:
         if time.monotonic() >= deadline_s:
             break
     if erased:
-        lifecycle.store.database.forget()
+        lifecycle.forget()
     return erased < len(found)
 
 

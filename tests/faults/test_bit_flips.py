@@ -248,3 +248,17 @@ def test_an_answer_on_a_sample_whose_row_is_not_found_is_refused(written: Path) 
         with pytest.raises(SampleError, match="no longer on this device"):
             answer(lifecycle, sample, said({15: "other"}))
         assert len(answers(database, sample_id)) == 2
+
+
+def test_what_an_index_hides_of_an_erased_sample_is_erased(written: Path) -> None:
+    """Its result, with its code, stayed in the file for good."""
+    with Database(written) as database:
+        ((sample_id,),) = database.read("SELECT id FROM samples WHERE code = 'ENDED-1'")
+        ((root,),) = database.read("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_results_2'")
+    content = bytearray(written.read_bytes())
+    content[content.index(sample_id.encode(), (root - 1) * 4096) + 35] ^= 0x40
+    written.write_bytes(content)
+    with Database(written) as database:
+        lifecycle = Lifecycle(Config(), database, composer())
+        lifecycle.erase(lifecycle.store.find("ENDED-1"), "dr", "")
+    assert b"ENDED-1" not in written.read_bytes()

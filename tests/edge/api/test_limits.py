@@ -38,7 +38,7 @@ def answer(_: Request) -> PlainTextResponse:
 
 def opened(address: str) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(address)
     return client
 
