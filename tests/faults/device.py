@@ -87,9 +87,9 @@ class Device:
         self._died.clear()
         assert self._process.stdin is not None
         self._process.stdin.write("live\n")
-        assert self._born.wait(60), self.log()
+        assert self._born.wait(300), self.log()
 
-    def stores(self, number: int, timeout_s: float = 60) -> None:
+    def stores(self, number: int, timeout_s: float = 300) -> None:
         """Wait until so many results more are stored."""
         with self._count:
             goal = len(self.stored) + number
@@ -109,7 +109,7 @@ class Device:
             time.sleep(chance.uniform(0, self.span_s))
         elif number % 3 == 1:  # a matter of milliseconds, which the others would hardly ever hit
             self._storing.clear()
-            assert self._storing.wait(60), self.log()
+            assert self._storing.wait(300), self.log()
             time.sleep(chance.uniform(0, 2 * self.store_s))
         else:
             self.stores(1)
@@ -118,7 +118,7 @@ class Device:
     def kill(self) -> None:
         """End the life at this very moment."""
         os.kill(self._pid, signal.SIGKILL)
-        assert self._died.wait(60)
+        assert self._died.wait(300)
         self.phases[self._phase] += 1
 
     def log(self) -> str:

@@ -39,7 +39,7 @@ class Reading:
             except NotRunningError:
                 return None
 
-        answered: dict[str, Any] = wait_for(answer, 60)
+        answered: dict[str, Any] = wait_for(answer, 300)
         return answered
 
     def listens(self) -> bool:

@@ -120,7 +120,7 @@ def test_what_was_ordered_and_answered_has_happened_whenever_the_service_dies(
         state = (disk.root if disk else tmp_path) / "state"
         for _ in range(deaths):
             with Reading(tmp_path, state, broker.port, 0, "one boot") as reading:
-                wait_for(reading.listens, 60)
+                wait_for(reading.listens, 300)
                 before = dict(clinic.states)
                 found, _ = kept(state)
                 for code, answered in before.items():
