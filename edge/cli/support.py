@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edge.errors import StorageError
 from edge.system.atomic_files import storage_errors
 from edge.system.console import ConfigPath, answering
 
@@ -23,6 +24,8 @@ def support(
     with answering():
         from edge.diagnosis.support_text import parts
 
+        if file.exists():
+            raise StorageError(f"{file} is there already and is not overwritten. Give the name of a new file")
         with storage_errors(file):
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as target, storage_errors(file):

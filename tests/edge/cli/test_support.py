@@ -127,7 +127,9 @@ def test_its_size_is_bounded_and_what_is_there_is_not_replaced(device: Path) -> 
     (device / "journal").write_text((device / "journal").read_text("utf-8") * 500, "utf-8")
     assert len(written(device)) < 150_000
     before = (device / "state/sicklescope.sqlite3").read_bytes()
-    assert support(device, "state/sicklescope.sqlite3").exit_code == 7
+    refused = support(device, "state/sicklescope.sqlite3")
+    assert refused.exit_code == 7
+    assert "is there already and is not overwritten" in " ".join(refused.output.split())
     assert (device / "state/sicklescope.sqlite3").read_bytes() == before
 
 
