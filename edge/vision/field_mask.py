@@ -28,7 +28,8 @@ def visible_part(pixels: Pixels) -> Mask | None:
     step = max(1, max(h, w) // (3 * WORKING_PX))  # a third of the pixels each way is enough to average over
     size = max(1, round(w * ratio)), max(1, round(h * ratio))
     small = cv2.resize(pixels[::step, ::step], size, interpolation=cv2.INTER_AREA)
-    grey = cv2.GaussianBlur(small.max(axis=2), (0, 0), 1.5)
+    red, green, blue = cv2.split(small)
+    grey = cv2.GaussianBlur(cv2.max(cv2.max(red, green), blue), (0, 0), 1.5)
     bright = (grey >= BRIGHT * np.percentile(grey, 90)).astype(np.uint8)
     corners = bright[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.sum() > 1:  # an eyepiece darkens the corners

@@ -22,6 +22,9 @@ FLAT_RATIO = 0.3
 LINE_MIN_PX = 12
 """Shorter lines of such edges are noise."""
 
+REACH_PX = 5
+"""So far round a pixel other pixels of its line are counted; less than LINE_MIN_PX, and a box holds at most 255."""
+
 DRAWN_MIN_PX = 50
 """A picture with so many pixels in such lines has something drawn over it."""
 
@@ -37,10 +40,12 @@ def drawn_over(pixels: Pixels, visible: Mask | None = None) -> bool:
         visible: bool (H, W), True on the slide; None where all of it is slide.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    edges = _drawn_edges(grey)
+    edges = _drawn_edges(grey, 1)
     if cv2.countNonZero(edges) < LINE_MIN_PX:  # letters have upright strokes
         return False
-    edges = cv2.bitwise_or(edges, cv2.transpose(_drawn_edges(cv2.transpose(grey))))
+    edges = cv2.bitwise_or(edges, _drawn_edges(grey, 0))
+    if cv2.countNonZero(cv2.bitwise_and(edges, _crowded(edges))) < DRAWN_MIN_PX:
+        return False
     if visible is not None:
         rim = 1 + 2 * round(RIM * min(grey.shape))
         inside = cv2.erode(visible.view(np.uint8), np.ones((rim, rim), np.uint8), borderValue=0)
@@ -50,14 +55,31 @@ def drawn_over(pixels: Pixels, visible: Mask | None = None) -> bool:
     return int(areas[areas >= LINE_MIN_PX].sum()) >= DRAWN_MIN_PX
 
 
-def _drawn_edges(grey: Any) -> Any:
-    """Return uint8 (H, W), 255 where neighbours in a row differ sharply, between flat sides."""
-    width = grey.shape[1]
-    near, far = cv2.absdiff(grey[:, 1:], grey[:, :-1]), cv2.absdiff(grey[:, 2:], grey[:, :-2])
-    step = near[:, 2 : width - 3]
+def _drawn_edges(grey: Any, axis: int) -> Any:
+    """Return uint8 (H, W), 1 where neighbours in a row (axis 1) or column (axis 0) differ sharply, between flat sides."""
+
+    def cut(picture: Any, start: int, end: int) -> Any:
+        """Return a part of a picture along the axis; `end` counts from its end."""
+        stop = picture.shape[axis] - end
+        return picture[start:stop] if axis == 0 else picture[:, start:stop]
+
+    near, far = cv2.absdiff(cut(grey, 1, 0), cut(grey, 0, 1)), cv2.absdiff(cut(grey, 2, 0), cut(grey, 0, 2))
+    step = cut(near, 2, 2)
     uneven = cv2.max(
-        cv2.max(near[:, 1 : width - 4], far[:, : width - 5]), cv2.max(near[:, 3 : width - 2], far[:, 3 : width - 2])
+        cv2.max(cut(near, 1, 3), cut(far, 0, 3)),
+        cv2.max(cut(near, 3, 1), cut(far, 3, 0)),
     )
     flat = cv2.compare(uneven, cv2.convertScaleAbs(step, alpha=FLAT_RATIO), cv2.CMP_LE)
-    edges = cv2.bitwise_and(flat, cv2.threshold(step, STEP_MIN - 1, 255, cv2.THRESH_BINARY)[1])
-    return cv2.copyMakeBorder(edges, 0, 0, 3, 2, cv2.BORDER_CONSTANT, value=0)
+    edges = cv2.bitwise_and(flat, cv2.threshold(step, STEP_MIN - 1, 1, cv2.THRESH_BINARY)[1])
+    before, after = ((3, 2), (0, 0)) if axis == 0 else ((0, 0), (3, 2))
+    return cv2.copyMakeBorder(edges, *before, *after, cv2.BORDER_CONSTANT, value=0)
+
+
+def _crowded(edges: Any) -> Any:
+    """Return uint8 (H, W), 255 where the edges near a pixel are as many as a line's: to tell noise without its lines.
+
+    Of a line of LINE_MIN_PX pixels, each touching another, at least REACH_PX + 1 lie within REACH_PX of any of them.
+    """
+    side = 2 * REACH_PX + 1
+    near = cv2.boxFilter(edges, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return cv2.threshold(near, REACH_PX, 255, cv2.THRESH_BINARY)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +31,13 @@ from edge.vision.scale import (
 from edge.vision.scale_check import ScaleCheck
 from edge.vision.surroundings import field_part, one_half
 from edge.vision.timing import timed
+
+
+SIZE_STEP = 1.1
+"""Frames whose sides differ by a smaller factor share the check of their magnification.
+
+One that was made smaller by less has cells well within OFF_MAX of the usual size; pictures cut by hand all differ so.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,7 @@ class FieldPreparer:
         self._locked: dict[tuple[int, ...], Scale] = {}
         self._agreeing: dict[tuple[int, ...], int] = {}
         self._first_size: tuple[int, ...] | None = None
-        self._last_size: tuple[int, ...] | None = None
-        self._check = ScaleCheck(self._estimate)
+        self._checks: defaultdict[tuple[int, ...], ScaleCheck] = defaultdict(lambda: ScaleCheck(self._estimate))
 
     def __call__(self, frame: Frame) -> Prepared:
         """Bring a frame to the canonical scale, or say why it is not to be read."""
@@ -139,7 +146,7 @@ class FieldPreparer:
 
         with timed(stage_ms, "magnification"):  # after sharpness: blurred cells do not have their size
             set_beforehand = scale.source not in ("estimated", "file") and scale not in self._locked.values()
-            bad = self._check(slide, scale.um_per_px) if gate and set_beforehand else None
+            bad = self._checks[_size_class(frame)](slide, scale.um_per_px) if gate and set_beforehand else None
             if bad:
                 return bad, scale
         return field, scale
@@ -147,13 +154,10 @@ class FieldPreparer:
     def _other_size(self, frame: Frame) -> bool:
         """Whether a frame has another size than the sample's first, and does not say what its pixels are.
 
-        Another size is other optics, or a picture that was made smaller: its scale is its own, and is checked anew.
+        Another size is other optics, or a picture that was made smaller: its scale is its own.
         """
-        size = frame.pixels.shape
-        if size != self._last_size:
-            self._check = ScaleCheck(self._estimate)
-        self._first_size, self._last_size = self._first_size or size, size
-        return size != self._first_size and frame.um_per_px is None
+        self._first_size = self._first_size or frame.pixels.shape
+        return frame.pixels.shape != self._first_size and frame.um_per_px is None
 
     def _scale(self, frame: Frame, optics: FrameOptics, slide: Pixels) -> Scale | Rejection:
         """Return the scale that is set, else the sample's, else that which the red cells show."""
@@ -184,6 +188,11 @@ class FieldPreparer:
         if shown is not None and not 1 / OFF_MAX <= shown.um_per_px / frame.um_per_px <= OFF_MAX:
             return None
         return Scale(frame.um_per_px, "file")
+
+
+def _size_class(frame: Frame) -> tuple[int, ...]:
+    """Return the sides of a frame, lying or upright, in steps of SIZE_STEP."""
+    return tuple(round(math.log(side, SIZE_STEP)) for side in sorted(frame.pixels.shape[:2]))
 
 
 def _states_file_scale(frame: Frame) -> bool:

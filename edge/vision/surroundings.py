@@ -54,7 +54,8 @@ def field_part(pixels: Pixels) -> Mask | None:
     pixels: uint8 (H, W, 3).
     """
     h, w = pixels.shape[:2]
-    flat = _flat_blocks(pixels)
+    green = cv2.extractChannel(pixels, 1)
+    flat = _flat_blocks(green)
     count, labels, stats, _ = cv2.connectedComponentsWithStats((~_reaching_the_edge(flat)).astype(np.uint8))
     if count < 2:
         return None
@@ -68,8 +69,10 @@ def field_part(pixels: Pixels) -> Mask | None:
     missing = (whole.sum() - (field & whole).sum()) / field.size
     field = field & whole if missing >= NOTCH_MIN and _corners(field) <= CORNERS_MAX else whole
     field = cv2.erode(field, np.ones((3, 3), np.uint8), borderValue=1)  # its edge is blurred where it was compressed
+    (top, bottom), (left, right) = _repeated(green, 0), _repeated(green, 1)
+    if field.all() and not (top or bottom or left or right):
+        return None
     mask = cv2.resize(field, (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
-    (top, bottom), (left, right) = _repeated(pixels, 0), _repeated(pixels, 1)
     mask[:top], mask[h - bottom :], mask[:, :left], mask[:, w - right :] = False, False, False, False
     share = float(mask.mean())
     return mask if FIELD_MIN <= share <= 1 - OUTSIDE_MIN else None
@@ -98,20 +101,21 @@ def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
 def _repeated_part(pixels: Pixels) -> tuple[int, int] | None:
     """Return width and height of the first half where the other half shows the same place."""
     h, w = pixels.shape[:2]
-    if _likeness(pixels[:, : w // 2], pixels[:, w - w // 2 :]) >= TWIN_MIN:
+    small = _shrunk(pixels)
+    down, across = small.shape[0] // 2, small.shape[1] // 2
+    if _likeness(small[:, :across], small[:, -across:]) >= TWIN_MIN:
         return w // 2, h
-    if _likeness(pixels[: h // 2], pixels[h - h // 2 :]) >= TWIN_MIN:
+    if _likeness(small[:down], small[-down:]) >= TWIN_MIN:
         return w, h // 2
     return None
 
 
-def _flat_blocks(pixels: Pixels) -> Mask:
+def _flat_blocks(grey: Any) -> Mask:
     """Return bool (h, w) of blocks: those in which hardly a pixel differs from its neighbours."""
-    grey = cv2.extractChannel(pixels, 1)
-    still = (cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]) <= FLAT_LEVELS) & (
-        cv2.absdiff(grey[1:, 1:], grey[1:, :-1]) <= FLAT_LEVELS
-    )
-    flat = cv2.copyMakeBorder(still.view(np.uint8) * np.uint8(255), 1, 0, 1, 0, cv2.BORDER_REPLICATE)
+    pixel = grey[1:, 1:]
+    steps = cv2.max(cv2.absdiff(pixel, grey[:-1, 1:]), cv2.absdiff(pixel, grey[1:, :-1]))
+    still = cv2.threshold(steps, FLAT_LEVELS, 255, cv2.THRESH_BINARY_INV)[1]
+    flat = cv2.copyMakeBorder(still, 1, 0, 1, 0, cv2.BORDER_REPLICATE)
     size = max(1, grey.shape[1] // BLOCK_PX), max(1, grey.shape[0] // BLOCK_PX)
     return np.asarray(cv2.resize(flat, size, interpolation=cv2.INTER_AREA) >= FLAT_SHARE * 255, np.bool_)
 
@@ -144,17 +148,33 @@ def _corners(field: Any) -> int:
     return len(cv2.approxPolyDP(max(outlines, key=cv2.contourArea), SIDE_MIN * min(field.shape), True))
 
 
-def _repeated(pixels: Pixels, axis: int) -> tuple[int, int]:
+def _repeated(grey: Any, axis: int) -> tuple[int, int]:
     """Return how many rows (axis 0) or columns (axis 1) at the start and at the end repeat the one further in."""
-    grey = cv2.extractChannel(pixels, 1)
-    one, next_ = (grey[:-1], grey[1:]) if axis == 0 else (grey[:, :-1], grey[:, 1:])
-    step = cv2.reduce(cv2.absdiff(one, next_), 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() <= FLAT_LEVELS / 4
-    moving = np.nonzero(~step)[0]
+    least = int(SIDE_MIN * min(grey.shape))
+    near = least + 2
+    first, last = (grey[:near], grey[-near:]) if axis == 0 else (grey[:, :near], grey[:, -near:])
+    if len(_moving(first, axis)) and len(_moving(last, axis)):  # so it is in nearly every picture
+        return 0, 0
+    moving, count = _moving(grey, axis), grey.shape[axis] - 1
     if not len(moving):
         return 0, 0
-    start, end = int(moving[0]), int(len(step) - 1 - moving[-1])
-    least = SIDE_MIN * min(pixels.shape[:2])
+    start, end = int(moving[0]), int(count - 1 - moving[-1])
     return start if start > least else 0, end if end > least else 0
+
+
+def _moving(grey: Any, axis: int) -> NDArray[np.intp]:
+    """Return which rows (axis 0) or columns (axis 1) differ from the next."""
+    one, next_ = (grey[:-1], grey[1:]) if axis == 0 else (grey[:, :-1], grey[:, 1:])
+    step = cv2.reduce(cv2.absdiff(one, next_), 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
+    return np.nonzero(step > FLAT_LEVELS / 4)[0]
+
+
+def _shrunk(pixels: Pixels) -> Pixels:
+    """Return a picture halved until its halves are hardly larger than they are compared: quicker than in one step."""
+    while max(pixels.shape[:2]) >= 4 * TWIN_PX:
+        h, w = (side // 2 for side in pixels.shape[:2])
+        pixels = np.asarray(cv2.resize(pixels[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA))
+    return pixels
 
 
 def _likeness(first: Pixels, second: Pixels) -> float:
