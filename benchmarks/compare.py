@@ -26,11 +26,11 @@ from rich.table import Table
 
 from benchmarks.compare_worker import MODES
 from benchmarks.peers.network import PeerNetwork
-from benchmarks.pipeline import machine
 from benchmarks.realdata import some_fields
 from edge.camera.image_files import read_image
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
+from edge.diagnosis.speed import machine
 from edge.types import CANONICAL_UM_PER_PX, Pixels
 
 DRAWS = 2000

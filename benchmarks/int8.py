@@ -20,11 +20,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pipeline import machine, quantile
 from benchmarks.realdata import some_fields
 from edge.camera.frames import stamped
 from edge.camera.image_files import read_image
 from edge.config.model import Config, ModelsConfig, OpticsConfig
+from edge.diagnosis.speed import machine, quantile
 from edge.pipeline import Pipeline
 from edge.runtime.base import Source
 from edge.runtime.contract import SHIPPED_DIR

@@ -8,16 +8,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +26,7 @@ from edge.camera.frames import stamped
 from edge.camera.image_files import read_image
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig, MqttConfig, ScreeningConfig, StopConfig
+from edge.diagnosis.speed import FieldTimes, machine, quantile, timed
 from edge.pipeline import Pipeline
 from edge.publish.composer import Composer
 from edge.sample.lifecycle import Lifecycle
@@ -40,7 +36,6 @@ from edge.screening.verdict import VerdictRules
 from edge.service.reporter import resident_mb
 from edge.service.service import Service
 from edge.storage.database import Database, database_path
-from edge.types import CANONICAL_UM_PER_PX, Frame
 
 SETTLED = 500
 """Frames after which memory must no longer grow."""
@@ -60,12 +55,12 @@ def main(
         report["runtime"] = pipeline.detector.runtime
         with VirtualCamera(CameraConfig(kind="virtual", frames=fields)) as camera:
             slide = [frame for frame in iter(camera.read, None) if frame is not None]
-        report["fields"] = {"virtual slide": timed(pipeline, slide)}
+        report["fields"] = {"virtual slide": shown(timed(pipeline, slide))}
         for dataset in FIELDS:
             files = some_fields(dataset, fields)
             if files:
                 pictures = (stamped(read_image(path, 64), i, str(path)) for i, path in enumerate(files))
-                report["fields"][dataset] = timed(pipeline, pictures)
+                report["fields"][dataset] = shown(timed(pipeline, pictures))
         report["storing"] = storing(pipeline, fields)
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process of its own: its memory is the run's alone
         report["memory"] = pool.apply(memory, (frames, threads))
@@ -74,56 +69,15 @@ def main(
     print(json.dumps(report, indent=2))
 
 
-def machine() -> dict[str, Any]:
-    """Describe the processor and what runs on it."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    known = set(about.get("flags", about.get("Features", "")).split())
+def shown(times: FieldTimes) -> dict[str, Any]:
+    """Return median and 95th percentile of each stage in ms, and what the fields were."""
     return {
-        "cpu": about.get("model name", platform.machine()),
-        "cores": os.cpu_count(),
-        "features": sorted(known & {"avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("sicklescope", "onnxruntime", "numpy", "opencv-python-headless")},
-    }
-
-
-def timed(pipeline: Pipeline, frames: Iterable[Frame]) -> dict[str, Any]:
-    """Read fields at a known scale and return median and 95th percentile of each stage in ms.
-
-    Where the scale is not known it is estimated first, and where it is the cells must bear it out, which in a run
-    happen once a sample; both are told apart.
-    """
-    stages: defaultdict[str, list[float]] = defaultdict(list)
-    pixels, cells, rejected = [], [], 0
-    for frame in frames:
-        if frame.um_per_px is None:
-            pipeline.new_sample()
-            begun = time.perf_counter()
-            scale = pipeline.read(frame).scale
-            stages["whole, scale not known"].append((time.perf_counter() - begun) * 1e3)
-            frame = replace(frame, um_per_px=scale.um_per_px if scale else None)
-        elif not stages:
-            pipeline.read(frame)  # the first call of all makes room
-        begun = time.perf_counter()
-        reading = pipeline.read(frame)
-        if reading.rejected is not None:
-            rejected += 1
-            continue
-        stages["whole"].append((time.perf_counter() - begun) * 1e3 - reading.stage_ms["magnification"])
-        for stage, ms in reading.stage_ms.items():
-            stages[stage].append(ms)
-        zoom = reading.scale.um_per_px / CANONICAL_UM_PER_PX if reading.scale else 0.0
-        pixels.append(reading.width * reading.height * zoom**2 / 1e6)
-        cells.append(len(reading.label) + reading.border)
-    return {
-        "fields": len(cells),
-        "rejected": rejected,
-        "cells": float(np.median(cells)),
-        "canonical_megapixels": round(float(np.median(pixels)), 3),
-        "fields_per_s": round(1e3 * len(cells) / sum(stages["whole"]), 2),
-        "ms": {stage: {"median": quantile(ms, 50), "p95": quantile(ms, 95)} for stage, ms in stages.items()},
+        "fields": len(times.cells),
+        "rejected": times.rejected,
+        "cells": float(np.median(times.cells)),
+        "canonical_megapixels": round(float(np.median(times.pixels)), 3),
+        "fields_per_s": round(times.fields_per_s, 2),
+        "ms": {stage: {"median": quantile(ms, 50), "p95": quantile(ms, 95)} for stage, ms in times.ms.items()},
     }
 
 
@@ -169,11 +123,6 @@ def storing(pipeline: Pipeline, frames: int) -> dict[str, float]:
         "end_ms": round(end_ms, 2),
         "file_mb": round(size / 1e6, 2),
     }
-
-
-def quantile(values: list[float], percent: float) -> float:
-    """Return a percentile, rounded for people."""
-    return round(float(np.percentile(values, percent)), 2)
 
 
 def memory(frames: int, threads: int) -> dict[str, float | None]:

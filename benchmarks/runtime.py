@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.pipeline import machine
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, DeviceConfig, ModelsConfig
+from edge.diagnosis.speed import machine
 from edge.errors import EdgeError, RuntimeUnavailableError
 from edge.pipeline import Pipeline
 from edge.runtime.base import Network

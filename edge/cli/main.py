@@ -136,6 +136,22 @@ def doctor(config: ConfigPath = None) -> None:
 
 
 @app.command()
+def benchmark(
+    fields: Annotated[int, typer.Option(min=5, max=10_000, help="So many of each kind are timed.")] = 60,
+    config: ConfigPath = None,
+) -> None:
+    """Time this device's networks on a rendered slide, and print a table to pass on; nothing is sent."""
+    with answering():
+        models = load(config).config.models
+        from edge.cli.benchmark import busy, lines, measured
+
+        if text := busy():
+            err.print(text, style="yellow", highlight=False)
+        for line in lines(measured(models, fields)):
+            typer.echo(line)
+
+
+@app.command()
 def config(
     config: ConfigPath = None,
     check: Annotated[bool, typer.Option("--check", help="Only say whether it can be used.")] = False,

@@ -56,7 +56,10 @@ def drawn_over(pixels: Pixels, visible: Mask | None = None) -> bool:
 
 
 def _drawn_edges(grey: Any, axis: int) -> Any:
-    """Return uint8 (H, W), 1 where neighbours in a row (axis 1) or column (axis 0) differ sharply, between flat sides."""
+    """Return uint8 (H, W), 1 where neighbours differ sharply between flat sides.
+
+    axis: 1 for neighbours in a row, 0 in a column.
+    """
 
     def cut(picture: Any, start: int, end: int) -> Any:
         """Return a part of a picture along the axis; `end` counts from its end."""

@@ -32,11 +32,10 @@ from edge.vision.scale_check import ScaleCheck
 from edge.vision.surroundings import field_part, one_half
 from edge.vision.timing import timed
 
-
 SIZE_STEP = 1.1
-"""Frames whose sides differ by a smaller factor share the check of their magnification.
+"""Frames whose sides lie in one step of this factor share the check of their magnification.
 
-One that was made smaller by less has cells well within OFF_MAX of the usual size; pictures cut by hand all differ so.
+Pictures cut by hand all differ a little in size. What was made smaller by so little has cells well within OFF_MAX.
 """
 
 

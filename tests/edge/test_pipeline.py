@@ -24,7 +24,7 @@ from edge.screening.cell_registry import MAX_OBSERVATIONS
 from edge.screening.tally import Tally
 from edge.types import ABSTAINED, CLASSES, RED_CELLS, FieldReading, Floats, Frame, Pixels, Reason
 from edge.vision.registration.registrar import Registrar
-from edge.vision.scale import CELLS_TO_LOCK
+from edge.vision.scale import CELLS_TO_LOCK, ScaleEstimator
 from edge.vision.scale_check import CHECK_EVERY
 
 MODELS = ModelsConfig(threads=1)
@@ -400,6 +400,27 @@ def test_a_zoom_that_leaves_the_size_is_refused_at_once(um_per_px: float | None,
         assert rejected is not None
         assert rejected.reason in (Reason.MAGNIFICATION, Reason.UNFAMILIAR, Reason.OUT_OF_FOCUS)
         assert pipeline.read(framed(shown.render(1), None, 3)).rejected is None
+
+
+def test_pictures_cut_by_hand_share_the_check_of_their_scale_and_smaller_ones_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[tuple[int, ...]] = []
+    confirmed = ScaleEstimator.confirmed
+
+    def noting(self: ScaleEstimator, pixels: Pixels, um_per_px: float) -> Any:
+        looked.append(pixels.shape[:2])
+        return confirmed(self, pixels, um_per_px)
+
+    monkeypatch.setattr(ScaleEstimator, "confirmed", noting)
+    shown = Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, n_fields=7))
+    cut = [shown.render(index)[: 600 - 3 * index, : 900 - 5 * index] for index in range(6)]
+    cut[3] = np.ascontiguousarray(np.rot90(cut[3]))  # the camera held upright
+    smaller = cv2.resize(shown.render(6), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    with Pipeline(Config(models=MODELS, optics=OpticsConfig(um_per_px=0.15))) as pipeline:
+        for index, pixels in enumerate([*cut, smaller]):
+            pipeline.read(framed(pixels, None, index))
+    assert looked == [(600, 900), smaller.shape[:2]]
 
 
 def test_a_scale_that_the_next_field_contradicts_is_not_held_against_the_sample(pipeline: Pipeline) -> None:
