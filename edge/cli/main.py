@@ -140,7 +140,7 @@ def benchmark(
     fields: Annotated[int, typer.Option(min=5, max=10_000, help="So many of each kind are timed.")] = 60,
     config: ConfigPath = None,
 ) -> None:
-    """Time this device's networks on a rendered slide, and print a table to pass on; nothing is sent."""
+    """Time this device on a rendered slide, and print a table to pass on; nothing is sent."""
     with answering():
         models = load(config).config.models
         from edge.cli.benchmark import busy, lines, measured
