@@ -105,7 +105,7 @@ class Language:
         return str(format_datetime(_local(made_ms), "medium", locale=self.locale))
 
     def day(self, iso: str) -> str:
-        """Return a day, such as 2026-11-30, as it is written in the language; what is no day, as it is."""
+        """Return a day (2026-11-30) as the language writes it; what is no day, as it is."""
         try:
             return str(format_date(date.fromisoformat(iso), "medium", self.locale))
         except ValueError:

@@ -10,7 +10,10 @@ Part = TypeVar("Part")
 
 
 class SharedStream(Generic[Part]):
-    """One task makes the parts while anybody reads; who reads slowly is given the newest. For one event loop."""
+    """One task makes the parts while anybody reads; who reads slowly is given the newest.
+
+    For one event loop.
+    """
 
     def __init__(self, made: Callable[[], AsyncIterator[Part]]) -> None:
         """Make nothing yet.
@@ -25,7 +28,10 @@ class SharedStream(Generic[Part]):
         self._changed = asyncio.Event()
 
     async def read(self) -> AsyncIterator[Part]:
-        """Give the newest part, and each newer one, until the series ends; what it raises is raised here too."""
+        """Give the newest part, and each newer one, until the series ends.
+
+        What it raises is raised here too.
+        """
         self._readers += 1
         if self._task is None:
             self._newest = None

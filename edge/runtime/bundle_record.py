@@ -73,7 +73,10 @@ class BundleRecord(_Record):
 
     @property
     def newest(self) -> str:
-        """Digest of the bundle that waits, else of the one in use: a rollback takes it away. Empty for none."""
+        """Digest of the bundle that waits, else of the one in use: what a rollback takes away.
+
+        Empty for none.
+        """
         return self.waiting or (self.stack[-1] if self.stack else "")
 
     @property

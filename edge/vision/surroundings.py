@@ -79,9 +79,9 @@ def field_part(pixels: Pixels) -> Mask | None:
 
 
 def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
-    """Return bool (H, W), True on the first half of a field whose halves show one place, or on a half of that half.
+    """Return bool (H, W), True on the first half of a field whose halves show one place.
 
-    None for all others.
+    Or on a half of that half; None for all others.
 
     Args:
         pixels: uint8 (H, W, 3).

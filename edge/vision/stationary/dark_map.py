@@ -171,7 +171,7 @@ class DarkMap:
         return SURE + math.log10(max(1.0, self._added / VIEWS_KEPT))
 
     def parts(self, masked: Mask, *, faint: bool) -> Iterator[Dark]:
-        """Give what is dark in all of the newest views, with the evidence that cells do not explain it.
+        """Give what is dark in all of the newest views, with the evidence that it is no cells.
 
         It grows with the number of views, the length of the part, and the number of views in which it looks alike.
 

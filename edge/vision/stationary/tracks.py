@@ -109,7 +109,7 @@ class Tracks:
         return recurring
 
     def evidence_at(self, at: complex, within_px: float) -> float:
-        """Return how unlikely it is that cells that cover a place are found so often at one spot of it.
+        """Return how unlikely it is to find the cells of a place so often at one spot of it.
 
         Args:
             at: middle of the place, x + iy in pixels of the frame.
