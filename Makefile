@@ -13,7 +13,7 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha test-rabbitmq check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha test-rabbitmq test-arm check schemas bundle clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test-npm                    the Node-RED flow and the AsyncAPI document (needs npm and Chromium)"
 	@echo "make test-ha                     what Home Assistant makes of its discovery (needs $(PYTHON_HA))"
 	@echo "make test-rabbitmq               what RabbitMQ keeps of devices' messages (needs rabbitmq-server)"
+	@echo "make test-arm                    an ARM64 bundle installed and run under QEMU (needs root and mmdebstrap): half an hour"
 	@echo "make check                       ruff, mypy and import-linter"
 	@echo "make schemas                     write docs/schemas/, integrations/ and sicklescope.example.toml from the code"
 	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
@@ -73,6 +74,9 @@ test-ha: $(VENV)/.for-test
 test-rabbitmq: $(VENV)/.for-test
 	RABBITMQ=1 $(VENV)/bin/python -m pytest tests/fleet/test_rabbitmq.py $(ARGS)
 
+test-arm: $(VENV)/.for-test
+	VENV=$(VENV) tests/arm/run.sh
+
 check: $(VENV)/.for-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -94,7 +98,7 @@ bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
 
 clean:
-	rm -rf .coverage* .versions .home-assistant $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .coverage* .versions .home-assistant .arm $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find edge export calibration fleet training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,0 +1,1 @@
+"""The program on an emulated ARM64 computer: `make test-arm`."""
