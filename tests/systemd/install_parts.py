@@ -48,9 +48,9 @@ def _write_wheel(
             if isinstance(content, Path):
                 wheel.write(content, place)
             else:
-                wheel.writestr(place, content)
+                wheel.writestr(zipfile.ZipInfo(place), content)  # without the time: the same each time
         for place, text in texts.items():
-            wheel.writestr(f"{name}-{version}.dist-info/{place}", text)
+            wheel.writestr(zipfile.ZipInfo(f"{name}-{version}.dist-info/{place}"), text)
 
 
 def lending_python(folder: Path, borrowed: Path) -> Path:
