@@ -13,7 +13,7 @@ VENV := .venv
 VENV_TRAINING := .venv-training
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha test-rabbitmq test-arm check schemas bundle clean
+.PHONY: help demo test coverage test-versions lock soak test-training test-npm test-ha test-rabbitmq test-arm test-image check schemas bundle image clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,8 @@ help:
 	@echo "make schemas                     write docs/schemas/, integrations/ and sicklescope.example.toml from the code"
 	@echo "make lock                        write requirements.lock anew: the newest versions that pyproject.toml admits"
 	@echo "make bundle                      one file that installs without a network: docs/install.md"
+	@echo "make image                       a container image (needs mmdebstrap and buildah): docs/container.md"
+	@echo "make test-image                  starts it with a root that cannot be written (needs root)"
 	@echo "make clean                       remove the environments and what the tools left"
 
 demo: $(VENV)/.for-demo
@@ -96,6 +98,15 @@ lock: $(VENV)/.made
 
 bundle: $(VENV)/.made
 	@PYTHON=$(VENV)/bin/python systemd/bundle.sh dist $(ARGS)
+
+image: $(VENV)/.made
+	@PYTHON=$(VENV)/bin/python container/image.sh dist
+
+# The schema of compose files is check-jsonschema's own.
+test-image: $(VENV)/.for-test
+	@$(VENV)/bin/python $(PIP) uv pyyaml
+	@$(VENV)/bin/uv tool run --quiet check-jsonschema --builtin-schema vendor.compose-spec container/compose.yaml
+	@$(VENV)/bin/python -m tests.container.tried dist/sicklescope-*-image-*.tar
 
 clean:
 	rm -rf .coverage* .versions .home-assistant .arm $(VENV) $(VENV_TRAINING) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -1,0 +1,1 @@
+"""The container image, started and asked: `make test-image`."""
