@@ -144,6 +144,7 @@ class Device:
 
 def main() -> None:
     """Fork a life for each line of the input, until it ends."""
+    import gc
     import mmap
 
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -193,6 +194,9 @@ def main() -> None:
     vars(edge.service.service)["Pipeline"] = Watched
     vars(edge.service.service)["open_camera"] = lambda *_: Slide(frames=4)
     Outbox.put, Database.transaction = noted_put, told_transaction  # type: ignore[method-assign,assignment]
+    # A life that let go of ONNX Runtime's session would wait for its threads, which no fork has.
+    gc.collect()
+    gc.freeze()
     for number, _ in enumerate(sys.stdin):
         phase[0] = 0
         pid = os.fork()
