@@ -81,7 +81,7 @@ def field_part(pixels: Pixels) -> Mask | None:
 def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
     """Return bool (H, W), True on the first half of a field whose halves show one place.
 
-    Or on a half of that half; None for all others.
+    Or on a half of that half, cut the other way; what repeats more often is a pattern and no smear. None for all else.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -89,25 +89,20 @@ def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
     """
     x, y, w, h = (0, 0, pixels.shape[1], pixels.shape[0]) if field is None else cv2.boundingRect(field.view(np.uint8))
     across, down = w, h
-    while across * down > FIELD_MIN * w * h and (part := _repeated_part(pixels[y : y + down, x : x + across])):
-        across, down = part
+    for _ in range(2):
+        small = _shrunk(pixels[y : y + down, x : x + across])
+        middle_y, middle_x = small.shape[0] // 2, small.shape[1] // 2
+        if across == w and _likeness(small[:, :middle_x], small[:, -middle_x:]) >= TWIN_MIN:
+            across //= 2
+        elif down == h and _likeness(small[:middle_y], small[-middle_y:]) >= TWIN_MIN:
+            down //= 2
+        else:
+            break
     if (across, down) == (w, h):
         return None
     mask = np.zeros(pixels.shape[:2], np.bool_)
     mask[y : y + down, x : x + across] = True
     return mask
-
-
-def _repeated_part(pixels: Pixels) -> tuple[int, int] | None:
-    """Return width and height of the first half where the other half shows the same place."""
-    h, w = pixels.shape[:2]
-    small = _shrunk(pixels)
-    down, across = small.shape[0] // 2, small.shape[1] // 2
-    if _likeness(small[:, :across], small[:, -across:]) >= TWIN_MIN:
-        return w // 2, h
-    if _likeness(small[:down], small[-down:]) >= TWIN_MIN:
-        return w, h // 2
-    return None
 
 
 def _flat_blocks(grey: Any) -> Mask:
