@@ -26,7 +26,7 @@ for python in $pythons; do
             pyproject.toml --output-file "$folder/bounds.txt"
         # The tests' own tools are always the newest: they are no part of what is installed on a device.
         "$UV" pip install --quiet --python "$folder/bin/python" --constraint "$folder/bounds.txt" \
-            -r "$folder/bounds.txt" pytest pytest-timeout pytest-xdist pytest-rerunfailures hypothesis jsonschema psutil imageio-ffmpeg httpx
+            -r "$folder/bounds.txt" pytest pytest-timeout pytest-xdist pytest-rerunfailures hypothesis jsonschema psutil imageio-ffmpeg httpx "moto[server]" s3fs
         "$UV" pip install --quiet --python "$folder/bin/python" --no-deps -e .
         echo "== $name: $(grep -E '^(numpy|onnxruntime|opencv|paho|pydantic|typer)' "$folder/bounds.txt" | tr '\n' ' ')"
         # shellcheck disable=SC2086 # it is a list
