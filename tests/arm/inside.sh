@@ -1,7 +1,7 @@
 #!/bin/bash
 # Within a root of ARM64: installs the bundle beside this script, without a network's help, and reads with it.
 set -euo pipefail
-cd /work
+cd /trial
 [ "$(uname -m)" = aarch64 ]
 bundle/systemd/install.sh --hardware cpu
 sicklescope=/usr/local/bin/sicklescope

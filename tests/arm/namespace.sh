@@ -14,5 +14,5 @@ echo ":arm64:M::$magic:$mask:$PWD/$folder/qemu/usr/bin/qemu-aarch64:F" > /proc/s
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys" # ONNX Runtime reads there what the processor can
-install -m 755 tests/arm/inside.sh "$root/work/inside.sh"
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU="$QEMU_CPU" chroot "$root" /work/inside.sh
+install -m 755 tests/arm/inside.sh "$root/trial/inside.sh"
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU="$QEMU_CPU" chroot "$root" /trial/inside.sh

@@ -37,14 +37,14 @@ cp "$folder/root/usr/share/base-passwd/group.master" "$folder/root/etc/group"
 # What the packages' own scripts would write: without these runuser ends with "Critical error".
 touch "$folder"/root/etc/pam.d/common-{auth,account,password,session}
 
-work=$folder/root/work
-rm -rf "$work" "$folder/root/var/lib/sicklescope" && mkdir -p "$work/bundle" "$work/fields"
+trial=$folder/root/trial
+rm -rf "$trial" "$folder/root/var/lib/sicklescope" && mkdir -p "$trial/bundle" "$trial/fields"
 rm -f "$folder"/dist/*.tar.gz
 PYTHON=$python/python systemd/bundle.sh "$folder/dist" aarch64 3.11
-tar -xf "$folder"/dist/*.tar.gz --strip-components 1 -C "$work/bundle"
-if [ -n "${FIELDS:-}" ]; then cp "$FIELDS"/* "$work/fields/"; else
+tar -xf "$folder"/dist/*.tar.gz --strip-components 1 -C "$trial/bundle"
+if [ -n "${FIELDS:-}" ]; then cp "$FIELDS"/* "$trial/fields/"; else
     "$python/python" docs/images/render.py "$folder/drawn"
-    cp "$folder"/drawn/field0[123].png "$work/fields/"
+    cp "$folder"/drawn/field0[123].png "$trial/fields/"
 fi
 
 port=$("$python/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -78,5 +78,5 @@ echo > "$folder/mapped"
 wait "$child"
 
 wait "$heard"
-"$python/python" -m tests.arm.agreement "$work/fields" "$work/out/cells.csv" "$folder/result.json"
+"$python/python" -m tests.arm.agreement "$trial/fields" "$trial/out/cells.csv" "$folder/result.json"
 echo "QEMU $("$folder/qemu/usr/bin/qemu-aarch64" --version | head -1 | cut -d' ' -f3-), processor $cpu"
