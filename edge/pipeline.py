@@ -130,7 +130,7 @@ class Pipeline:
             if placed is None:
                 prob, label = self._rule.classified(classes.prob(whole))
                 return report.read(field, examined, prob, label)
-            dirt = self._dirt.update(frame, shown, placed, _in_frame(cells, field))
+            dirt = self._dirt.update(frame, shown, placed, _in_frame(cells, field), whole)
             report.masked = self._dirt.masked()
             whole = whole & ~np.isin(placed.ids, dirt)
             examined = replace(examined, whole=whole)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.types import CELLS_KEPT, Field, Floats, Frame, Mask, Masked, Numbers, Placement
-from edge.vision.stationary.dark_map import Dark, DarkMap
+from edge.vision.stationary.dark_map import GRID_UM, Dark, DarkMap
 from edge.vision.stationary.tracks import Boxes, Complexes, Recurring, Tracks
 
 MOVED_UM = 10.0
-"""A view counts when its cells lie so far from where they lay in the last one that counted."""
+"""A view counts when its middle lies so far on the slide from that of each one that counted."""
 
 STAYED_UM = 3.0
 """A cell that was seen farther than this from where it was seen first moves with the slide, and is no dirt."""
@@ -35,14 +36,30 @@ class _Frames:
     shape: tuple[int, int]
     dark: DarkMap
     mask: Mask
+    places: dict[int, list[complex]]
+    """Middles of the views that counted, x + iy in µm, by island."""
 
-    def masks(self, at: Complexes) -> Mask:
-        """Return which places (N,), x + iy in pixels of the frame, are masked; NaN is no place."""
+    def reaches(self, at: Complexes) -> Mask:
+        """Return which places (N,) lie on the mask or beside it.
+
+        at: x + iy in pixels of the frame; NaN is no place.
+        """
         h, w = self.mask.shape
+        side = 2 * round(ON_IT_UM / GRID_UM) + 1
+        near = cv2.dilate(self.mask.view(np.uint8), np.ones((side, side), np.uint8)).view(np.bool_)
         on_map = np.nan_to_num(at, nan=-1.0) / self.dark.step_px
         row, column = np.floor(on_map.imag).astype(int), np.floor(on_map.real).astype(int)
         inside = (row >= 0) & (column >= 0) & (row < h) & (column < w)
-        return np.asarray(inside & self.mask[row.clip(0, h - 1), column.clip(0, w - 1)], np.bool_)
+        return np.asarray(inside & near[row.clip(0, h - 1), column.clip(0, w - 1)], np.bool_)
+
+    def elsewhere(self, placed: Placement) -> bool:
+        """Whether a frame shows another place of the slide than each view that counted; if so, it counts."""
+        middle = complex(placed.x_um, placed.y_um)
+        counted = self.places.setdefault(placed.island, [])
+        if any(abs(middle - one) < MOVED_UM for one in counted):
+            return False
+        counted.append(middle)
+        return True
 
 
 class StationaryDirt:
@@ -50,7 +67,7 @@ class StationaryDirt:
 
     def __init__(self) -> None:
         self._tracks = Tracks()
-        # By number modulo CELLS_KEPT: where a cell was seen first, and in the last view that counted; NaN: not.
+        # By number modulo CELLS_KEPT: where a cell was seen first and last; NaN: nowhere.
         self._first = np.empty(CELLS_KEPT, np.complex64)
         self._last = np.empty(CELLS_KEPT, np.complex64)
         self._moved = np.empty(CELLS_KEPT, np.bool_)
@@ -98,7 +115,7 @@ class StationaryDirt:
             found[SIDES[min(2, int(3 * y / h))][min(2, int(3 * x / w))]] = True
         return Masked(float(known.mask.mean()), ", ".join(found))
 
-    def update(self, frame: Frame, field: Field, placed: Placement, boxes: Floats) -> Numbers:
+    def update(self, frame: Frame, field: Field, placed: Placement, boxes: Floats, whole: NDArray[np.bool_]) -> Numbers:
         """Take in a placed frame.
 
         Args:
@@ -107,31 +124,39 @@ class StationaryDirt:
                 that what of the dirt is not masked yet is found beside it.
             placed: where it lies, with the numbers of its N cells.
             boxes: float32 (N, 4), in pixels of the frame.
+            whole: (N,), which are not cut: all boxes that a rim cuts are alike, and no evidence.
 
         Returns:
             The numbers of the cells of the sample that prove to be dirt now.
         """
-        known = self._of(frame, field)
-        ids, found = placed.ids, Boxes.of(boxes)
+        known, found = self._of(frame, field), Boxes.of(boxes)
         self._remember(placed, found, field.um_per_px)
-        if not self._counts(ids, found, field.um_per_px):
-            return np.zeros(0, np.int64)
+        masked_before = int(known.mask.sum())
+        if known.elsewhere(placed):
+            self._add(known, frame, field, found[whole & self._may_be(placed.ids)])
+        numbers = np.unique(placed.ids[placed.ids >= 0])
+        if int(known.mask.sum()) > masked_before:
+            given = placed.numbered_before + placed.found
+            numbers = np.arange(max(0, given - CELLS_KEPT), given)
+        return self._on_dirt(known, numbers)
+
+    def _add(self, known: _Frames, frame: Frame, field: Field, boxes: Boxes) -> None:
+        """Take in a view that counts, with the boxes that may be dirt."""
         number, self._views = self._views, self._views + 1
         known.dark.add(number, frame.pixels, field)
-        numbered = np.nonzero(ids >= 0)[0]
-        self._last[ids[numbered] % CELLS_KEPT] = found.at[numbered]
-        may_be = np.ones(len(ids), bool)
-        may_be[numbered] = ~self._moved[ids[numbered] % CELLS_KEPT]
         seen = float(known.dark.seen(field).sum()) * known.dark.step_px**2
-        sure = self._tracks.add(number, found[may_be], field.um_per_px, max(seen, 1.0))
-        return self._proved(known, sure, placed.numbered_before + placed.found)
+        self._prove(known, self._tracks.add(number, boxes, field.um_per_px, max(seen, 1.0)))
+
+    def _may_be(self, ids: Numbers) -> Mask:
+        """Return which of N cells may be dirt: those that were never seen elsewhere."""
+        return np.asarray((ids < 0) | ~self._moved[ids % CELLS_KEPT], np.bool_)
 
     def _of(self, frame: Frame, field: Field) -> _Frames:
         """Return what is known of frames of this size; another size is other optics."""
         shape = frame.pixels.shape[0], frame.pixels.shape[1]
         if self._frames is None or self._frames.shape != shape:
             dark = DarkMap(shape, field.um_per_px)
-            self._frames = _Frames(shape, dark, np.zeros(dark.shape, np.bool_))
+            self._frames = _Frames(shape, dark, np.zeros(dark.shape, np.bool_), {})
             self._tracks.clear()
             self._first[:] = self._last[:] = np.nan
         return self._frames
@@ -145,20 +170,14 @@ class StationaryDirt:
         at, where = placed.ids[numbered] % CELLS_KEPT, found.at[numbered]
         unknown = np.isnan(self._first[at])
         self._first[at[unknown]] = where[unknown]
+        self._last[at] = where
         self._moved[at] |= np.abs(self._first[at] - where) * um_per_px > STAYED_UM
         for kept, dropped in placed.joined:
             apart = np.abs(self._first[kept % CELLS_KEPT] - self._first[dropped % CELLS_KEPT]) * um_per_px
             self._moved[kept % CELLS_KEPT] |= self._moved[dropped % CELLS_KEPT] or bool(apart > STAYED_UM)
 
-    def _counts(self, ids: Numbers, found: Boxes, um_per_px: float) -> bool:
-        """Whether the cells of a view lie elsewhere in the frame than in the last view that counted."""
-        numbered = np.nonzero(ids >= 0)[0]
-        shift = np.abs(self._last[ids[numbered] % CELLS_KEPT] - found.at[numbered]) * um_per_px
-        shift = shift[~np.isnan(shift)]
-        return not len(shift) or float(np.median(shift)) >= MOVED_UM
-
-    def _proved(self, known: _Frames, sure: list[Recurring], numbers: int) -> Numbers:
-        """Mask what is sure, and return the cells that lay there and never elsewhere."""
+    def _prove(self, known: _Frames, sure: list[Recurring]) -> None:
+        """Mask what is dirt by its darkness, and the places where boxes surely come back."""
         fresh = np.zeros(known.mask.shape, np.bool_)
         for part in known.dark.parts(known.mask, faint=False):
             if self._sure(known, part):
@@ -170,15 +189,17 @@ class StationaryDirt:
         fresh &= ~known.mask
         for one in sure:
             fresh |= self._extent(known, one)
-        if not fresh.any():
-            return np.zeros(0, np.int64)
         known.mask |= fresh
+
+    def _on_dirt(self, known: _Frames, numbers: Numbers) -> Numbers:
+        """Return which cells (N,) lay on the mask or beside it and never elsewhere, each of them once."""
+        if not known.mask.any():
+            return np.zeros(0, np.int64)
+        at = numbers % CELLS_KEPT
         # What is found now here, now there along a needle seems to move, yet was seen nowhere but on it.
-        on_it = known.masks(self._first) & (~self._moved | known.masks(self._last))
-        at = np.nonzero(on_it)[0]
-        self._first[at] = np.nan
-        newest = numbers - 1
-        return np.sort(newest - (newest - at) % CELLS_KEPT)
+        on_it = known.reaches(self._first[at]) & (~self._moved[at] | known.reaches(self._last[at]))
+        self._first[at[on_it]] = np.nan
+        return numbers[on_it]
 
     def _sure(self, known: _Frames, part: Dark) -> bool:
         """Whether a dark part is dirt, also by the boxes that came back on it."""

@@ -60,6 +60,22 @@ def test_a_view_that_comes_back_to_two_places_never_makes_cells_into_dirt(knowin
     assert len(run.counted) == pytest.approx(len({one for one in identities(run, slide).values() if one}), abs=2)
 
 
+@pytest.mark.parametrize("step_um", [12.0, 60.0])
+def test_a_view_that_goes_to_and_fro_between_overlapping_places_never_makes_cells_into_dirt(
+    knowing: Pipeline, step_um: float
+) -> None:
+    """Kind: cells lay elsewhere in the view before, so each return counted as a place of its own."""
+    there = View(0.0, 0.0), View(step_um, 0.0)
+    slide = Slide(SlideSpec(seed=3, width=480, height=360, cells_per_mm2=9000.0, views=there * 5))
+    assert read(knowing, slide).mask is None
+
+
+def test_a_cell_found_at_the_end_of_a_masked_needle_is_taken_out(knowing: Pipeline) -> None:
+    """On seed 20 one box, on seed 61 two lay at the edge of what was masked later, and counted."""
+    row = measured(knowing, 61)
+    assert (row["clean_masked"], row["dirt_counted"]) == (0, 0)
+
+
 def test_the_mask_lies_on_the_dirt_and_is_told_with_its_place(knowing: Pipeline) -> None:
     slide = Slide(replace(slide_of(0, False), dirt=(NEEDLE,)))
     run = read(knowing, slide)
