@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edge.config.model import Config
 from edge.errors import InputError
 from edge.sample.sample_row import StoredSample
 from edge.screening.sample_record import SampleRecord
 from edge.screening.site_blank import MIN_RED_CELLS, BlankSlide, SiteBlank
 from edge.storage.database import Database
+from edge.system.digest import sha256_file
 
 Method = Literal["hplc", "electrophoresis"]
 """How it is known that a person has haemoglobin A alone."""
@@ -109,6 +111,18 @@ class BlankSlides:
         """Return the flag of results while all slides are of other networks or optics."""
         stale = bool(self.all()) and self.in_force(networks, optics) is None
         return frozenset({STALE}) if stale else frozenset()
+
+
+def optics_in_use(config: Config, camera: str | None) -> str:
+    """Return the digest of `optics_of` with which a sample would be read now; camera: its name."""
+    calibration = config.optics.calibration
+    return optics_of(
+        {
+            "camera": camera,
+            "calibration_sha256": sha256_file(calibration) if calibration and calibration.is_file() else None,
+            "optics": config.optics.model_dump(mode="json"),
+        }
+    )
 
 
 def optics_of(setup: str | Mapping[str, Any]) -> str:

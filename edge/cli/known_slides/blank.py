@@ -86,21 +86,30 @@ def _lifecycle(loaded: Loaded) -> Iterator[Lifecycle]:
 
 
 def _tell(loaded: Loaded, lifecycle: Lifecycle) -> None:
-    """Print the limit of the newest slides' models and optics, or why there is none."""
+    """Print the limit that results have with the models and optics in use, or why there is none.
+
+    The camera is taken to be that of the newest sample: it is not opened here.
+    """
+    from edge.sample.blanks import optics_in_use
+
     slides = lifecycle.blanks.all()
     if not slides:
         typer.echo("no blank slide; begin with: sicklescope control blank add SAMPLE --person … --stain … --hb-aa-by …")
         return
-    newest = slides[-1]
-    if newest.networks != digests(loaded.config.models, loaded.config.device.state_dir):
+    networks = digests(loaded.config.models, loaded.config.device.state_dir)
+    optics = slides[-1].optics  # Where no sample is left, nothing tells the camera.
+    for newest in lifecycle.store.newest(1):
+        setup = lifecycle.described(newest)["setup"]
+        optics = optics_in_use(loaded.config, setup.get("camera") if isinstance(setup, dict) else None)
+    limit = lifecycle.blanks.in_force(networks, optics)
+    if limit is None:
+        other = "models" if all(one.networks != networks for one in slides) else "camera, calibration or scale"
         typer.echo(
-            "stale: the slides were read with other models, and results use the model's own limit. Read them anew"
+            f"stale: the slides were read with other {other}, and results use the model's own limit. Read them anew"
         )
         return
-    limit = lifecycle.blanks.in_force(newest.networks, newest.optics)
-    if limit is not None:
-        for line in in_words(limit):
-            typer.echo(line)
+    for line in in_words(limit):
+        typer.echo(line)
 
 
 def in_words(limit: SiteBlank) -> list[str]:

@@ -53,7 +53,7 @@ class _Frames:
         return np.asarray(inside & near[row.clip(0, h - 1), column.clip(0, w - 1)], np.bool_)
 
     def elsewhere(self, placed: Placement) -> bool:
-        """Whether a frame shows another place of the slide than each view that counted; if so, it counts."""
+        """Return whether a frame shows a place that no view showed that counted; it counts then."""
         middle = complex(placed.x_um, placed.y_um)
         counted = self.places.setdefault(placed.island, [])
         if any(abs(middle - one) < MOVED_UM for one in counted):

@@ -41,6 +41,7 @@ def test_a_blank_slide_raises_the_limit_of_later_results_until_optics_change(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SICKLESCOPE_DEVICE__STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("SICKLESCOPE_MQTT__ENABLED", "false")
+    monkeypatch.setenv("SICKLESCOPE_OPTICS__UM_PER_PX", "0.25")
     camera = CameraConfig(kind="virtual", width=320, height=240, frames=2, seed=4)
     screening = ScreeningConfig(start="at_once", min_red_cells=10, target_red_cells=20)
     config = configured(tmp_path / "state", 1, camera).model_copy(update={"screening": screening})
@@ -60,9 +61,18 @@ def test_a_blank_slide_raises_the_limit_of_later_results_until_optics_change(
     assert "blank_provisional" in second.flags
     assert "blank" not in first.flags
     others = config.model_copy(update={"optics": OpticsConfig(um_per_px=0.26)})
+    assert "provisional" in blank("list")[1]
+    monkeypatch.setenv("SICKLESCOPE_OPTICS__UM_PER_PX", "0.26")
+    assert "stale: the slides were read with other camera, calibration or scale" in blank("list")[1]
     third = read(others, "A-3")
     assert third.limit_of_blank == first.limit_of_blank
     assert "blank_stale" in third.flags
+    assert "stale" in blank("list")[1]
+    monkeypatch.setenv("SICKLESCOPE_OPTICS__UM_PER_PX", "0.25")
+    other_camera = CameraConfig(kind="virtual", width=320, height=240, frames=2, seed=5)
+    read(config.model_copy(update={"camera": other_camera}), "A-4")
+    assert "stale" in blank("list")[1]  # by the camera of the newest sample
+    assert "blank_stale" not in read(config, "A-5").flags
     code, listed = blank("list")
     assert (code, listed.count("person P2"), "P1" in listed) == (0, 1, False)
     assert "to be more than provisional it has: 1 of 20 slides; 1 of 10 people; 1 of 3 days" in listed
