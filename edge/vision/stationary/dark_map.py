@@ -44,7 +44,7 @@ BRIGHT = 200.0
 UNSEEN = 255
 """Level of what a view does not show."""
 
-SURE = 6.0
+SURE = 7.0
 """Minus log10 of the chance, at one place, from which what is dark in every view is dirt, in a sample of VIEWS_KEPT.
 
 In a longer one more views are tried, and the chance is held to be as small for all of it.
