@@ -54,7 +54,7 @@ def test_every_picture_is_read_with_its_group_fold_and_label(root: Path) -> None
     ("name", "old", "new", "said", "reader"),
     [
         ("krd_wbc/fields.csv", "Monocyte", "Monozyt", "'Monozyt'; expected one of Basophil", read_krd),
-        ("krd_wbc/fields.csv", "k1,2", ",2", "gives images/b.jpg no colour_group", read_krd),
+        ("krd_wbc/fields.csv", "k1,2", ",2", "b.jpg of krd_wbc has no group", read_krd),
         ("krd_wbc/fields.csv", "k1,2", "k1,two", "fold is no number", read_krd),
         ("krd_wbc/fields.csv", "images/b.jpg", "images/gone.jpg", "gone.jpg is named by the labels", read_krd),
         ("chula_rbc12/diseases.csv", "spherocytosis", "hs", "'hs'; expected one of ellipto", read_chula_diseases),
@@ -79,6 +79,24 @@ def test_a_picture_twice_in_one_group_is_read_once(root: Path) -> None:
     (root / "krd_wbc/fields.csv").write_text(TABLES["krd_wbc/fields.csv"].replace("k1,2", "k0,0"))
     shutil.copy(root / PICTURES[0], root / PICTURES[1])
     assert [f.path.name for f in each_picture_once(read_krd(root))] == ["a.jpg"]
+
+
+def test_a_picture_listed_twice_or_called_two_names_is_refused(root: Path) -> None:
+    table = root / "chula_rbc12/diseases.csv"
+    table.write_text(TABLES["chula_rbc12/diseases.csv"] + "diseases/a.jpg,spherocytosis,d_hs,0\n")
+    with pytest.raises(DataError, match=r"a\.jpg is listed twice"):
+        each_picture_once(read_chula_diseases(root))
+    shutil.copy(root / PICTURES[2], root / "chula_rbc12/diseases/b.jpg")
+    table.write_text(TABLES["chula_rbc12/diseases.csv"] + "diseases/b.jpg,elliptocytosis,d_hs,0\n")
+    with pytest.raises(DataError, match=r"b\.jpg is called elliptocytosis, and .*a\.jpg, the same picture, sphero"):
+        each_picture_once(read_chula_diseases(root))
+
+
+@pytest.mark.parametrize("text", [b"path,series_group,fold\n", b"path,series_group,fold\n\xe9.jpg,s001,0\n"])
+def test_a_table_without_pictures_or_of_another_encoding_is_named(root: Path, text: bytes) -> None:
+    (root / "chula_rbc12/unlabelled.csv").write_bytes(text)
+    with pytest.raises(DataError, match=r"unlabelled\.csv (names no picture|no UTF-8 text)"):
+        read_chula_unlabelled(root)
 
 
 def test_a_group_in_two_folds_is_refused(root: Path) -> None:

@@ -607,7 +607,14 @@ def test_an_unreadable_image_is_named(copied: Path, tmp_path: Path) -> None:
         ("txl_pbc/labels/train/0.txt", "7 0.5 0.5 0.1 0.1\n", "a class other than 0, 1 and 2"),
         ("chula_rbc12/labels/0.txt", "12 x 3\n", "cannot be read"),
         ("chula_rbc12/fields.csv", "path,fold\na.png,0\n", "series_group"),
+        ("chula_rbc12/labels/0.txt", "12 3 13\n", "a class other than 0 to 12"),
+        ("chula_rbc12/labels/0.txt", "nan 3 1\n", "expected 3 numbers"),
+        ("chula_rbc12/fields.csv", "path,series_group,fold,fraction_unlabelled\nimages/0.png,s,0,few\n", "'few' of"),
         ("uganda_scd/fields.csv", "path,label,field_group,fold\npositive/10.png,posi", "line 2 is cut short"),
+        ("uganda_scd/fields.csv", "path,label,field_group,fold\npositive/10.png,yes,g,0\n", "'yes'; expected one of"),
+        ("uganda_scd/sickle_boxes.csv", "path,x0,y0,x1,y1,partial\ngone.png,1,2,3,4,0\n", "the first gone.png"),
+        ("uganda_scd/sickle_boxes.csv", "path,x0,y0,x1,y1,partial\na.png,1,2,x,4,0\n", "x1 'x' of a.png"),
+        ("uganda_scd/sickle_boxes.csv", "path,x0,y0,x1,y1,partial\na.png,3,2,1,4,0\n", "no box of a.png"),
     ],
 )
 def test_damaged_labels_are_named(copied: Path, name: str, text: str, said: str) -> None:

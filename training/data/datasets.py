@@ -6,6 +6,7 @@ The folder that holds the sets is named by the environment variable SICKLESCOPE_
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from edge.types import Floats, Pixels
 
 FOLDS = (0, 1, 2, 3)
 """Into which the sets are divided: never a place or slide in two of them."""
+
+UGANDA_LABELS = ("positive", "negative")
+"""What a field of `uganda_scd` is: of a patient with sickle cells, or without."""
 
 CHULA_NORMAL, CHULA_UNCATEGORISED = 0, 10
 CHULA_SIZES = (1, 2)
@@ -114,11 +118,14 @@ def digest(path: Path) -> str:
 def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV file.
 
-    Raises DataError for one that is absent, cut short or lacks columns.
+    Raises DataError for one that is absent, cut short, lacks columns or is no text.
     """
-    if not path.is_file():
-        raise DataError(f"{path} not found: is {path.parent} the data set {path.parent.name}?")
-    with path.open(newline="", encoding="utf-8") as file:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = "not found" if isinstance(error, FileNotFoundError) else f"no UTF-8 text: {error}"
+        raise DataError(f"{path} {said}: is {path.parent} the data set {path.parent.name}?") from error
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         missing = {*columns, *integers} - set(reader.fieldnames or ())
         if missing:
@@ -127,6 +134,17 @@ def table(path: Path, columns: tuple[str, ...], integers: tuple[str, ...] = ()) 
             if None in row.values() or not all((row[name] or "").isdecimal() for name in integers):
                 raise DataError(f"{path} line {reader.line_num} is cut short, or {', '.join(integers)} is no number")
             yield row
+
+
+def value(row: dict[str, str], column: str, path: Path) -> float:
+    """Return a finite number of a table's row; raises DataError."""
+    try:
+        found = float(row[column])
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise DataError(f"{path} says {column} {row[column]!r} of {row['path']}: expected a number")
+    return found
 
 
 def numbers(path: Path, columns: int) -> Floats:
@@ -139,7 +157,7 @@ def numbers(path: Path, columns: int) -> Floats:
     except (OSError, ValueError) as error:
         raise DataError(f"labels {path} cannot be read: {error}") from error
     rows = [row for row in rows if row]
-    if any(len(row) != columns for row in rows):
+    if any(len(row) != columns or not all(map(math.isfinite, row)) for row in rows):
         raise DataError(f"labels {path}: expected {columns} numbers in each line")
     return np.array(rows, np.float32).reshape(-1, columns)
 
@@ -147,10 +165,14 @@ def numbers(path: Path, columns: int) -> Floats:
 def labelled_field(dataset: str, path: Path, group: str, fold: int, label: str, **labels: object) -> LabelledField:
     """Return a field with these labels and no others.
 
-    Raises DataError when there is no such picture.
+    Raises DataError when there is no such picture, or it has no group or an unknown fold.
     """
     if not path.is_file():
         raise DataError(f"{path} is named by the labels of {dataset} but not found")
+    if not group.strip():
+        raise DataError(f"{path} of {dataset} has no group. Pictures of one group must never be split: name it")
+    if fold not in (-1, *FOLDS):
+        raise DataError(f"{path} of {dataset} is of fold {fold}; expected one of {FOLDS}")
     empty = {
         "boxes": np.zeros((0, 4), np.float32),
         "kinds": np.zeros(0, np.int64),
@@ -204,8 +226,12 @@ def chula_fields(folder: Path) -> list[LabelledField]:
     fields = []
     for row in table(folder / "fields.csv", columns, ("fold",)):
         path = folder / row["path"]
-        points = numbers(folder / "labels" / f"{path.stem}.txt", 3)
-        unlabelled = float(row["fraction_unlabelled"] or "nan")
+        labels = folder / "labels" / f"{path.stem}.txt"
+        points = numbers(labels, 3)
+        if not np.isin(points[:, 2], range(len(CHULA_NAMES))).all():
+            raise DataError(f"{labels} holds a class other than 0 to {len(CHULA_NAMES) - 1}")
+        empty = not row["fraction_unlabelled"]
+        unlabelled = math.nan if empty else value(row, "fraction_unlabelled", folder / "fields.csv")
         group, fold = row["series_group"], int(row["fold"])
         fields.append(labelled_field("chula_rbc12", path, group, fold, "negative", points=points,
                                      fraction_unlabelled=unlabelled))  # fmt: skip
@@ -222,19 +248,34 @@ def read_uganda(root: Path) -> list[LabelledField]:
 
 def uganda_fields(folder: Path) -> list[LabelledField]:
     """Read the set that lies in `folder`, whatever that is called."""
-    boxes: dict[str, list[list[float]]] = {}
-    for row in table(folder / "sickle_boxes.csv", ("path", "x0", "y0", "x1", "y1", "partial")):
-        boxes.setdefault(row["path"], []).append([float(row[k]) for k in ("x0", "y0", "x1", "y1", "partial")])
+    boxes = _sickle_boxes(folder / "sickle_boxes.csv")
     unboxed = unboxed_answers()
     fields = []
     for row in table(folder / "fields.csv", ("path", "label", "field_group"), ("fold",)):
-        found = np.array(boxes.get(row["path"], []), np.float32).reshape(-1, 5)
+        if row["label"] not in UGANDA_LABELS:
+            said = f"{folder / 'fields.csv'} calls {row['path']} {row['label']!r}"
+            raise DataError(f"{said}; expected one of {', '.join(UGANDA_LABELS)}")
+        found = np.array(boxes.pop(row["path"], []), np.float32).reshape(-1, 5)
         group, fold, n = row["field_group"], int(row["fold"]), len(found)
         made = labelled_field("uganda_scd", folder / row["path"], group, fold, row["label"], boxes=found[:, :4],
                               kinds=np.zeros(n, np.int64), partial=found[:, 4] > 0)  # fmt: skip
         seen = unboxed.get(digest(made.path)[:16], [])
         fields.append(replace(made, unboxed=np.array(seen, np.float32).reshape(-1, 3)))
+    if boxes:
+        gone = f"{folder / 'sickle_boxes.csv'} has boxes in {len(boxes)} pictures that fields.csv does not name"
+        raise DataError(f"{gone}, the first {next(iter(boxes))}. Name them, or take their lines out")
     return fields
+
+
+def _sickle_boxes(path: Path) -> dict[str, list[list[float]]]:
+    """Return x0, y0, x1, y1 and whether it is cut of each box, by picture; raises DataError."""
+    boxes: dict[str, list[list[float]]] = {}
+    for row in table(path, ("path", "x0", "y0", "x1", "y1", "partial")):
+        x0, y0, x1, y1, partial = (value(row, name, path) for name in ("x0", "y0", "x1", "y1", "partial"))
+        if x0 >= x1 or y0 >= y1 or partial not in (0, 1):
+            raise DataError(f"{path} has no box of {row['path']} in {','.join(row.values())!r}: x0 < x1, y0 < y1")
+        boxes.setdefault(row["path"], []).append([x0, y0, x1, y1, partial])
+    return boxes
 
 
 def unboxed_answers() -> dict[str, list[list[float]]]:

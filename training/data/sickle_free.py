@@ -54,11 +54,9 @@ def _fields(
         label = row[named[0]] if named else "negative"
         if named and label not in named[1]:
             raise DataError(f"{file} calls {row['path']} {label!r}; expected one of {', '.join(named[1])}")
-        if not row[group].strip():
-            raise DataError(
-                f"{file} gives {row['path']} no {group}. Pictures of one group must never be split: name it"
-            )
         fields.append(labelled_field(dataset, folder / row["path"], row[group], int(row["fold"]), label))
+    if not fields:
+        raise DataError(f"{file} names no picture")
     return fields
 
 
@@ -66,8 +64,8 @@ def each_picture_once(fields: Iterable[LabelledField]) -> list[LabelledField]:
     """Leave out pictures that are the same file as an earlier one of their group.
 
     Raises:
-        DataError: the same picture lies in two groups, or a group in two folds, so that a fold would be judged by
-            networks that were taught with it.
+        DataError: a picture is listed twice or labelled in two ways, or the same picture lies in two groups, or a group
+            in two folds, so that a fold would be judged by networks that were taught with it.
     """
     kept: dict[str, LabelledField] = {}
     fold_of: dict[tuple[str, str], LabelledField] = {}
@@ -77,6 +75,12 @@ def each_picture_once(fields: Iterable[LabelledField]) -> list[LabelledField]:
             raise DataError(
                 f"{field.path} of group {field.group} is the same picture as {first.path} of group {first.group}. "
                 "Give both one group and fold, or leave one out"
+            )
+        if first is not field and first.path == field.path:
+            raise DataError(f"{field.path} is listed twice. Take one of the lines out")
+        if first.dataset == field.dataset and first.label != field.label:
+            raise DataError(
+                f"{field.path} is called {field.label}, and {first.path}, the same picture, {first.label}. Decide"
             )
         of_group = fold_of.setdefault(_slide(field), field)
         if of_group.fold != field.fold:
