@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from edge.report.laboratory import (
     ANSWERS,
+    CLOCK_NOT_SET,
     LOCAL,
     LOINC_PRESENCE,
     REPORT_CODE,
@@ -119,7 +120,7 @@ def _observation(result: LaboratoryResult, one: Observed, specimen: str, device:
     system = LOINC if one.code == LOINC_PRESENCE else LOCAL
     notes = [{"text": RESEARCH_USE}]
     if not result.clock_set:
-        notes.append({"text": "The device's clock was not set: times may be wrong."})
+        notes.append({"text": CLOCK_NOT_SET})
     found = {
         **_marked("Observation", result),
         "text": _told(f"{one.name}: {_words(one)}"),

@@ -7,12 +7,14 @@ any text for one.
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
 from edge.errors import ConfigError
 from edge.report.laboratory import (
     ANSWERS,
+    CLOCK_NOT_SET,
     LOINC_PRESENCE,
     REPORT_CODE,
     REPORT_NAME,
@@ -55,13 +57,14 @@ def hl7_message(result: LaboratoryResult) -> str:
     order = message.add_group("ORU_R01_PATIENT_RESULT").add_group("ORU_R01_ORDER_OBSERVATION")
     _order(order.add_segment("OBR"), result)
     # As notes: hl7apy holds a text of an observation for one of 199 signs at most, whatever its type.
-    for number, words in enumerate((RESEARCH_USE, result.conclusion), start=1):
+    clock = () if result.clock_set else (CLOCK_NOT_SET,)
+    for number, words in enumerate((RESEARCH_USE, result.conclusion, *clock), start=1):
         _note(order.add_segment("NTE"), number, words)
     for number, one in enumerate(result.observations, start=1):
         group = order.add_group("ORU_R01_OBSERVATION")
         _observation(group.add_segment("OBX"), number, one, result)
         if one.low is not None and one.high is not None:
-            _note(group.add_segment("NTE"), 1, f"95 % interval {one.low} to {one.high} {one.unit}")
+            _note(group.add_segment("NTE"), 1, f"95 % interval {_number(one.low)} to {_number(one.high)} {one.unit}")
     specimen = order.add_group("ORU_R01_SPECIMEN").add_segment("SPM")
     _set(specimen, SPM_1="1", SPM_2=f"^{_text(result.code)}&{_text(result.site)}", SPM_4="BLD^Whole blood^HL70487")
     message.validate()
@@ -77,6 +80,11 @@ def _set(segment: Any, **fields: str) -> None:
 def _text(words: str) -> str:
     """Return words with the signs escaped that separate fields."""
     return "".join(_ESCAPES.get(sign, sign) for sign in words)
+
+
+def _number(value: float) -> str:
+    """Return a number in digits: HL7 knows no exponent."""
+    return f"{Decimal(repr(value)):f}"
 
 
 def _time(moment: datetime) -> str:
@@ -143,4 +151,4 @@ def _value(one: Observed) -> tuple[str, str]:
         return "CWE", f"{code}^{words}^LN"
     if isinstance(one.value, str):
         return "TX", _text(one.value)
-    return "NM", repr(one.value)
+    return "NM", _number(one.value)

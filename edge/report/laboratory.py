@@ -18,10 +18,11 @@ from edge.sample.lifecycle import Lifecycle
 from edge.sample.review.review import CALLED, SampleReview
 from edge.sample.review.rows import marked
 from edge.sample.sample_row import StoredSample
+from edge.screening.review import concluded
 from edge.screening.verdict import RESEARCH_USE
 
 Status = Literal["preliminary", "final", "corrected", "entered-in-error"]
-"""Of a result: not signed, signed, signed again after a reopening, discarded."""
+"""Of a result: not reviewed or not signed, reviewed and signed, so again after a reopening, discarded."""
 
 LOCAL = "urn:sicklescope:codes"
 """Code system of the local codes."""
@@ -30,6 +31,13 @@ LOINC_PRESENCE = "801-1"
 LOINC_PRESENCE_NAME = "Sickle cells [Presence] in Blood by Light microscopy"
 
 PERCENT, PERCENT_NAME = "sickle-like-percent", "Sickle-like cells of red cells"
+
+RED_CELLS, RED_CELLS_NAME = "red-cells", "Red cells counted"
+
+COUNTED = {f"cells-{name}": f"Cells: {words}" for name, words in CLASS_WORDS.items()}
+"""Counts of cells and their names."""
+
+CLOCK_NOT_SET = "The device's clock was not set: times may be wrong."
 
 REPORT_CODE, REPORT_NAME = "sickle-like-cells", "Sickle-like cells in a blood smear, counted by a device"
 
@@ -129,7 +137,7 @@ def laboratory_result(lifecycle: Lifecycle, sample: StoredSample, software: str)
         sample_id=sample.id,
         code=sample.code,
         revision=max(1, len(lifecycle.store.result_ids(sample.id))),
-        status=_status(sample, states),
+        status=_status(sample, states, found),
         site=device.site,
         device=device.device,
         software=software,
@@ -138,15 +146,16 @@ def laboratory_result(lifecycle: Lifecycle, sample: StoredSample, software: str)
         issued=_time(sample.changed_ms),
         clock_set=bool(history) and all(step["clock_synchronised"] for step in history),
         signed_by="" if signature is None else str(signature["by"]),
-        conclusion=f"{RESEARCH_USE} {_words(found, sample)}",
+        conclusion=f"{RESEARCH_USE} {_words(lifecycle, found, sample)}",
         observations=observations + _taken_back(observations, states),
     )
 
 
-def _status(sample: StoredSample, states: list[str]) -> Status:
+def _status(sample: StoredSample, states: list[str], found: Findings) -> Status:
+    """Return the status; a signature alone does not make counts final that nobody looked at."""
     if sample.state == "discarded":
         return "entered-in-error"
-    if sample.state != "final":
+    if sample.state != "final" or found.reviewed is None:
         return "preliminary"
     return "corrected" if states.count("final") > 1 else "final"
 
@@ -155,8 +164,14 @@ def _time(made_ms: int) -> datetime:
     return datetime.fromtimestamp(made_ms // 1000, timezone.utc)
 
 
-def _words(found: Findings, sample: StoredSample) -> str:
-    return f"Discarded, not to be used: {sample.reason}" if sample.state == "discarded" else found.verdict.text
+def _words(lifecycle: Lifecycle, found: Findings, sample: StoredSample) -> str:
+    """Return the verdict in words, which have a fraction only where there is one."""
+    if sample.state == "discarded":
+        return f"Discarded, not to be used: {sample.reason}"
+    if found.verdict.status == "insufficient":
+        least = lifecycle.config.screening.min_red_cells
+        return concluded(found.record.verdict, found.reviewed, signed=True, min_red_cells=least).text
+    return found.verdict.text
 
 
 def _presence(lifecycle: Lifecycle, sample: StoredSample, found: Findings) -> bool | None:
@@ -176,37 +191,23 @@ def _presence(lifecycle: Lifecycle, sample: StoredSample, found: Findings) -> bo
 
 def _taken_back(said: Sequence[Observed], states: Sequence[str]) -> tuple[Observed, ...]:
     """Return what an earlier revision may have told a laboratory and this one does not: it would stand there."""
+    before = set(states[:-1])
+    told = [(LOINC_PRESENCE, LOINC_PRESENCE_NAME, "")] if "final" in before else []
+    if {"review", "incomplete", "final"} & before:
+        told += [(PERCENT, PERCENT_NAME, "%"), (RED_CELLS, RED_CELLS_NAME, "{cells}")]
+        told += [(code, name, "{cells}") for code, name in COUNTED.items()]
     codes = {one.code for one in said}
-    before = states[:-1]
-    gone = []
-    if "final" in before and LOINC_PRESENCE not in codes:
-        gone.append(Observed(LOINC_PRESENCE, LOINC_PRESENCE_NAME, None))
-    if {"review", "incomplete", "final"} & set(before) and PERCENT not in codes:
-        gone.append(Observed(PERCENT, PERCENT_NAME, None, "%"))
-    return tuple(gone)
+    return tuple(Observed(code, name, None, unit) for code, name, unit in told if code not in codes)
 
 
 def _observations(found: Findings, presence: bool | None) -> tuple[Observed, ...]:
-    counts, reviewed = found.record.counts, found.reviewed
-    device = {**counts.by_class, **counts.excluded}
-    standing = device if reviewed is None else {**device, **reviewed.counts}
-    red = counts.red_cells if reviewed is None else reviewed.red_cells
+    counts = found.record.counts
     said = [] if presence is None else [Observed(LOINC_PRESENCE, LOINC_PRESENCE_NAME, presence)]
     if found.fraction is not None:
         low, high = (None if end is None else round(100 * end, 4) for end in (found.low, found.high))
         said.append(Observed(PERCENT, PERCENT_NAME, round(100 * found.fraction, 4), "%", low, high))
-    said.append(Observed("red-cells", "Red cells counted", red, "{cells}"))
-    said += [
-        Observed(f"cells-{name}", f"Cells: {words}", standing.get(name, 0), "{cells}")
-        for name, words in CLASS_WORDS.items()
-    ]
-    if reviewed is not None:
-        said += [
-            Observed("reviewed-cells", "Cells that a person looked at", reviewed.cells, "{cells}"),
-            Observed("missed-cells", "Cells that the detector missed", reviewed.missed, "{cells}"),
-            Observed("device-sickle", "Sickle-like cells by the device alone", device["sickle"], "{cells}"),
-            Observed("device-red-cells", "Red cells by the device alone", counts.red_cells, "{cells}"),
-        ]
+    if found.verdict.status != "withheld":  # these counts are not to be used
+        said += _counts(found)
     said += [
         Observed("fields-read", "Fields read", counts.fields_read, "{fields}"),
         Observed("fields-not-read", "Fields not read", sum(counts.rejected.values()), "{fields}"),
@@ -217,3 +218,22 @@ def _observations(found: Findings, presence: bool | None) -> tuple[Observed, ...
         said.append(Observed("limit-of-blank", "Limit of blank of the device", round(100 * blank, 4), "%"))
     said.append(Observed("verdict", "Verdict", found.verdict.status))
     return tuple(said)
+
+
+def _counts(found: Findings) -> list[Observed]:
+    """Return the counts of cells; after review those of the person, and the device's own beside them."""
+    counts, reviewed = found.record.counts, found.reviewed
+    device = {**counts.by_class, **counts.excluded}
+    standing = device if reviewed is None else {**device, **reviewed.counts}
+    red = counts.red_cells if reviewed is None else reviewed.red_cells
+    said = [Observed(RED_CELLS, RED_CELLS_NAME, red, "{cells}")]
+    said += [Observed(f"cells-{name}", COUNTED[f"cells-{name}"], standing.get(name, 0), "{cells}")
+             for name in CLASS_WORDS]  # fmt: skip
+    if reviewed is not None:
+        said += [
+            Observed("reviewed-cells", "Cells that a person looked at", reviewed.cells, "{cells}"),
+            Observed("missed-cells", "Cells that the detector missed", reviewed.missed, "{cells}"),
+            Observed("device-sickle", "Sickle-like cells by the device alone", device["sickle"], "{cells}"),
+            Observed("device-red-cells", "Red cells by the device alone", counts.red_cells, "{cells}"),
+        ]
+    return said

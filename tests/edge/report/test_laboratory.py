@@ -20,13 +20,13 @@ from edge.config.model import Config, DeviceConfig
 from edge.errors import SampleError
 from edge.report.fhir import fhir_bundle
 from edge.report.hl7 import hl7_message
-from edge.report.laboratory import LaboratoryResult, Observed, laboratory_result
+from edge.report.laboratory import CLOCK_NOT_SET, LaboratoryResult, Observed, laboratory_result
 from edge.sample.lifecycle import Lifecycle
 from edge.sample.sample_row import StoredSample
-from edge.screening.verdict import RESEARCH_USE
+from edge.screening.verdict import RESEARCH_USE, VerdictRules, assess
 from edge.storage.database import Database, database_path
 from tests.edge.publish.publish_parts import composer
-from tests.edge.sample.review_parts import counted, do, ended
+from tests.edge.sample.review_parts import cells_of, counted, do, ended
 
 
 @pytest.fixture
@@ -93,6 +93,63 @@ def test_the_status_follows_the_life_of_a_sample(lifecycle: Lifecycle) -> None:
     assert "sickle-like-percent" not in codes(wrong)
 
 
+def test_a_signature_without_a_review_is_not_final(lifecycle: Lifecycle) -> None:
+    """Kind: numbers that nobody looked at, given to a laboratory as verified."""
+    sample = ended(lifecycle)
+    do(lifecycle, sample, done=True)
+    assert statuses(of(lifecycle, sample)) == ("partial", {"preliminary"}, {"R"}, "R")
+    assert of(lifecycle, sample).signed_by == "Dr A"
+
+
+def test_withheld_counts_leave_for_no_laboratory(lifecycle: Lifecycle) -> None:
+    found = counted("K-7", 620, 20, 5)
+    sample = lifecycle.start(found, "{}", "nurse")
+    strange = assess(found.counts, VerdictRules(500, 1000, 0.003), {"unfamiliar"})
+    lifecycle.end(sample, replace(found, verdict=strange), [cells_of(620, 20, 5)], "review", "")
+    assert codes(of(lifecycle, sample)) == {
+        "fields-read": 1, "fields-not-read": 0, "area": 0.1, "limit-of-blank": 0.3, "verdict": "withheld",
+    }  # fmt: skip
+    assert not re.search(r"\d", of(lifecycle, sample).conclusion.replace("809.10", "")), "words without a count"
+    do(lifecycle, sample, cells={"620": "sickle"}, done=True)
+    signed = of(lifecycle, sample)
+    assert "801-1" not in codes(signed)
+    assert {"red-cells", "cells-sickle", "sickle-like-percent"} <= taken_back(signed), (
+        "an earlier one may have said them"
+    )
+
+
+def test_too_few_cells_have_no_fraction_in_words_either(lifecycle: Lifecycle) -> None:
+    few = of(lifecycle, ended(lifecycle, normal=300, sickle=9, abstained=0))
+    assert few.conclusion.startswith(f"{RESEARCH_USE} Insufficient: 309 red cells counted, at least 500 needed.")
+    assert "%" not in few.conclusion
+    assert "Sickle-like cells 9 of 309" in few.conclusion
+
+
+def test_nothing_counted_is_nought_and_not_left_out(lifecycle: Lifecycle) -> None:
+    none = of(lifecycle, ended(lifecycle, normal=0, sickle=0, abstained=0))
+    found = {one["code"]["coding"][0]["code"]: fhir_value(one) for one in resources(fhir_bundle(none))["Observation"]}
+    assert [found[f"cells-{name}"] for name in ("normal", "sickle", "abstained")] == [0, 0, 0]
+    assert found["red-cells"] == 0
+    assert "OBX|1|NM|red-cells^Red cells counted^99SCOPE||0|{cells}^" in hl7_message(none)
+
+
+def test_a_number_of_hl7_has_no_exponent(lifecycle: Lifecycle) -> None:
+    """Kind: what Python writes for a number and HL7 does not take for one (NM: digits, a sign, a point)."""
+    result = of(lifecycle, ended(lifecycle))
+    small = replace(result, observations=(Observed("area", "Area of slide read", 0.00002, "mm2"),))
+    assert "||0.00002|mm2^" in hl7_message(small)
+
+
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_a_device_without_a_clock_says_so(lifecycle: Lifecycle, synchronised: bool) -> None:
+    right = lifecycle.clock
+    lifecycle.clock = lambda: replace(right(), clock_synchronised=synchronised)
+    result = of(lifecycle, ended(lifecycle))
+    observations = resources(fhir_bundle(result))["Observation"]
+    assert {CLOCK_NOT_SET in json.dumps(one["note"]) for one in observations} == {not synchronised}
+    assert (CLOCK_NOT_SET in hl7_message(result)) is not synchronised
+
+
 def test_presence_is_said_only_by_a_person_who_looked(lifecycle: Lifecycle) -> None:
     taken_as_it_is = ended(lifecycle, "K-1")
     do(lifecycle, taken_as_it_is, done=True)
@@ -153,7 +210,9 @@ def test_both_forms_come_back_as_what_was_sent(lifecycle: Lifecycle) -> None:
     for group in order.ORU_R01_OBSERVATION:
         obx = group.obx
         values[obx.obx_3.obx_3_1.value] = hl7_value(obx.obx_2.value, obx.obx_5.to_er7())
-    assert [note.nte_3.to_er7() for note in order.nte] == [RESEARCH_USE, result.conclusion]
+    assert [note.nte_3.to_er7() for note in order.nte] == [RESEARCH_USE, result.conclusion, CLOCK_NOT_SET][
+        : 2 + (not result.clock_set)
+    ]
     assert values == codes(result)
     assert order.obr.obr_3.to_er7() == f"{sample.id}^sicklescope"
 
