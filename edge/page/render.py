@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,6 +24,8 @@ from edge.sample.commands import LONGEST_BYTES
 from edge.screening.verdict import NOT_A_DIAGNOSIS, RESEARCH_USE
 
 LANGUAGE_COOKIE = "language"
+
+_NO_SIGNS = re.compile(r"[\x00-\x1f\x7f]")
 
 HTMX = "HX-Request"
 """Header of the requests that htmx makes, which are answered with a part of a page."""
@@ -107,6 +110,11 @@ async def fields_of(request: Request) -> dict[str, str]:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000))
     except ValueError as error:
         raise HTTPException(400, "the form has too many fields") from error
+
+
+def line_of(fields: dict[str, str], name: str) -> str:
+    """Return what was typed into a field of one line; a tab that was pasted is a space."""
+    return " ".join(_NO_SIGNS.sub(" ", fields.get(name, "")).split())[:500]
 
 
 def see_other(request: Request, address: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -26,7 +26,10 @@ CellNumber = Annotated[int, Field(ge=0, le=HIGHEST_NUMBER, strict=False)]
 
 
 class _Command(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    # What was given may be a person's name, and errors are logged.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     by: Who
     """Who asks, as the clinic calls its staff; stored, never published."""
@@ -139,6 +142,8 @@ Command = Start | Stop | Discard | Reopen | Review | Erase | Resend
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
+_Made = TypeVar("_Made", bound=_Command)
+
 Answer = dict[str, Any]
 """What came of a command: flat, for JSON."""
 
@@ -152,6 +157,18 @@ def request_of(text: str) -> str:
         return _REQUEST.validate_python(json.loads(text).get("request", ""), strict=True)
     except (ValueError, AttributeError, RecursionError):
         return ""
+
+
+def made(kind: type[_Made], **given: Any) -> _Made:
+    """Return a command with what a form gave.
+
+    Raises:
+        CommandError: It cannot be; what was given is not repeated.
+    """
+    try:
+        return kind(command=kind.__name__.lower(), **given)
+    except ValidationError as error:
+        raise CommandError(f"the form cannot be read: {first_fault(error, 'it')}. Load the page again") from None
 
 
 def parse(text: bytes) -> Command:

@@ -24,9 +24,10 @@ from edge.page.acting import Acting, version_of
 from edge.page.browser_clock import BrowserClock
 from edge.page.live_state import LiveState, LiveStates
 from edge.page.picture import LivePicture
-from edge.page.render import form_of, html, language_of, see_other, text
+from edge.page.render import form_of, html, language_of, line_of, see_other, text
 from edge.page.shared_stream import SharedStream
-from edge.sample.commands import Command, Discard, Reopen, Start, Stop
+from edge.sample.codes import sample_code
+from edge.sample.commands import Command, Discard, Reopen, Start, Stop, made
 
 PICTURES_PER_S = 8.0
 """At most, for each who looks."""
@@ -189,7 +190,7 @@ class LivePages:
         code = fields.get("sample", "").strip()
         try:
             refuse_name(code, self._device.config.screening)
-            await self._do(Start(command="start", sample=code or "?", by=by.name), fields)
+            await self._do(made(Start, sample=sample_code(code), by=by.name), fields)
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, str(error), 409)
         return see_other(request, "/")
@@ -198,7 +199,7 @@ class LivePages:
         """End the scanning."""
         fields = await form_of(request)
         try:
-            answer = await self._do(Stop(command="stop", by=_allowed(request).name), fields)
+            answer = await self._do(made(Stop, by=_allowed(request).name), fields)
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, str(error), 409)
         return see_other(request, f"/samples/{answer['id']}")
@@ -212,17 +213,17 @@ class LivePages:
     async def discard(self, request: Request, name: str) -> Response:
         """Discard a sample."""
         fields = await form_of(request)
-        reason = fields.get("reason", "").strip()[:500]
+        reason = line_of(fields, "reason")
         if not reason:
             raise CommandError("say why the sample is discarded")
-        await self._do(Discard(command="discard", sample=name, reason=reason, by=_allowed(request).name), fields)
+        await self._do(made(Discard, sample=name, reason=reason, by=_allowed(request).name), fields)
         return see_other(request, f"/samples/{name}")
 
     async def reopen(self, request: Request, name: str) -> Response:
         """Bring a sample a step back."""
         fields = await form_of(request)
-        reason = fields.get("reason", "").strip()[:500]
-        command = Reopen(command="reopen", sample=name, reason=reason, by=_allowed(request).name)
+        reason = line_of(fields, "reason")
+        command = made(Reopen, sample=name, reason=reason, by=_allowed(request).name)
         answer = await self._do(command, fields)
         return see_other(request, "/" if answer["state"] == "scanning" else f"/samples/{answer['id']}")
 

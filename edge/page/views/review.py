@@ -7,16 +7,15 @@ from typing import Annotated, Any, Literal, get_args
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from edge.api.access import Identity
 from edge.api.device import Device
 from edge.api.http import identity_of, needs, require
 from edge.errors import CommandError, EdgeError
-from edge.page.render import form_of, html, is_htmx
+from edge.page.render import form_of, html, is_htmx, line_of
 from edge.page.views.samples import named
-from edge.sample.commands import Review
+from edge.sample.commands import Review, made
 from edge.sample.review.field_pictures import FieldPicture, load_picture
 from edge.sample.review.review import GalleryCell, SampleReview
 from edge.sample.review.rows import Reading, marks
@@ -96,11 +95,7 @@ class ReviewPages:
 
     async def _do(self, name: str, who: Identity, **said: Any) -> None:
         sample = await run_in_threadpool(named, self._lifecycle.store.find, name)
-        try:
-            command = Review(command="review", sample=sample.id, by=who.name, **said)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise CommandError(f"the answer cannot be read: {first['msg']}. Load the page again") from error
+        command = made(Review, sample=sample.id, by=who.name, **said)
         await run_in_threadpool(self._device.commands.ask, command)
 
     # Fields.
@@ -142,7 +137,7 @@ class ReviewPages:
         """Store a note on a sample."""
         fields = await form_of(request)
         who = require(identity_of(request), "review")
-        await self._do(name, who, note=fields.get("note", "").strip())
+        await self._do(name, who, note=line_of(fields, "note"))
         return RedirectResponse(f"/samples/{name}", 303)
 
 

@@ -12,10 +12,10 @@ from edge.api.logins import Logins
 from edge.errors import EdgeError
 from edge.page.acting import Acting, version_of
 from edge.page.listing import figures_now
-from edge.page.render import form_of, html, language_of
+from edge.page.render import form_of, html, language_of, line_of
 from edge.page.views.samples import named
 from edge.report.review_words import normals_words
-from edge.sample.commands import Review
+from edge.sample.commands import Review, made
 from edge.sample.review.review import SampleReview
 
 
@@ -50,11 +50,11 @@ class SignPages:
         fields = await form_of(request)
         who = require(identity_of(request), "review")
         address = request.client.host if request.client else ""
-        reason = fields.get("reason", "").strip()[:500]
+        reason = line_of(fields, "reason")
         sample = await run_in_threadpool(named, self._lifecycle.store.find, name)
         try:
             await run_in_threadpool(self._logins.check, who.name, fields.get("password", ""), address)
-            command = Review(command="review", sample=sample.id, by=who.name, reason=reason, done=True)
+            command = made(Review, sample=sample.id, by=who.name, reason=reason, done=True)
             await run_in_threadpool(self._acting.do, command, fields.get("seen", ""))
         except EdgeError as error:
             return await run_in_threadpool(self._shown, request, name, str(error), reason, 409)

@@ -18,12 +18,14 @@ from edge.api.http import application
 from edge.api.logins import IDLE_S, LONGEST_S, Logins
 from edge.cli.main import app as command_line
 from edge.errors import CommandError
+from edge.page.acting import version_of
 from edge.page.views.login import safe_target
 from edge.screening.verdict import VerdictRules, assess
 from edge.storage.database import Database
 from edge.storage.users import Users
 from edge.types import CLASSES, Counts
-from tests.edge.page.page_parts import IDLE, PASSWORD, Site, csrf_in, sign_in, site
+from tests.edge.page.page_parts import IDLE, PASSWORD, Site, csrf_in, press, sign_in, site
+from tests.edge.sample.review_parts import ended
 
 START = {"command": "start", "sample": "K-1", "by": "local"}
 
@@ -205,6 +207,50 @@ def test_a_code_that_looks_like_a_name_is_refused_and_not_kept(
         assert name not in caplog.text
         stored = (tmp_path / "sicklescope.sqlite3").read_bytes() + (tmp_path / "sicklescope.sqlite3-wal").read_bytes()
         assert name.encode() not in stored
+
+    run(tmp_path, test)
+
+
+LONG_NAME = "Jane-Doe-1980-" * 6
+"""Longer than a code may be, as a barcode of somebody else's system can be, and with a number in it."""
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "given"),
+    [
+        ("/scan/start", "sample", LONG_NAME),
+        ("/scan/start", "sample", "Jane-Doe-1980\x1f7"),
+        (f"/scan/discard/{LONG_NAME}", "reason", "dropped"),
+        (f"/scan/reopen/{LONG_NAME}", "reason", "more cells"),
+        ("/samples/K-1/review", "class", LONG_NAME * 3),
+        ("/samples/K-1/review", "cell", LONG_NAME),
+        ("/samples/K-1/notes", "note", LONG_NAME * 9),
+    ],
+)
+def test_what_no_form_takes_is_refused_and_not_repeated(
+    tmp_path: Path, path: str, field: str, given: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kind: a person's name in an error of the form, which is logged with what was typed."""
+
+    async def test(here: Site) -> None:
+        ended(here.device.lifecycle, "K-1")
+        async with here.client() as client:
+            refused = await press(client, path, **{field: given, "seen": "0.0.0", "reading": "first"})
+            assert refused.status_code in (303, 400, 404, 409), refused.text
+            assert "Jane" not in refused.text
+        assert "Jane" not in caplog.text
+
+    run(tmp_path, test)
+
+
+def test_a_reason_with_a_tab_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(here: Site) -> None:
+        sample = ended(here.device.lifecycle, "K-1")
+        async with here.client() as client:
+            seen = version_of(here.device.lifecycle.database, sample)
+            done = await press(client, f"/scan/discard/{sample.id}", reason="dropped\t\x07by me", seen=seen)
+            assert done.status_code == 303, done.text
+        assert here.device.lifecycle.store.find(sample.id).reason == "dropped by me"
 
     run(tmp_path, test)
 
