@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 
-from edge.api.access import PROGRAM, Identity, Right, right_for
+from edge.api.access import PROGRAM, RIGHTS, ROLES, Identity, Right, right_for
 from edge.api.answers import CellList, CommandAnswer, DeviceState, Refusal, SampleBrief, SampleDescription, SampleList
 from edge.api.device import Device
 from edge.errors import CommandError, EdgeError, SampleError, StorageError
@@ -89,7 +89,10 @@ def require(identity: Identity, right: Right) -> Identity:
         HTTPException: It has not the right.
     """
     if right not in identity.rights:
-        raise HTTPException(403, f"{identity.name} may not do this: it needs the right to {right}. See docs/page.md")
+        role = next(role for role in ROLES if right in RIGHTS[role])
+        raise HTTPException(
+            403, f"{identity.name} may not do this: it needs the role {role}. Help says what each role may do"
+        )
     return identity
 
 

@@ -12,7 +12,16 @@ from edge.batch.records import FieldRecord, ModelRecord, Summary
 from edge.language.languages import ENGLISH, N_, Language, language
 from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Report
 from edge.report.reasons import LEFT_OUT
-from edge.report.shared import SCALE_WORDS, counts_of, limit_words, network_facts, quality, sentences, warnings
+from edge.report.shared import (
+    SCALE_WORDS,
+    counts_of,
+    limit_words,
+    network_facts,
+    quality,
+    read_with,
+    sentences,
+    warnings,
+)
 from edge.report.slide_map import SlideMap
 from edge.report.words import CELL_WORDS, breakable, headline, interval, when
 from edge.types import Masked, Verdict
@@ -62,6 +71,9 @@ def report_of_scan(
         ),
         gallery_words="" if gallery is None else _gallery_words(say, gallery),
         details=_details(say, summary),
+        read_with=read_with(
+            summary.sicklescope, [(one.name, one.version, one.sha256) for one in summary.models.values()]
+        ),
         fields=lines,
         fields_more=more if left else "",
         left_out=tuple(

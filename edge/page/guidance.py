@@ -45,6 +45,18 @@ STOPPED_EARLY = Guidance(
 )
 WAITING = Guidance("calm", N_("Starting"), N_("The first picture is on its way."))
 
+Picture = Literal["", "waiting", "sample", "lost", "none", "fault"]
+"""What is wrong with the live picture: nothing, or why it is not one of now."""
+
+PICTURE_WORDS: Mapping[Picture, str] = {
+    "waiting": N_("No picture yet: the device waits for the camera's first one."),
+    "sample": N_("No picture yet: this camera shows one when a sample is begun."),
+    "lost": N_("Not live: the last picture before the camera was lost."),
+    "none": N_("No picture: the camera is lost."),
+    "fault": N_("No picture: the device is out of order."),
+}
+"""What stands over a picture that is not one of now."""
+
 _REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.UNREADABLE: (
         N_("Picture lost"),
@@ -91,7 +103,12 @@ BLURRIER = N_("It is getting less sharp: turn the other way.")
 
 
 def guidance(
-    state: Mapping[str, Any], fault: str, reading: FieldReading | None, focus_trend: float, ended: State | None = None
+    state: Mapping[str, Any],
+    fault: str,
+    reading: FieldReading | None,
+    focus_trend: float,
+    ended: State | None = None,
+    picture: Picture = "",
 ) -> Guidance:
     """Return what to do.
 
@@ -101,6 +118,7 @@ def guidance(
         reading: of the newest field.
         focus_trend: change of the sharpness over the last pictures that were out of focus; 0 where it is not known.
         ended: state of the sample that was scanned until just now.
+        picture: what is wrong with the picture.
     """
     if fault:
         return Guidance(
@@ -117,6 +135,8 @@ def guidance(
             state["storage_problem"],
         )  # fmt: skip
     if state["state"] != "scanning":
+        if picture == "waiting":
+            return WAITING
         return REACHED if ended == "review" else STOPPED_EARLY if ended == "incomplete" else READY
     if reading is None:
         return WAITING

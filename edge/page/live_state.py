@@ -8,9 +8,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from edge.api.device import Device
+from edge.api.device import Device, LiveField
+from edge.camera.registry import CAMERAS
 from edge.errors import EdgeError
-from edge.page.guidance import Guidance, guidance
+from edge.page.guidance import Guidance, Picture, guidance
 from edge.report.slide_map import SlideMap, slide_map, squares
 from edge.runtime.registry import digests
 from edge.sample.sample_row import StoredSample
@@ -33,6 +34,7 @@ class LiveState:
 
     Attributes:
         guidance: what to do now.
+        picture: what is wrong with the picture.
         state: of the device.
         target: red cells that are the aim.
         fields_per_s: rate of reading; None while nothing is read.
@@ -46,6 +48,7 @@ class LiveState:
     """
 
     guidance: Guidance
+    picture: Picture
     state: dict[str, Any]
     target: int
     fields_per_s: float | None
@@ -119,8 +122,10 @@ class LiveStates:
         last = next((one for one in self._device.lifecycle.store.newest(2) if one.state != "scanning"), None)
         self._scanned = state["id"] or self._scanned
         ended = last.state if last is not None and last.id == self._scanned else None
+        picture = self._picture(state, live)
         return LiveState(
-            guidance=guidance(state, self._device.fault, reading, self._focus_trend(reading), ended),
+            guidance=guidance(state, self._device.fault, reading, self._focus_trend(reading), ended, picture),
+            picture=picture,
             state=state,
             target=self._device.config.screening.target_red_cells,
             fields_per_s=self._rate(now_s, state),
@@ -132,6 +137,16 @@ class LiveStates:
             last=last,
             sends=self._device.config.mqtt.enabled,
         )
+
+    def _picture(self, state: dict[str, Any], live: LiveField | None) -> Picture:
+        if self._device.fault:
+            return "fault"
+        if state["camera_problem"]:
+            return "none" if live is None else "lost"
+        if live is not None:
+            return ""
+        # Files and rendered slides give pictures to samples only.
+        return "waiting" if CAMERAS[self._device.config.camera.kind].live or state["id"] else "sample"
 
     def _begun_by(self, sample_id: str | None) -> str:
         if self._begun[0] != sample_id:

@@ -18,6 +18,7 @@ from edge.api.access import Identity
 from edge.api.http import identity_of
 from edge.language.languages import Language, chosen, codes, language
 from edge.language.templates import environment as templates
+from edge.page.guidance import PICTURE_WORDS
 from edge.page.static_files import address, program
 from edge.report.sentences import SENTENCES
 from edge.sample.commands import LONGEST_BYTES
@@ -70,6 +71,8 @@ def environment(code: str) -> Environment:
     """Return the templates in a language."""
     made = templates(language(code), FileSystemLoader(str(files("edge.page").joinpath("templates"))))
     made.filters["told"] = lambda words: language(code).recognised(words, SENTENCES)
+    made.filters["unbroken"] = unbroken
+    made.filters["percent"] = lambda fraction, digits=2: unbroken(language(code).percent(fraction, digits))
     made.globals |= {
         "languages": [language(one) for one in codes()],
         "version": version("sicklescope"),
@@ -77,8 +80,14 @@ def environment(code: str) -> Environment:
         "program": program(),
         "research_use": RESEARCH_USE,
         "not_a_diagnosis": NOT_A_DIAGNOSIS,
+        "picture_words": PICTURE_WORDS,
     }
     return made
+
+
+def unbroken(words: str) -> str:
+    """Return words in which a number and its per cent stay on one line."""
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 async def form_of(request: Request) -> dict[str, str]:

@@ -13,7 +13,16 @@ from edge.language.languages import ENGLISH, N_, Language, language
 from edge.report.page import FIELDS_SHOWN, Fact, FieldLine, PictureOfCell, Report
 from edge.report.review_words import review_sentences, signature
 from edge.report.sentences import SENTENCES
-from edge.report.shared import SCALE_WORDS, counts_of, limit_words, network_facts, quality, sentences, warnings
+from edge.report.shared import (
+    SCALE_WORDS,
+    counts_of,
+    limit_words,
+    network_facts,
+    quality,
+    read_with,
+    sentences,
+    warnings,
+)
 from edge.report.slide_map import slide_map, squares
 from edge.report.words import CELL_WORDS, Looked, breakable, digest, duration, headline, interval, when
 from edge.sample.cell_rows import ABSTAINED_NAME, StoredCell
@@ -106,6 +115,7 @@ def report_of_sample(lifecycle: Lifecycle, sample: StoredSample, say: Language) 
             "gives; most likely first."
         ),
         details=_details(say, sample, record),
+        read_with=_read_with(sample, record),
         fields=tuple(lines[:FIELDS_SHOWN]),
         fields_more=say.count("And %(num)s more field.", "And %(num)s more fields.", len(lines) - FIELDS_SHOWN)
         if len(lines) > FIELDS_SHOWN
@@ -210,6 +220,17 @@ def _details(say: Language, sample: StoredSample, record: SampleRecord) -> tuple
             Fact(say.told("identifier of the sample"), breakable(sample.id)),
         )),
     )  # fmt: skip
+
+
+def _read_with(sample: StoredSample, record: SampleRecord) -> str:
+    used = record.networks
+    return read_with(
+        f"{_setup(sample).get('sicklescope', '?')}, {sample.id}",
+        [
+            (used.detector_name, used.detector_version, used.detector_sha256),
+            (used.classifier_name, used.classifier_version, used.classifier_sha256),
+        ],
+    )
 
 
 def _scale(say: Language, record: SampleRecord, setup: dict[str, Any]) -> tuple[Fact, ...]:

@@ -91,6 +91,7 @@ class Report:
         signed: who signed and when, or empty: then there is a line to sign on.
         details: sections of the fold-out.
         fields: one line each.
+        read_with: program and networks in a line, which is printed: a fold-out is not.
         fields_more: how many are not listed, and where they are.
         left_out: files that were not read, with the cause.
     """
@@ -111,6 +112,7 @@ class Report:
     gallery_words: str
     details: tuple[tuple[str, tuple[Fact, ...]], ...]
     fields: tuple[FieldLine, ...]
+    read_with: str
     fields_more: str = ""
     review: tuple[str, ...] = ()
     signed: str = ""

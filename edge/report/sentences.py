@@ -29,7 +29,10 @@ SENTENCES = (
     N_("say why the sample is discarded"),
     N_("the form is of another login. Load the page again; nothing was changed"),
     N_("the form has no number of a cell. Load the page again; nothing was changed"),
-    N_("%(name)s may not do this: it needs the right to %(right)s. See docs/page.md"),
+    N_("%(name)s may not do this: it needs the role %(role)s. Help says what each role may do"),
+    N_("operator"),
+    N_("reviewer"),
+    N_("integrator"),
     N_("too many people look at the live page: close one of them"),
     # What cannot be done with a sample.
     N_("no sample is being scanned"),
@@ -91,7 +94,7 @@ SENTENCES = (
     N_("sample %(code)s is being scanned. Stop it first; then set the clock"),
     N_("that time cannot be. Set the clock of the browser's computer or phone first"),
     N_(
-        "this service may not set the clock. Give it the right with systemd/browser-clock.conf (docs/page.md), or set"
+        "this service may not set the clock. Who installed the device can allow it (systemd/browser-clock.conf), or set"
         " the clock with: sudo timedatectl set-time"
     ),
     N_("sign in first, for it is noted who sets the clock: see `sicklescope user add`"),

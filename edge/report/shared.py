@@ -146,6 +146,12 @@ def network_facts(
     )
 
 
+def read_with(program: str, networks: Iterable[tuple[str, str, str]]) -> str:
+    """Return what a sample was read with: the program's version, and name, version and digest of each network."""
+    named = (f"{name} {version} {sha256[:8]}" for name, version, sha256 in networks)
+    return " · ".join((f"sicklescope {program}", *named))
+
+
 def limit_words(say: Language, limit: float | None) -> str:
     """Return a limit of blank."""
     return say.told("not stated by the model") if limit is None else say.percent(limit)

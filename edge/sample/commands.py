@@ -166,7 +166,7 @@ def made(kind: type[_Made], **given: Any) -> _Made:
         CommandError: It cannot be; what was given is not repeated.
     """
     try:
-        return kind(command=kind.__name__.lower(), **given)
+        return kind.model_validate({"command": kind.__name__.lower(), **given})
     except ValidationError as error:
         raise CommandError(f"the form cannot be read: {first_fault(error, 'it')}. Load the page again") from None
 

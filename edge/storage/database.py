@@ -33,7 +33,7 @@ _REMEDIES = {
     "unable to open": "Set device.state_dir to a folder that can be written",
     "readonly": "Give this user the right to write it, or set device.state_dir to another folder",
     "disk I/O error": "The disk is full or failing; nothing that was stored before is lost",
-    "locked": "Another program has held it for seconds; is a second sicklescope, or a backup, at work?",
+    "locked": "Another program has held it for seconds: a second sicklescope, or a backup, may be at work",
 }
 """What to do, by a part of SQLite's message: the numeric codes are not in Python 3.10."""
 

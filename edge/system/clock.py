@@ -50,8 +50,8 @@ def set_clock(wall_ms: int) -> None:
         time.clock_settime_ns(time.CLOCK_REALTIME, wall_ms * 1_000_000)
     except PermissionError as error:
         raise CommandError(
-            "this service may not set the clock. Give it the right with systemd/browser-clock.conf (docs/page.md), or "
-            "set the clock with: sudo timedatectl set-time"
+            "this service may not set the clock. Who installed the device can allow it (systemd/browser-clock.conf), "
+            "or set the clock with: sudo timedatectl set-time"
         ) from error
 
 

@@ -63,6 +63,9 @@ def test_a_sample_from_its_code_to_the_signature(bench: Bench) -> None:
     seen.check("login")
     seen.sign_in("Ada")
     seen.check("live-ready")
+    expect(page.locator(".not-now:visible")).to_have_text(
+        ["No picture yet: this camera shows one when a sample is begun."]
+    )
 
     page.fill("#code", "Jane Doe")
     page.keyboard.press("Enter")
@@ -76,6 +79,7 @@ def test_a_sample_from_its_code_to_the_signature(bench: Bench) -> None:
     assert page.evaluate("document.querySelector('[data-live]').naturalWidth") == 640
     assert "%" not in page.inner_text("#now"), "nobody shall stop at a fraction that they like"
     seen.check("live-counting")
+    expect(page.locator(".not-now:visible")).to_have_count(0)
     page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_role("button", name="Stop and keep").click()
     page.wait_for_url("**/samples/*")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from edge.page.guidance import guidance
+from edge.config.model import Config
+from edge.page.guidance import PICTURE_WORDS, Picture, guidance
 from edge.sample.sample_row import State
 from edge.types import FieldReading, Masked, Reason, Rejection, unread
-from tests.edge.page.page_parts import IDLE
+from tests.edge.page.page_parts import IDLE, site
 
 BLURRED = unread("f", 0, Rejection(Reason.OUT_OF_FOCUS, 1.1, 1.28))
 
@@ -31,6 +34,31 @@ def test_which_way_to_turn_the_focus_is_told() -> None:
 )
 def test_what_became_of_the_sample_that_was_scanned_is_told(ended: State | None, title: str) -> None:
     assert guidance(IDLE, "", None, 0.0, ended).title == title
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "words", "title"),
+    [
+        ("opencv", "", "waiting", "Starting"),
+        ("virtual", "", "sample", "Ready"),
+        ("opencv", "it is gone", "none", "Camera lost"),
+    ],
+)
+def test_a_black_picture_says_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, problem: str, words: Picture, title: str
+) -> None:
+    monkeypatch.setitem(IDLE, "camera_problem", problem)
+    config = Config.model_validate({"camera": {"kind": kind}, "mqtt": {"enabled": False}})
+    with site(tmp_path, config=config) as here:
+
+        async def page() -> str:
+            async with here.client() as client:
+                return (await client.get("/")).text
+
+        found = asyncio.run(page())
+    assert f'data-picture="{words}"' in found
+    assert PICTURE_WORDS[words].replace("'", "&#39;") in found
+    assert title in found
 
 
 def test_dirt_in_the_optics_is_told_while_counting() -> None:

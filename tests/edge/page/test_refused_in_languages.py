@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from edge.language.languages import codes
+from edge.language.languages import codes, language
 from edge.system.clock import EARLIEST_MS, LATEST_MS
 from edge.types import Pixels
 from tests.calibration.optics_parts import BARE, fields
@@ -109,6 +109,18 @@ def test_what_somebody_else_was_quicker_with(tmp_path: Path, code: str) -> None:
         await refused.by("/scan/stop", seen="of another device")
         await refused.by("/scan/stop", csrf="of another login")
         await refused.by(f"/samples/{sample.id}/review", cell="1", **{"class": "normal"})
+
+    _run(tmp_path, test, code, DrawnCamera())
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_who_may_not_is_told_the_role_and_where_roles_are_explained(tmp_path: Path, code: str) -> None:
+    async def test(_: Site, __: DrawnCamera, refused: Refused) -> None:
+        said = await refused.by("/samples/K-1/sign", password="")
+        assert "docs/" not in said
+        assert language(code).told("reviewer") in said
+        explained = (await refused.client.get("/help")).text
+        assert language(code).told("reviewer") in explained
 
     _run(tmp_path, test, code, DrawnCamera())
 

@@ -73,6 +73,7 @@ def report(say: Language = ENGLISH_LANGUAGE) -> Report:
             PictureOfCell(JPEG, "other abnormal", "0.87", below) for below in (*files, "device: sickle-like") * 16
         ),
         gallery_words="Cells that were called sickle-like or not named.",
+        read_with="sicklescope 0.7.0 · detector 3 12345678 · classifier 3 12345678",
         details=(
             ("Detector", (Fact("digest of its file (SHA-256)", digest("3f9c" * 16)), Fact("run by", "onnxruntime"))),
         ),
