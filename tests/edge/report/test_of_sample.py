@@ -54,7 +54,7 @@ def test_the_verdict_in_words_and_the_percentage_stand_first(lifecycle: Lifecycl
     ]  # fmt: skip
     at = [said.index(one) for one in order]
     assert at == sorted(at)
-    assert re.search(r"Signature sicklescope \S+ [0-9a-f-]{36} · .* aaaaaaaa · .* [0-9a-f]{8} Each field", said), "printed"
+    assert re.search(r"Signature sicklescope \S+ [0-9a-f-]{36} · .* aaaaaaaa · .* [0-9a-f]{8} Each field", said)
     none = page(lifecycle, ended(lifecycle, "K-2", sickle=0))
     assert NOT_ABOVE in none
     assert "0 sickle-like of 620 red cells." in none
