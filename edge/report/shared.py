@@ -147,7 +147,7 @@ def network_facts(
 
 
 def read_with(program: str, networks: Iterable[tuple[str, str, str]]) -> str:
-    """Return what a sample was read with: the program's version, and name, version and digest of each network."""
+    """Return in a line which program and networks read a sample; the latter by name and digest."""
     named = (f"{name} {version} {sha256[:8]}" for name, version, sha256 in networks)
     return " · ".join((f"sicklescope {program}", *named))
 
