@@ -15,6 +15,7 @@ from edge.types import CANONICAL_UM_PER_PX, Field, Frame, Mask, Pixels, Reason, 
 from edge.vision import quality
 from edge.vision.field_mask import visible_part
 from edge.vision.flat_field import FrameOptics, Optics
+from edge.vision.halves import one_half
 from edge.vision.overlay import drawn_over
 from edge.vision.scale import (
     CELLS_TO_ESTIMATE,
@@ -29,7 +30,7 @@ from edge.vision.scale import (
     to_canonical,
 )
 from edge.vision.scale_check import ScaleCheck
-from edge.vision.surroundings import field_part, one_half
+from edge.vision.surroundings import field_part
 from edge.vision.timing import timed
 
 SIZE_STEP = 1.1

@@ -1,7 +1,7 @@
-"""Finds what a program or a person drew round a field: margins, windows of a screenshot, the twin of a stereo pair.
+"""Finds what a program or a person drew round a field: margins, a vignette, windows of a screenshot.
 
-A camera's picture has noise everywhere. What is drawn is flat to the last bit, or repeats its edge row by row; and no
-two halves of a smear are alike.
+A camera's picture has noise everywhere, and loses focus gradually. What is drawn is flat to the last bit, repeats its
+edge row by row, or is blurred up to a line.
 """
 
 from __future__ import annotations
@@ -41,11 +41,23 @@ PANEL_FLAT = 0.3
 FIELD_MIN = 0.1
 """The field takes at least this part of the picture; else the flat parts are the picture's own."""
 
-TWIN_PX = 128
-"""Longer side of a half, as it is compared with the other."""
+FADED_LEVELS = 3
+"""The corners that a vignette drew are alike, and flat, to so many grey levels."""
 
-TWIN_MIN = 0.6
-"""Correlation from which two halves are one place; halves of smears do not reach half of it."""
+FADED_MIN = 0.04
+"""They are as broad as this part of the picture's shorter side at least."""
+
+BLURRED = 0.5
+"""A row of a blurred margin changes from pixel to pixel by less than this part of what is usual in the picture."""
+
+BLURRED_BOUND = 12
+"""A pixel's change counts up to so many grey levels, or one white cell would be the only sharp part of a picture."""
+
+BLURRED_EVEN = 0.6
+"""The narrower margin of the two is at least so broad, as a part of the other."""
+
+BLURRED_STEP = 2.0
+"""The first rows of the field change by so many times more than the margin's last: focus is lost gradually."""
 
 
 def field_part(pixels: Pixels) -> Mask | None:
@@ -55,7 +67,8 @@ def field_part(pixels: Pixels) -> Mask | None:
     """
     h, w = pixels.shape[:2]
     green = cv2.extractChannel(pixels, 1)
-    flat = _flat_blocks(green)
+    steps = _steps(green)
+    flat = _flat_blocks(steps, (h, w))
     count, labels, stats, _ = cv2.connectedComponentsWithStats((~_reaching_the_edge(flat)).astype(np.uint8))
     if count < 2:
         return None
@@ -68,8 +81,10 @@ def field_part(pixels: Pixels) -> Mask | None:
     # Windows and margins end in straight lines; an irregular rim is bare glass.
     missing = (whole.sum() - (field & whole).sum()) / field.size
     field = field & whole if missing >= NOTCH_MIN and _corners(field) <= CORNERS_MAX else whole
+    field[_faded(green, flat)] = 0
     field = cv2.erode(field, np.ones((3, 3), np.uint8), borderValue=1)  # its edge is blurred where it was compressed
-    (top, bottom), (left, right) = _repeated(green, 0), _repeated(green, 1)
+    top, bottom = np.maximum(_repeated(green, 0), _blurred(steps, 0)).tolist()
+    left, right = np.maximum(_repeated(green, 1), _blurred(steps, 1)).tolist()
     if field.all() and not (top or bottom or left or right):
         return None
     mask = cv2.resize(field, (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)
@@ -78,40 +93,17 @@ def field_part(pixels: Pixels) -> Mask | None:
     return mask if FIELD_MIN <= share <= 1 - OUTSIDE_MIN else None
 
 
-def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
-    """Return bool (H, W), True on the first half of a field whose halves show one place.
-
-    Or on a half of that half, cut the other way; what repeats more often is a pattern and no smear. None for all else.
-
-    Args:
-        pixels: uint8 (H, W, 3).
-        field: bool (H, W), True on the field; None where all of it is. What is round it would be alike in both halves.
-    """
-    x, y, w, h = (0, 0, pixels.shape[1], pixels.shape[0]) if field is None else cv2.boundingRect(field.view(np.uint8))
-    across, down = w, h
-    for _ in range(2):
-        small = _shrunk(pixels[y : y + down, x : x + across])
-        middle_y, middle_x = small.shape[0] // 2, small.shape[1] // 2
-        if across == w and _likeness(small[:, :middle_x], small[:, -middle_x:]) >= TWIN_MIN:
-            across //= 2
-        elif down == h and _likeness(small[:middle_y], small[-middle_y:]) >= TWIN_MIN:
-            down //= 2
-        else:
-            break
-    if (across, down) == (w, h):
-        return None
-    mask = np.zeros(pixels.shape[:2], np.bool_)
-    mask[y : y + down, x : x + across] = True
-    return mask
-
-
-def _flat_blocks(grey: Any) -> Mask:
-    """Return bool (h, w) of blocks: those in which hardly a pixel differs from its neighbours."""
+def _steps(grey: Any) -> Any:
+    """Return uint8 (H - 1, W - 1): by how much a pixel differs from those left of it and above it."""
     pixel = grey[1:, 1:]
-    steps = cv2.max(cv2.absdiff(pixel, grey[:-1, 1:]), cv2.absdiff(pixel, grey[1:, :-1]))
+    return cv2.max(cv2.absdiff(pixel, grey[:-1, 1:]), cv2.absdiff(pixel, grey[1:, :-1]))
+
+
+def _flat_blocks(steps: Any, shape: tuple[int, int]) -> Mask:
+    """Return bool (h, w) of the blocks of a picture of this shape: those in which hardly a pixel differs."""
     still = cv2.threshold(steps, FLAT_LEVELS, 255, cv2.THRESH_BINARY_INV)[1]
     flat = cv2.copyMakeBorder(still, 1, 0, 1, 0, cv2.BORDER_REPLICATE)
-    size = max(1, grey.shape[1] // BLOCK_PX), max(1, grey.shape[0] // BLOCK_PX)
+    size = max(1, shape[1] // BLOCK_PX), max(1, shape[0] // BLOCK_PX)
     return np.asarray(cv2.resize(flat, size, interpolation=cv2.INTER_AREA) >= FLAT_SHARE * 255, np.bool_)
 
 
@@ -164,26 +156,41 @@ def _moving(grey: Any, axis: int) -> NDArray[np.intp]:
     return np.nonzero(step > FLAT_LEVELS / 4)[0]
 
 
-def _shrunk(pixels: Pixels) -> Pixels:
-    """Return a picture halved until its halves are hardly larger than they are compared: quicker than in one step."""
-    while max(pixels.shape[:2]) >= 4 * TWIN_PX:
-        h, w = (side // 2 for side in pixels.shape[:2])
-        pixels = np.asarray(cv2.resize(pixels[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA))
-    return pixels
+def _blurred(steps: Any, axis: int) -> tuple[int, int]:
+    """Return how many rows (axis 0) or columns (axis 1) at the start and at the end are a blurred margin.
+
+    Some programs fill what a picture leaves of a page with the same picture, enlarged and blurred. At one side alone,
+    or much broader there, it is bare glass.
+    """
+    least = max(2, round(SIDE_MIN * min(steps.shape) / BLOCK_PX))
+    single = cv2.reduce(np.minimum(steps, BLURRED_BOUND), 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
+    blocks = single[: len(single) // BLOCK_PX * BLOCK_PX].reshape(-1, BLOCK_PX)
+    change = np.median(blocks, axis=1)  # compression leaves lines between its blocks
+    sharp = change > BLURRED * np.median(change[len(change) // 4 : -(len(change) // 4) or None])
+
+    def margin(change: Any, sharp: Any) -> int:
+        """Return how many blocks long the margin at the start is."""
+        first = int(np.argmax(sharp))
+        if first < least or not sharp.any():
+            return 0
+        within, beyond = change[: max(1, first - 1)].max(), np.median(change[first + 1 : first + 1 + least])
+        return first if beyond >= BLURRED_STEP * within else 0
+
+    start, end = margin(change, sharp), margin(change[::-1], sharp[::-1])
+    if min(start, end) < BLURRED_EVEN * max(start, end):
+        return 0, 0
+    return start * BLOCK_PX, (end * BLOCK_PX + len(single) % BLOCK_PX) if end else 0
 
 
-def _likeness(first: Pixels, second: Pixels) -> float:
-    """Return the highest correlation of the middle of one half with the other, both without their light."""
-    ratio = TWIN_PX / max(first.shape[:2])
-    size = max(16, round(first.shape[1] * ratio)), max(16, round(first.shape[0] * ratio))
-    one, other = (_without_light(cv2.resize(half, size, interpolation=cv2.INTER_AREA)) for half in (first, second))
-    y, x = size[1] // 8, size[0] // 8
-    middle = np.ascontiguousarray(one[y : size[1] - y, x : size[0] - x])
-    if middle.std() < 1 or other.std() < 1:
-        return 0.0
-    return float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max())
-
-
-def _without_light(picture: Any) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), TWIN_PX / 16), np.float32)
+def _faded(grey: Any, flat: Mask) -> Mask:
+    """Return bool (h, w), True on the blocks that a vignette covers whole: flat, and of one colour in each corner."""
+    level: Any = cv2.resize(grey, flat.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.int16)
+    side = max(2, round(FADED_MIN * min(flat.shape)))
+    start, end = slice(side), slice(-side, None)
+    corners = [np.s_[y, x] for y in (start, end) for x in (start, end)]
+    levels = np.array([level[corner] for corner in corners])
+    if not all(flat[corner].all() for corner in corners) or np.ptp(levels) > FADED_LEVELS:
+        return np.zeros_like(flat)
+    alike = flat & (np.abs(level - np.median(levels)) <= FADED_LEVELS)
+    _, labels = cv2.connectedComponents(alike.view(np.uint8))
+    return np.isin(labels, labels[[0, 0, -1, -1], [0, -1, 0, -1]])

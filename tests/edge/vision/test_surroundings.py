@@ -14,7 +14,8 @@ from edge.camera.virtual.slide import Slide
 from edge.config.model import Config, ModelsConfig
 from edge.pipeline import Pipeline
 from edge.types import FieldReading, Pixels
-from edge.vision.surroundings import field_part, one_half
+from edge.vision.halves import one_half
+from edge.vision.surroundings import field_part
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,26 @@ def compressed(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
+def page(field: Pixels, share: float = 1.8) -> Pixels:
+    """Fill an upright page with a field: above and below it the same, enlarged and blurred, as telephones do."""
+    h, w = field.shape[:2]
+    height = round(w * share)
+    large = cv2.resize(field, None, fx=height / h, fy=height / h)
+    left, top = (large.shape[1] - w) // 2, (height - h) // 2
+    out = cv2.GaussianBlur(large[:, left : left + w], (0, 0), height / 40)
+    out[top : top + h] = field
+    return np.asarray(out, np.uint8)
+
+
+def vignette(field: Pixels, level: int, softness: float) -> Pixels:
+    """Fade a field to one colour outside an ellipse that holds four fifths of it."""
+    h, w = field.shape[:2]
+    y, x = np.mgrid[:h, :w]
+    radius = np.hypot((y - h / 2) / h, (x - w / 2) / w) / np.sqrt(0.8 / np.pi)
+    cover = np.clip((radius - 1) / softness + 0.5, 0, 1)[..., None]
+    return np.asarray(field * (1 - cover) + level * cover, np.uint8)
+
+
 DRAWN: dict[str, tuple[Callable[[Pixels], Pixels], float]] = {
     "white margin": (lambda f: margin(f, 255), 1.0),
     "grey margin": (lambda f: margin(f, 128), 1.0),
@@ -73,6 +94,11 @@ DRAWN: dict[str, tuple[Callable[[Pixels], Pixels], float]] = {
     "stereo pair": (stereo, 1.0),
     "one above the other": (lambda f: np.vstack([f, f]), 1.0),
     "four times": (lambda f: np.tile(f, (2, 2, 1)), 1.0),
+    "beside its mirror image": (lambda f: compressed(np.hstack([f, f[:, ::-1]])), 1.0),
+    "above its mirror image": (lambda f: np.vstack([f, f[::-1]]), 1.0),
+    "beside itself upside down": (lambda f: np.hstack([f, f[::-1, ::-1]]), 1.0),
+    "mirrored twice": (lambda f: np.vstack([np.hstack([f, f[:, ::-1]]), np.hstack([f[::-1], f[::-1, ::-1]])]), 1.0),
+    "page with a blurred margin": (lambda f: compressed(page(f)), 1.0),
     "missing tile": (missing_tile, 0.75),
 }
 """By what is drawn: how, and the part of the field's cells that is still to be seen."""
@@ -93,6 +119,23 @@ def test_what_is_drawn_round_a_field_is_left_out_and_said(name: str, pipeline: P
     assert drawn.flags == ("surroundings",)
     assert len(drawn.boxes) == pytest.approx(share * len(plain.boxes), rel=0.1)
     assert drawn.area_mm2 == pytest.approx(share * plain.area_mm2, rel=0.06)
+
+
+@pytest.mark.parametrize(("level", "softness"), [(255, 0.1), (255, 0.4), (128, 0.1), (128, 0.4)])
+def test_a_vignette_is_said_however_soft(pipeline: Pipeline, field: Pixels, level: int, softness: float) -> None:
+    """Kind: a program covers a fifth of the field, whose area is counted as free of cells."""
+    drawn = read(pipeline, compressed(vignette(field, level, softness)))
+    assert drawn.flags == ("surroundings",)
+    assert drawn.area_mm2 < 0.97 * read(pipeline, field).area_mm2
+
+
+def test_a_round_cell_in_the_middle_does_not_make_halves_of_one_place(field: Pixels) -> None:
+    """Kind: half of a field is lost because its halves mirror each other: a white cell, the rim of an eyepiece."""
+    h, w = field.shape[:2]
+    white_cell = cv2.circle(field.copy(), (w // 2, h // 2), 90, (90, 40, 120), -1)
+    assert one_half(np.asarray(white_cell, np.uint8)) is None
+    disc = cv2.circle(np.zeros((h, w), np.uint8), (w // 2, h // 2), h // 2 - 9, 1, -1)
+    assert one_half(np.asarray(field * disc[..., None], np.uint8), disc.view(np.bool_)) is None
 
 
 @pytest.mark.parametrize("sides", [(0, 0, 200, 200), (260, 520, 0, 0)])

@@ -1,0 +1,111 @@
+"""Finds the second view of a place: a stereo pair, or a picture beside itself, however it is turned or mirrored.
+
+No two halves of a smear are alike.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.types import Mask, Pixels
+
+TWIN_PX = 128
+"""Longer side of a half, as it is compared with the other."""
+
+TWIN_MIN = 0.6
+"""Correlation from which two halves are one place; halves of smears do not reach half of it."""
+
+TURNED_MIN = 0.93
+"""The same for a half that was turned or mirrored: 0.98 at least; a round cell across the middle reaches 0.85."""
+
+BOUND = 2.5
+"""What stands out most is bounded, in usual deviations."""
+
+TURNED_MOVE = 0.02
+"""A half that a program turned or mirrored lies where the other does, but for this part of its longer side."""
+
+
+def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
+    """Return bool (H, W), True on the first half of a field whose halves show one place.
+
+    Or on a half of that half, cut the other way; what repeats more often is a pattern and no smear. None for all else.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        field: bool (H, W), True on the field; None where all of it is. What is round it would be alike in both halves.
+    """
+    x, y, w, h = (0, 0, pixels.shape[1], pixels.shape[0]) if field is None else cv2.boundingRect(field.view(np.uint8))
+    across, down = w, h
+    for _ in range(2):
+        part = np.s_[y : y + down, x : x + across]
+        detail = _detail(pixels[part], None if field is None else field[part])
+        middle_y, middle_x = detail.shape[0] // 2, detail.shape[1] // 2
+        if across == w and _likeness(detail[:, :middle_x], detail[:, -middle_x:]) >= TWIN_MIN:
+            across //= 2
+        elif down == h and _likeness(detail[:middle_y], detail[-middle_y:]) >= TWIN_MIN:
+            down //= 2
+        else:
+            break
+    if (across, down) == (w, h):
+        return None
+    mask = np.zeros(pixels.shape[:2], np.bool_)
+    mask[y : y + down, x : x + across] = True
+    return mask
+
+
+def _shrunk(pixels: Pixels) -> Pixels:
+    """Return a picture halved until its halves are hardly larger than they are compared: quicker than in one step."""
+    while max(pixels.shape[:2]) >= 4 * TWIN_PX:
+        h, w = (side // 2 for side in pixels.shape[:2])
+        pixels = np.asarray(cv2.resize(pixels[: 2 * h, : 2 * w], (w, h), interpolation=cv2.INTER_AREA))
+    return pixels
+
+
+def _detail(pixels: Pixels, field: Mask | None) -> NDArray[np.float32]:
+    """Return what varies by single cells, float32 (h, w), what stands out most bounded, and 0 beside the field."""
+    small = cv2.cvtColor(_shrunk(pixels), cv2.COLOR_RGB2GRAY)
+    ratio = 2 * TWIN_PX / max(small.shape)
+    size = max(32, round(small.shape[1] * ratio)), max(32, round(small.shape[0] * ratio))
+    grey = cv2.resize(small, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    sigma = TWIN_PX / 16
+    if field is None:
+        detail = grey - cv2.GaussianBlur(grey, (0, 0), sigma)
+        usual = float(np.median(np.abs(detail)))
+    else:  # the rim of an eyepiece is the same in both halves
+        inside = cv2.resize(field.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        seen = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=1).astype(np.float32)
+        share = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 1e-3)
+        detail = (grey - cv2.GaussianBlur(grey * seen, (0, 0), sigma) / share) * seen
+        usual = float(np.median(np.abs(detail[seen > 0]))) if seen.any() else 0.0
+    bound = BOUND * 1.4826 * usual
+    return np.asarray(np.clip(detail, -bound, bound), np.float32)
+
+
+def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the highest correlation of the middle of one half with the other.
+
+    With the other's turned and mirrored views too, whose correlation counts for less.
+    """
+    h, w = one.shape
+    y, x = h // 8, w // 8
+    middle = np.ascontiguousarray(one[y : h - y, x : w - x])
+    if middle.std() < 1 or other.std() < 1:
+        return 0.0
+    move = max(1, round(TURNED_MOVE * TWIN_PX))
+    near = np.s_[y - move : h - y + move, x - move : w - x + move]
+    return max(
+        _highest(other, middle), *(_highest(view[near], middle) * TWIN_MIN / TURNED_MIN for view in _turned(other))
+    )
+
+
+def _highest(picture: NDArray[np.float32], part: NDArray[np.float32]) -> float:
+    return float(cv2.matchTemplate(picture, part, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _turned(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the other views of a picture that have its shape: mirrored and turned by half, a square by quarters."""
+    turns = range(4) if picture.shape[0] == picture.shape[1] else (0, 2)
+    views = [np.rot90(view, turn) for view in (picture, picture[::-1]) for turn in turns]
+    return [np.ascontiguousarray(view) for view in views[1:]]
