@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 
 from edge.config.model import DeviceConfig, MqttConfig
 from edge.publish.composer import Composer, Health
+from edge.publish.message_base import ROOT
 from edge.publish.messages import Birth, Telemetry
 from edge.publish.publisher import Publisher
 from edge.publish.result_messages import Result
@@ -19,6 +21,7 @@ from edge.screening.sample_record import Period, SampleRecord, Stage, UsedNetwor
 from edge.screening.verdict import wilson
 from edge.storage.database import Database
 from edge.storage.outbox import Outbox
+from edge.storage.result_numbers import HeldResults
 from edge.system.health import MachineHealth
 from edge.types import CLASSES, Counts, Exclusion, Reason, Scale, Verdict
 
@@ -127,7 +130,9 @@ class PublishingDevice(VirtualDevice):
 
     def __enter__(self) -> PublishingDevice:
         self._outbox = Outbox(self._stack.enter_context(Database(self._path)))
-        self._publisher = self._stack.enter_context(Publisher(self._mqtt, self.compose, self._outbox, self.birth))
+        self._publisher = self._stack.enter_context(
+            Publisher(self._mqtt, self.compose, self._outbox, self.birth, held=self._held)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,6 +148,24 @@ class PublishingDevice(VirtualDevice):
         self.made[str(result.id)] = result.to_json()
         self._publisher.result(result)
         return result
+
+    def _held(self) -> HeldResults:
+        """List the results that can be sent again: all, as soon as none is on its way to the broker."""
+        numbers = [int(json.loads(payload)["number"]) for payload in list(self.made.values())]
+        last = max(numbers, default=FIRST_NUMBER - 1)
+        return HeldResults(last, ((FIRST_NUMBER, last),) if numbers and not self._outbox.counts().pending else ())
+
+    def tell_held(self) -> None:
+        """Publish the list of results that it holds, if it has changed."""
+        self._publisher.wake()
+
+    def resend(self, names: Collection[str]) -> int:
+        """Send again those of its results that are named, as for the command `resend`; return how many."""
+        mine = {name: payload for name, payload in self.made.items() if name in names}
+        for name, payload in mine.items():
+            self._outbox.put_again(name, f"{ROOT}/{self.config.site}/{self.config.device}/{Result.kind}", payload)
+        self._publisher.wake()
+        return len(mine)
 
     @property
     def waiting(self) -> int:
