@@ -70,7 +70,8 @@ class Devices:
         A device without a clock is placed by its monotonic one, from the earliest moment at which it can have booted.
 
         Returns:
-            the messages, and by how many ms boots were earlier than was thought (for `move`).
+            the messages, and by how many ms boots were earlier than was thought, of those by which messages were placed
+            before (for `move`).
         """
         if not received:
             return [], {}
@@ -90,9 +91,13 @@ class Devices:
             by_boot_ms = known[boot].booted_ms + one.message.uptime_ms
             at_ms = by_boot_ms if own_ms is None else own_ms
             placed.append(Placed(one, known[boot].device_id, boot, at_ms, own_ms is not None))
+        self._database.execute_many(
+            "UPDATE boots SET booted_ms = booted_ms - ? WHERE id = ?",
+            [(gain, boot) for boot, gain in sorted(earlier.items())],
+        )
         for boot in {one.boot for one in placed if not one.clock and not known[one.boot].clockless}:
             self._database.execute("UPDATE boots SET clockless = true WHERE id = ?", (boot,))
-        return placed, earlier
+        return placed, {boot: gain for boot, gain in earlier.items() if known[boot].clockless}
 
     def _lock(self, devices: Collection[int]) -> None:
         ids = sorted(devices)
@@ -122,9 +127,8 @@ class Devices:
         }
 
     def move(self, earlier: dict[int, int]) -> None:
-        """Move boots to an earlier moment, and with them the messages that were placed by them."""
+        """Move the messages that were placed by boots which were earlier than was thought."""
         for boot, gain in earlier.items():
-            self._database.execute("UPDATE boots SET booted_ms = booted_ms - ? WHERE id = ?", (gain, boot))
             for table in _MOVED:
                 self._database.execute(
                     f"UPDATE {table} SET at_ms = at_ms - ? WHERE boot = ? AND NOT clock",
