@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
@@ -54,33 +55,38 @@ def ca(
         typer.echo(f"{folder} holds the authority. Who has it and its password can make devices: keep a copy apart")
 
 
-def enrol(
-    site: Site, device: Device, folder: Folder, to: To = None, days: Days = DEVICE_DAYS,
-    password_file: PasswordFile = None,
-) -> None:  # fmt: skip
+def _hands_out(check: Callable[[Path, str], None]) -> Callable[..., None]:
+    """Return the command that gives a device certificate and key after a check, with its name and help."""
+
+    def command(
+        site: Site, device: Device, folder: Folder, to: To = None, days: Days = DEVICE_DAYS,
+        password_file: PasswordFile = None,
+    ) -> None:  # fmt: skip
+        with answering(PROGRAM):
+            name = identity(site, device)
+            with opened(folder, password(VARIABLE, password_file)) as authority:
+                check(folder, name)
+                _hand_out(authority, folder, site, device, to, days)
+
+    command.__name__, command.__doc__ = check.__name__, check.__doc__
+    return command
+
+
+@_hands_out
+def enrol(folder: Path, name: str) -> None:
     """Give a device its certificate and key."""
-    with answering(PROGRAM):
-        name = identity(site, device)
-        with opened(folder, password(VARIABLE, password_file)) as authority:
-            if _valid(folder, name):
-                raise InputError(
-                    f"{name} has a certificate. A newer one for the same device: sicklescope-fleet renew; if it was "
-                    "lost or stolen, revoke it first"
-                )
-            _hand_out(authority, folder, site, device, to, days)
+    if _valid(folder, name):
+        raise InputError(
+            f"{name} has a certificate. A newer one for the same device: sicklescope-fleet renew; if it was lost or "
+            "stolen, revoke it first"
+        )
 
 
-def renew(
-    site: Site, device: Device, folder: Folder, to: To = None, days: Days = DEVICE_DAYS,
-    password_file: PasswordFile = None,
-) -> None:  # fmt: skip
+@_hands_out
+def renew(folder: Path, name: str) -> None:
     """Give a device a new certificate and key; the old one holds until it ends."""
-    with answering(PROGRAM):
-        name = identity(site, device)
-        with opened(folder, password(VARIABLE, password_file)) as authority:
-            if not any(common_name(one) == name for one in issued(folder)):
-                raise InputError(f"{name} has no certificate yet: sicklescope-fleet enrol {site} {device}")
-            _hand_out(authority, folder, site, device, to, days)
+    if not any(common_name(one) == name for one in issued(folder)):
+        raise InputError(f"{name} has no certificate yet: sicklescope-fleet enrol {name.replace('/', ' ')}")
 
 
 def revoke(site: Site, device: Device, folder: Folder, password_file: PasswordFile = None) -> None:
