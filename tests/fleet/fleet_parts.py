@@ -83,8 +83,9 @@ def mqtt(broker: Mosquitto) -> MqttConfig:
 
 
 def times_listening(broker: Mosquitto, name: str) -> int:
-    """Return how often the broker granted the subscription of a collector's results."""
-    return broker.log.count(f"Sending SUBACK to sicklescope-sicklescope-{name}-results")
+    """Return how often the broker granted the subscriptions of a collector's sessions, both of them."""
+    log = broker.log
+    return min(log.count(f"Sending SUBACK to sicklescope-sicklescope-{name}-{one}") for one in ("results", "news"))
 
 
 def wait_until_listening(broker: Mosquitto, *names: str, times: int = 1) -> None:
