@@ -122,16 +122,17 @@ def _verdict(red_cells: int, sickle: int, flags: tuple[str, ...]) -> Verdict:
 class PublishingDevice(VirtualDevice):
     """A virtual device with its own outbox on the disk and its own connection to the broker."""
 
-    def __init__(self, folder: Path, mqtt: MqttConfig, site: str, device: str) -> None:
+    def __init__(self, folder: Path, mqtt: MqttConfig, site: str, device: str, lists: bool = False) -> None:
+        """Set up a device; lists: whether it publishes the list of results that it holds."""
         super().__init__(site, device)
-        self._path, self._mqtt = folder / f"{site}-{device}.sqlite3", mqtt
+        self._path, self._mqtt, self._lists = folder / f"{site}-{device}.sqlite3", mqtt, lists
         self._stack = ExitStack()
         self.made: dict[str, str] = {}
 
     def __enter__(self) -> PublishingDevice:
         self._outbox = Outbox(self._stack.enter_context(Database(self._path)))
         self._publisher = self._stack.enter_context(
-            Publisher(self._mqtt, self.compose, self._outbox, self.birth, held=self._held)
+            Publisher(self._mqtt, self.compose, self._outbox, self.birth, held=self._held if self._lists else None)
         )
         return self
 

@@ -89,7 +89,7 @@ def _work(pipe: Connection, folder: Path, mqtt: MqttConfig, numbers: range) -> N
     logging.disable()  # each tells of the broker that is away
     with ExitStack() as stack:
         fleet = [
-            stack.enter_context(PublishingDevice(folder, mqtt, f"site-{number % SITES}", f"scope-{number}"))
+            stack.enter_context(PublishingDevice(folder, mqtt, f"site-{number % SITES}", f"scope-{number}", lists=True))
             for number in numbers
         ]
         while True:
