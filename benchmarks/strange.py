@@ -128,9 +128,15 @@ def tissue(rng: np.random.Generator) -> Pixels:
     return _bytes(cv2.GaussianBlur(picture, (0, 0), 1.2) + 5 * _grain(rng, 0.8)[:, :, None])
 
 
+def paper(rng: np.random.Generator) -> Pixels:
+    """Photograph a sheet of grained paper."""
+    grain = 3 * _grain(rng, 1.5) + 5 * _grain(rng, 60)
+    return _bytes(np.array([240, 236, 225]) + grain[:, :, None] + rng.normal(0, 2, (HEIGHT, WIDTH, 3)))
+
+
 DRAWN: dict[str, Draw] = {
     draw.__name__.replace("_", " "): draw
-    for draw in (discs, squares, rings, noise, soft_noise, lettering, bricks, gravel, wood, tissue)
+    for draw in (discs, squares, rings, noise, soft_noise, lettering, bricks, gravel, wood, tissue, paper)
 }
 
 

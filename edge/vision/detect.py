@@ -88,6 +88,11 @@ class CellDetector:
         score = thresholds["score"]
         self._threshold = np.array([thresholds.get(f"score_{kind}", score) for kind in KINDS], np.float32)
 
+    @property
+    def red_cell_threshold(self) -> float:
+        """Score from which something is taken for a red cell."""
+        return float(self._threshold[KINDS.index("rbc")])
+
     def __call__(self, field: Field) -> Cells:
         """Find the cells of a field, those outside the eyepiece's disc left out."""
         shape = field.pixels.shape[0], field.pixels.shape[1]

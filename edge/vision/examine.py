@@ -50,7 +50,11 @@ class FieldExaminer:
         limits, gate = self._limits, self._limits.gate
         with timed(stage_ms, "detect"):
             cells = self._detect(field)
-            bad = quality.density(field, cells, limits) or quality.cell_size(cells, size_off_max)
+            bad = (
+                quality.density(field, cells, limits)
+                or quality.cell_size(cells, size_off_max)
+                or quality.certainty(cells, self._detect.red_cell_threshold)
+            )
             if bad and gate:
                 return bad
 

@@ -28,6 +28,7 @@ from edge.runtime.registry import open_network
 from edge.screening.accumulator import Accumulator
 from edge.screening.verdict import FLAGS, VerdictRules
 from edge.types import ABSTAINED, CANONICAL_UM_PER_PX, CLASSES, FieldReading, Pixels, Reason
+from edge.vision import quality
 from export.graph import seal
 
 LIMITS = {"novelty_cell": 30.0, "novelty_field": 15.0}
@@ -73,6 +74,15 @@ def configured(model: ModelConfig, gate: bool = True) -> Config:
         optics=OpticsConfig(um_per_px=0.25),
         quality=QualityConfig(gate=gate),
     )
+
+
+def test_a_texture_in_which_no_cell_is_plain_is_refused() -> None:
+    """Kind: on grained paper, as in grass, the detector found 520 faint cells a picture, and a result was reported."""
+    with Pipeline(Config(models=ModelsConfig(threads=1))) as pipeline:
+        reading = pipeline.read(stamped(strange.paper(np.random.default_rng((18, 1, 5))), 0, ""))
+    assert reading.rejected is not None
+    assert reading.rejected.reason == Reason.UNFAMILIAR
+    assert reading.rejected.limit == quality.CERTAIN_MIN
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,15 @@ def test_a_field_with_no_cells_or_cells_on_cells_is_refused_as_such(boxes: np.nd
     assert 0 <= covered <= 1
 
 
+@pytest.mark.parametrize(("score", "threshold", "refused"), [(0.38, 0.2, True), (0.45, 0.2, False), (0.55, 0.45, True)])
+def test_a_field_without_plain_red_cells_is_no_smear(score: float, threshold: float, refused: bool) -> None:
+    cells = replace(cells_at(packed(60)), score=np.full(len(packed(60)), score, np.float32))
+    bad = quality.certainty(cells, threshold)
+    assert (bad is not None and bad.reason == Reason.UNFAMILIAR) == refused
+    few = Cells(cells.boxes[:19], cells.score[:19], cells.border[:19], cells.kind[:19])
+    assert quality.certainty(few, threshold) is None
+
+
 def rows_of(pitch: float, apart: float = 60.0) -> np.ndarray:
     """Lay cells of 30 px in rows as in rouleaux, `pitch` px from one to the next."""
     middle = np.mgrid[30:450:apart, 20:620:pitch].reshape(2, -1).T[:, ::-1]
