@@ -54,7 +54,7 @@ def whole_jpeg(data: bytes) -> WholeJpeg:
         raise HeaderError("it is cut short (a JPEG whose last scans are missing)")
     try:
         small = simplejpeg.decode_jpeg(
-            _checkable(picture, frame), "GRAY", min_height=1, min_width=1, min_factor=8, strict=True
+            _checkable(picture, frame), "RGB", min_height=1, min_width=1, min_factor=8, strict=True
         )
     except ValueError as error:
         # Rare samplings and CMYK are not taken by the checking library; their decoder decides.
@@ -63,8 +63,10 @@ def whole_jpeg(data: bytes) -> WholeJpeg:
             cause = "cut short (a JPEG without its end)" if end is None else "damaged inside"
             raise HeaderError(f"it is {cause}: {error}") from error
     else:
-        if has_block_step(small[..., 0], _block(picture, frame)):
-            raise HeaderError("it is damaged inside: from one place on all of it is brighter or darker")
+        if has_block_step(small, _block(picture, frame)):
+            raise HeaderError(
+                "it is damaged inside: from one place on all of it is brighter, darker or of another colour"
+            )
     return WholeJpeg(picture, end is None)
 
 
