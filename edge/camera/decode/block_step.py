@@ -35,7 +35,7 @@ CLEAR_MIN = 0.7
 
 
 def has_block_step(pixels: NDArray[np.uint8], block: tuple[int, int]) -> bool:
-    """Return whether all blocks from one on are brighter, darker or of another colour than those before.
+    """Return whether blocks from one on are all brighter, darker or of another colour.
 
     Args:
         pixels: uint8 (h, w, 3) RGB, a picture at an eighth of its size.
