@@ -46,9 +46,9 @@ LOCAL = "local"
 """How a person at the device is called while no user has a password."""
 
 
-def rights_of(roles: tuple[Role, ...]) -> frozenset[Right]:
-    """Return what a person with these roles may do."""
-    return frozenset[Right]().union(*(RIGHTS[role] for role in roles))
+def rights_of(roles: tuple[str, ...]) -> frozenset[Right]:
+    """Return what a person with these roles may do; a role of a later version gives no right."""
+    return frozenset[Right]().union(*(RIGHTS[role] for role in ROLES if role in roles))
 
 
 def right_for(command: Command) -> Right:

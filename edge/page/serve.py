@@ -35,12 +35,13 @@ def served(device: Device) -> Iterator[None]:
 
 
 def _listener(device: Device, web: WebConfig, port: int) -> Listener:
-    logins = Logins(Users(device.lifecycle.store.database))
-    if web.host is not None and not logins.users.any():
+    users = Users(device.lifecycle.store.database)
+    secure = web.host is not None and users.any()
+    logins = Logins(users, at_device=not secure)
+    if web.host is not None and not secure:
         log.warning(
             "the page is for this device alone: add a user with `sicklescope user add`, and restart the service"
         )
-    secure = web.host is not None and logins.users.any()
     recent = _recent_log()
     names = LOOPBACK_NAMES | {name.lower() for name in (*web.names, *own_names())} if secure else LOOPBACK_NAMES
     guarded = Guard(page(device, logins, secure, recent), logins, names, secure)

@@ -170,6 +170,7 @@ SENTENCES = (
     # The person and the device.
     N_("name or password is wrong"),
     N_("too many wrong passwords: try again in %(n)s s"),
+    N_("too many people sign in at this moment: try again"),
     N_("the service is stopping"),
     N_("the device has not answered for %(n)s s: its camera or disk may hang. Ask for its state"),
 )

@@ -220,7 +220,7 @@ class Store:
             for one in changes:
                 save_changes(connection, sample.id, one)
                 if one.picture is not None:
-                    save_picture(connection, sample.id, one.picture, moment.made_ms, pictures_bytes_per_day)
+                    save_picture(connection, sample.id, one.picture, moment, pictures_bytes_per_day)
             return self.counted(saved, *self._rows(sample.id)[:2])
 
     def lost_rows(self, sample_id: str) -> str:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge.sample.review.random_order import rank, share
+from edge.sample.sample_row import Moment
 from edge.storage.database import Database
 from edge.types import CELLS_KEPT, Floats, Pixels
 
@@ -24,6 +25,11 @@ QUALITY = 80
 
 OTHER_FIELDS = 0.2
 """Part of the fields without sickle-like or unnamed cells that is kept too, drawn at random."""
+
+DAY_S = 86_400
+
+DAYS_KEPT = 8
+"""Days of which it is known how much was written, the newest: a clock may be set and unset in between."""
 
 FIELDS_PER_SAMPLE = 200
 """Pictures of one sample at most, so that a sample that never ends leaves room for others."""
@@ -103,14 +109,17 @@ def field_picture(pixels: Pixels, field: int, um_per_px: float, numbers: Iterabl
 
 
 def save_picture(
-    connection: sqlite3.Connection, sample_id: str, picture: FieldPicture, made_ms: int, budget: int
+    connection: sqlite3.Connection, sample_id: str, picture: FieldPicture, moment: Moment, budget: int
 ) -> None:
     """Store a field's picture unless the day's budget of bytes is used up; within a transaction."""
-    day = datetime.fromtimestamp(made_ms / 1000).astimezone().date().isoformat()
+    day = _budget_day(moment)
     found = connection.execute("SELECT bytes FROM picture_writes WHERE day = ?", (day,)).fetchone()
     if (found[0] if found else 0) + len(picture.jpeg) > budget:
         return
-    connection.execute("DELETE FROM picture_writes WHERE day != ?", (day,))
+    connection.execute(
+        "DELETE FROM picture_writes WHERE day != ? AND rowid <= (SELECT MAX(rowid) FROM picture_writes) - ?",
+        (day, DAYS_KEPT),
+    )
     connection.execute(
         "INSERT INTO picture_writes (day, bytes) VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE SET bytes = bytes + ?2",
         (day, len(picture.jpeg)),
@@ -121,6 +130,13 @@ def save_picture(
         (sample_id, picture.field, picture.width, picture.height, picture.um_per_px, json.dumps(picture.boxes),
          picture.jpeg),
     )  # fmt: skip
+
+
+def _budget_day(moment: Moment) -> str:
+    """Return the day of a budget; a clock that nobody set stands still, or leaps: then it is one of this boot."""
+    if moment.clock_synchronised:
+        return datetime.fromtimestamp(moment.made_ms / 1000).astimezone().date().isoformat()
+    return f"{moment.boot_id} {int(moment.uptime_s // DAY_S)}"
 
 
 def pictured_fields(database: Database, sample_id: str) -> list[int]:

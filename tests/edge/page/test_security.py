@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -15,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.api.http import application
-from edge.api.logins import IDLE_S, LONGEST_S, Logins
+from edge.api.logins import AT_A_TIME, IDLE_S, LONGEST_S, Logins
 from edge.cli.main import app as command_line
 from edge.errors import CommandError
 from edge.page.acting import version_of
 from edge.page.views.login import safe_target
 from edge.screening.verdict import VerdictRules, assess
 from edge.storage.database import Database
-from edge.storage.users import Users
+from edge.storage.users import User, Users
 from edge.types import CLASSES, Counts
-from tests.edge.page.page_parts import IDLE, PASSWORD, Site, csrf_in, press, sign_in, site
+from tests.edge.page.page_parts import HASH, IDLE, PASSWORD, Site, csrf_in, press, sign_in, site
 from tests.edge.sample.review_parts import ended
 
 START = {"command": "start", "sample": "K-1", "by": "local"}
@@ -168,6 +170,78 @@ def test_wrong_passwords_have_to_wait_ever_longer(tmp_path: Path) -> None:
         assert logins.sign_in("Ada", PASSWORD, "a")
         noted = [(entry.who, entry.action) for entry in here.logins.users.audit(3)]
         assert noted == [("Ada", "signed in"), ("Ada", "signed in"), ("Ada", "gave a wrong password")]
+
+
+def test_other_names_do_not_make_the_device_forget_wrong_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: an attacker who asks for a thousand people who are not there, and then again for Ada."""
+    monkeypatch.setattr("edge.api.logins.fits", lambda stored, password: False)
+    with site(tmp_path, ("Ada", "operator")) as here:
+        logins = Logins(here.logins.users, lambda: 0.0)
+        refused = []
+        for name in (*["Ada"] * 6, *(f"nobody{number}" for number in range(1100)), "Ada"):
+            with pytest.raises(CommandError) as error:
+                logins.sign_in(name, "not it at all", "a")
+            refused.append(str(error.value))
+    assert "try again in 30 s" in refused[5]
+    assert "try again in 30 s" in refused[-1]
+    asked = sum("name or password is wrong" in one for one in refused)
+    assert asked <= 30, "each password that is looked at costs the processor that reads"
+
+
+def test_slips_over_a_day_at_one_screen_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.api.logins.fits", lambda stored, password: password == PASSWORD)
+    with site(tmp_path, ("Ada", "operator"), ("Ben", "operator")) as here:
+        clock = [0.0]
+        logins = Logins(here.logins.users, lambda: clock[0])
+        for _ in range(40):
+            for name in ("Ada", "Ben"):
+                with pytest.raises(CommandError, match="name or password is wrong"):
+                    logins.sign_in(name, "not it at all", "screen")
+            clock[0] += 1000
+        for _ in range(40):
+            with pytest.raises(CommandError, match="name or password is wrong"):
+                logins.sign_in("Ada", "not it at all", "screen")
+            assert logins.sign_in("Ada", PASSWORD, "screen")
+
+
+def test_few_passwords_are_looked_at_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: sign-ins that take all of the server's threads: whoever is signed in would wait for them."""
+    go, inside = threading.Event(), threading.Semaphore(0)
+
+    def slow(stored: str | None, password: str) -> bool:
+        inside.release()
+        return go.wait(30)
+
+    monkeypatch.setattr("edge.api.logins.fits", slow)
+    with site(tmp_path, ("Ada", "operator")) as here, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(here.logins.sign_in, "Ada", PASSWORD, f"address {n}") for n in range(AT_A_TIME)]
+        for _ in waiting:
+            assert inside.acquire(timeout=30)
+        with pytest.raises(CommandError, match="too many people sign in at this moment"):
+            here.logins.sign_in("Ada", PASSWORD, "another")
+        go.set()
+        assert all(one.result(30) for one in waiting)
+        assert here.logins.sign_in("Ada", PASSWORD, "another")
+
+
+def test_a_network_is_never_somebody_at_the_device(tmp_path: Path) -> None:
+    """Kind: rows of users that are gone while the page is served to a network."""
+    with site(tmp_path) as here:
+        assert here.logins.identify("") is not None
+        assert Logins(here.logins.users, at_device=False).identify("") is None
+
+
+def test_a_role_of_a_later_version_gives_no_right(tmp_path: Path) -> None:
+    with site(tmp_path, ("Ada", "operator")) as here:
+        here.logins.users.put(User("Ada", ("operator", "auditor"), HASH))
+        seen = here.logins.identify(here.logins.sign_in("Ada", PASSWORD, "a"))
+        assert seen is not None
+        assert seen.rights == {"see", "scan"}
+        here.logins.users.put(User("Ada", ("operator",), "no hash"))
+        with pytest.raises(CommandError, match="name or password is wrong"):
+            here.logins.sign_in("Ada", PASSWORD, "a")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from edge.sample.review.known_cells import KnownAnswers, is_known
 from edge.sample.review.random_order import Draw
 from edge.sample.review.review import SampleReview
 from edge.sample.review.rows import answers, marks, notes
-from edge.sample.sample_row import StoredSample
+from edge.sample.sample_row import Moment, StoredSample
 from edge.screening.verdict import without_fraction
 from edge.storage.database import Database
 from edge.types import CLASSES, Change, FieldReading, Placement, Scale
@@ -109,6 +110,32 @@ def test_pictures_of_fields_keep_a_daily_budget_and_go_before_those_of_cells(tmp
         sweep(one, RetentionConfig(images_mb=1), now())
         assert pictured_fields(database, sample.id) == []
         assert one.store.crop(sample.id, 0) is not None
+
+
+def test_the_daily_budget_does_not_hang_on_a_clock_that_nobody_set(tmp_path: Path) -> None:
+    """Kind: a clock that stands still over boots, leaps by years, and is set right in between."""
+    day_s = 86_400
+    with Database(tmp_path / "sicklescope.sqlite3") as database:
+        one = Lifecycle(Config(retention=RetentionConfig(pictures_mb_per_day=1)), database, composer())
+        sample, numbers = one.start(counted("K-1", 0, 0, 0), "{}", "nurse"), count()
+
+        def stored(moment: Moment) -> int:
+            """Return how many of three pictures of 400 kB are kept then."""
+            nonlocal sample
+            made = [replace(field_picture(PIXELS, next(numbers), 0.25, [], BOXES[:0]), jpeg=bytes(400_000))
+                    for _ in range(3)]  # fmt: skip
+            before, one.clock = len(pictured_fields(database, sample.id)), lambda: moment
+            sample = one.save(sample, counted("K-1", 0, 0, 0), [CellChanges((), (), (), {}, picture=p) for p in made])
+            return len(pictured_fields(database, sample.id)) - before
+
+        unset, right = Moment(0, False, "boot 1", 10.0), Moment(1_800_000_000_000, True, "boot 1", 20.0)
+        assert stored(unset) == 2
+        assert stored(replace(unset, made_ms=40 * 365 * day_s * 1000)) == 0, "a leap gives no new budget"
+        assert stored(right) == 2
+        assert stored(replace(unset, uptime_s=30.0)) == 0, "nor does a clock that is set and unset"
+        assert stored(replace(right, uptime_s=40.0)) == 0
+        assert stored(replace(unset, uptime_s=day_s + 1.0)) == 2, "a day later"
+        assert stored(replace(unset, boot_id="boot 2")) == 2, "a device that begins in 1970 each morning"
 
 
 def test_answers_are_only_added_and_an_undo_is_a_further_one(lifecycle: Lifecycle) -> None:
