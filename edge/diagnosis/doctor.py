@@ -16,7 +16,7 @@ from typing import Literal
 
 from edge.camera.opencv import present_devices
 from edge.camera.registry import CAMERAS, open_camera
-from edge.config.model import Config, MqttConfig
+from edge.config.model import Config, MqttConfig, WebConfig
 from edge.diagnosis import gpu as doctor_gpu
 from edge.errors import EdgeError, StorageError
 from edge.publish.broker_check import check_broker
@@ -36,7 +36,7 @@ from edge.storage.database import Database, database_path, is_older
 from edge.storage.result_numbers import ResultNumbers
 from edge.system.clock import clock_synchronised
 from edge.system.health import existing, free_mb
-from edge.system.tls import DAY_S, ENDS_SOON_DAYS, earliest_s, own_certificate
+from edge.system.tls import DAY_S, ENDS_SOON_DAYS, certificate_at, earliest_s, own_certificate
 from edge.vision.optics_calibration import misfits, read_calibration, utc_now
 
 BROKER_TIMEOUT_S = 3.0
@@ -83,6 +83,7 @@ def examine(config: Config, held: Callable[[], str] | None = None) -> list[Findi
         *_models(config),
         _broker(config),
         certificate_finding(config.mqtt, time.time()),
+        page_certificate_finding(config.web, time.time()),
         _controls(config),
         _picture(config),
         _clock(),
@@ -224,9 +225,25 @@ def certificate_finding(mqtt: MqttConfig, now_s: float) -> Finding:
     if now_s < earliest_s(own):
         text = "the clock is wrong: the broker's certificate is checked against a time that has surely passed"
         return Finding("certificate", "warning", f"{text} (docs/keys.md)")
-    days = (own.ends_s - now_s) / DAY_S
-    state: Literal["ok", "missing", "warning"] = "missing" if days < 0 else "warning" if days < ENDS_SOON_DAYS else "ok"
-    return Finding("certificate", state, own.in_words(now_s))
+    return Finding("certificate", _state_until(own.ends_s, now_s), own.in_words(now_s))
+
+
+def page_certificate_finding(web: WebConfig, now_s: float) -> Finding:
+    """Say how long the certificate of the operator's page holds; now_s: as of `certificate_finding`."""
+    own = certificate_at(web.certificate)
+    if web.host is None or own is None:
+        return Finding("page certificate", "absent", "the page is for this device alone, or web.certificate is no file")
+    state = _state_until(own.ends_s, now_s)
+    verb, then = ("ends", "") if own.ends_s >= now_s else ("ended", ": browsers warn of the page, or refuse it")
+    advice = "" if state == "ok" else ". Put another pair in its place and restart the service; phones accept it anew"
+    return Finding(
+        "page certificate", "warning" if state == "missing" else state, f"it {verb} on {own.day}{then}{advice}"
+    )
+
+
+def _state_until(ends_s: float, now_s: float) -> Literal["ok", "missing", "warning"]:
+    days = (ends_s - now_s) / DAY_S
+    return "missing" if days < 0 else "warning" if days < ENDS_SOON_DAYS else "ok"
 
 
 def broker_messages(config: Config) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from edge.config.model import MqttConfig
@@ -31,12 +32,16 @@ class OwnCertificate:
     begins_s: float
     ends_s: float
 
+    @property
+    def day(self) -> str:
+        """The day on which it ends."""
+        return f"{datetime.fromtimestamp(self.ends_s, timezone.utc):%Y-%m-%d}"
+
     def in_words(self, now_s: float) -> str:
         """Say when it ends, or ended, and what to do."""
-        day = f"{datetime.fromtimestamp(self.ends_s, timezone.utc):%Y-%m-%d}"
         if self.ends_s < now_s:
-            return f"the device's certificate ended on {day}: no broker lets it in. Renew it (docs/keys.md)"
-        return f"the device's certificate ends on {day}. Renew it before (docs/keys.md)"
+            return f"the device's certificate ended on {self.day}: no broker lets it in. Renew it (docs/keys.md)"
+        return f"the device's certificate ends on {self.day}. Renew it before (docs/keys.md)"
 
 
 def own_certificate(config: MqttConfig) -> OwnCertificate | None:
@@ -44,12 +49,17 @@ def own_certificate(config: MqttConfig) -> OwnCertificate | None:
 
     None without one, or where it cannot be read.
     """
-    if not config.tls or config.cert_file is None:
-        return None
+    return certificate_at(config.cert_file) if config.tls else None
+
+
+def certificate_at(path: Path | None) -> OwnCertificate | None:
+    """Return how long the certificate in a file holds; None where it cannot be read."""
     from cryptography.x509 import load_pem_x509_certificate
 
+    if path is None:
+        return None
     try:
-        found = load_pem_x509_certificate(config.cert_file.read_bytes())
+        found = load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):  # named when the connection is made
         return None
     return OwnCertificate(found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp())

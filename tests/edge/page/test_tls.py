@@ -8,6 +8,7 @@ import resource
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import pytest
 
 from edge.api.device import Device
 from edge.config.model import WebConfig
+from edge.diagnosis.doctor import page_certificate_finding
 from edge.errors import ConfigError
 from edge.page.serve import own_names, served
 from edge.page.views.device import fingerprint
@@ -113,3 +115,15 @@ def test_a_wrong_certificate_is_told_by_name(tmp_path: Path, certificate: Path) 
         device = _with(here, web)
         with pytest.raises(ConfigError, match=r"web\.certificate"), served(device):
             pass
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "words"),
+    [(0, "warning", "it ends on"), (3, "warning", "browsers warn of the page"), (-60, "ok", "it ends on")],
+)
+def test_the_end_of_the_pages_certificate_is_found(certificate: Path, days: int, state: str, words: str) -> None:
+    """The certificate holds for two days; now is so many days after it was made."""
+    web = WebConfig(port=1, host="127.0.0.1", certificate=certificate, key=certificate.with_name("key.pem"))
+    found = page_certificate_finding(web, time.time() + days * 86_400)
+    assert (found.state, words in found.text) == (state, True)
+    assert page_certificate_finding(WebConfig(), time.time()).state == "absent"
