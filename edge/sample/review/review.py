@@ -38,6 +38,9 @@ from edge.sample.sample_row import StoredSample
 from edge.screening.agreement import Agreement, MissedBound, agreement, missed_bound
 from edge.types import CLASSES
 
+POOLED = 200
+"""Samples over which normal cells are pooled: 20,000 cells, and no longer to look through on a device with 10,000."""
+
 NORMALS_SHOWN = 100
 """Cells called normal, drawn at random, that a gallery holds beside the sickle-like and unnamed ones."""
 
@@ -212,12 +215,12 @@ class SampleReview:
 
     def normals(self, sample: StoredSample) -> MissedBound:
         """Return what normal cells drawn at random say of those that nobody looked at."""
-        said = rows.drawn_answers(self._database, sample.id).get(sample.id, {})
+        said = rows.drawn_answers(self._database, [sample.id]).get(sample.id, {})
         return missed_bound(len(said), sum(name == "sickle" for name in said.values()))
 
     def normals_of_device(self) -> MissedBound:
-        """Return the same over all samples of the device that are not discarded."""
-        by_sample = rows.drawn_answers(self._database)
+        """Return the same over the newest reviewed samples of the device that are not discarded."""
+        by_sample = rows.drawn_answers(self._database, rows.newest_reviewed(self._database, POOLED))
         said = [name for answers in by_sample.values() for name in answers.values()]
         return missed_bound(len(said), sum(name == "sickle" for name in said), len(by_sample))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -174,21 +175,29 @@ def reviewed(database: Database, sample_id: str) -> Counter[tuple[str, str]]:
     return Counter({(automatic, person): count for _, automatic, person, count in found})
 
 
-def drawn_answers(database: Database, sample_id: str | None = None) -> dict[str, dict[int, str]]:
+def newest_reviewed(database: Database, limit: int) -> list[str]:
+    """Return the identifiers of the newest samples that were reviewed and not discarded."""
+    found = database.read(
+        "SELECT id FROM samples WHERE state != 'discarded' AND reviews > 0 ORDER BY rowid DESC LIMIT ?", limit
+    )
+    return [str(one) for (one,) in found]
+
+
+def drawn_answers(database: Database, sample_ids: Sequence[str]) -> dict[str, dict[int, str]]:
     """Return what was said last of the cells called normal that were drawn at random.
 
     Args:
         database: of the device.
-        sample_id: of one sample; else of all that are not discarded.
+        sample_ids: of which samples.
 
     Returns:
         By sample, class by the cell's number.
     """
     found = database.read(
-        "SELECT r.sample_id, r.number, r.class FROM reviews r JOIN samples s ON s.id = r.sample_id WHERE r.id IN "
-        "(SELECT MAX(id) FROM reviews WHERE drawn AND reading != 'second' GROUP BY sample_id, number, reading) "
-        "AND r.class != '' AND (s.id = ?1 OR ?1 IS NULL AND s.state != 'discarded') ORDER BY r.reading",
-        sample_id,
+        "SELECT sample_id, number, class FROM reviews WHERE id IN (SELECT MAX(id) FROM reviews "
+        "WHERE sample_id IN (SELECT value FROM json_each(?)) AND drawn AND reading != 'second' "
+        "GROUP BY sample_id, number, reading) AND class != '' ORDER BY reading",
+        json.dumps(sample_ids),
     )
     by_sample: dict[str, dict[int, str]] = {}
     for one, number, name in found:  # a third reader's come last, and stand above the first one's

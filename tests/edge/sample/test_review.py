@@ -224,7 +224,9 @@ def test_a_second_reader_is_another_person_and_a_third_settles(lifecycle: Lifecy
     assert review.readers(sample) == {"first": ("Dr A",), "second": ("Dr B",), "third": ("Dr C",)}
 
 
-def test_random_normal_cells_bound_the_missed_ones_pooled_over_samples(lifecycle: Lifecycle) -> None:
+def test_random_normal_cells_bound_the_missed_ones_pooled_over_samples(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     review = SampleReview(lifecycle)
     assert review.normals_of_device().at_most is None
     for code in ("K-1", "K-2"):
@@ -237,6 +239,10 @@ def test_random_normal_cells_bound_the_missed_ones_pooled_over_samples(lifecycle
     pooled = review.normals_of_device()
     assert (pooled.looked, pooled.samples) == (200, 2)
     assert pooled.at_most == pytest.approx(0.0149, abs=1e-4)
+    monkeypatch.setattr("edge.sample.review.review.POOLED", 1)
+    assert (review.normals_of_device().looked, review.normals_of_device().samples) == (100, 1), "the newest"
+    lifecycle.discard(sample, "nurse", "wrong slide")
+    assert (review.normals_of_device().looked, review.normals_of_device().samples) == (100, 1), "the one before"
 
 
 def test_a_signed_sample_is_locked_and_reopening_it_says_so(lifecycle: Lifecycle) -> None:
