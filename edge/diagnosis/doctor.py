@@ -229,7 +229,7 @@ def certificate_finding(mqtt: MqttConfig, now_s: float) -> Finding:
 
 
 def page_certificate_finding(web: WebConfig, now_s: float) -> Finding:
-    """Say how long the certificate of the operator's page holds; now_s: as of `certificate_finding`."""
+    """Say how long the certificate of the operator's page holds; see `certificate_finding`."""
     own = certificate_at(web.certificate)
     if web.host is None or own is None:
         return Finding("page certificate", "absent", "the page is for this device alone, or web.certificate is no file")

@@ -133,7 +133,7 @@ def save_picture(
 
 
 def _budget_day(moment: Moment) -> str:
-    """Return the day of a budget; a clock that nobody set stands still, or leaps: then it is one of this boot."""
+    """Return the day of a budget; where nobody set the clock it is a day of this boot."""
     if moment.clock_synchronised:
         return datetime.fromtimestamp(moment.made_ms / 1000).astimezone().date().isoformat()
     return f"{moment.boot_id} {int(moment.uptime_s // DAY_S)}"
