@@ -59,6 +59,11 @@ distance allows for a place of the slide that comes back and is not known again.
 CELL_UM = 9.0
 """What is longer lies over as many cells as this goes into its length, and each is one more coincidence."""
 
+CELL_UM2, CHANCE_UM2 = 44.0, 10.0
+"""Area of a red cell, and that which cells cover by chance in several views at most. To cover more, cells must lie at
+nearly one spot in each: what is larger counts for up to two cells a view.
+"""
+
 AREA_MIN_UM2 = 6.0
 """What is smaller, and no box has found, is let be."""
 
@@ -194,8 +199,8 @@ class DarkMap:
                 if not part.large(faint):
                     continue
                 there = newest[:, part.where[0], part.where[1]] / ground[part.where]
-                by_cover = count * of_a_view * max(1.0, part.length_um / CELL_UM)
-                yield replace(part, evidence=by_cover + EACH_SAME * (_alike(there) - 1))
+                cells = max(1.0, part.length_um / CELL_UM, min(2.0, 1 + (part.area_um2 - CHANCE_UM2) / CELL_UM2))
+                yield replace(part, evidence=count * of_a_view * cells + EACH_SAME * (_alike(there) - 1))
 
     def _part(self, outline: NDArray[Any], dark: NDArray[np.uint8]) -> Dark:
         x, y, w, h = cv2.boundingRect(outline)
