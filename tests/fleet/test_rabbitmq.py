@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -29,24 +29,27 @@ SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 pytestmark = [
     pytest.mark.skipif(
         not (SERVER.exists() and os.environ.get("RABBITMQ")),
-        reason="it takes a minute: make test-rabbitmq (apt-get install rabbitmq-server)",
+        reason="it takes minutes: make test-rabbitmq (apt-get install rabbitmq-server)",
     ),
     pytest.mark.timeout(400),
 ]
 
 
 class RabbitMQ:
-    """One node with its MQTT plugin, on free ports of the loopback interface."""
+    """A node with its MQTT plugin, on free ports of the loopback interface; `lines` go into its configuration."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *lines: str) -> None:
         self.port, amqp, distribution = free_port(), free_port(), free_port()
+        self.name = f"test{self.port}@localhost"
+        folder.mkdir(exist_ok=True)
         (folder / "plugins").write_text("[rabbitmq_mqtt].\n")
-        (folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{amqp}\nmqtt.listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-            "mqtt.allow_anonymous = true\n"
-        )
+        self._path = folder / "rabbitmq.conf"
+        self.configure(
+            f"listeners.tcp.1 = 127.0.0.1:{amqp}", f"mqtt.listeners.tcp.1 = 127.0.0.1:{self.port}",
+            "mqtt.allow_anonymous = true", *lines,
+        )  # fmt: skip
         self._variables = {
-            **os.environ, "HOME": str(folder), "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            **os.environ, "HOME": str(folder), "RABBITMQ_NODENAME": self.name, "RABBITMQ_ERLANG_COOKIE": "tests",
             "RABBITMQ_DIST_PORT": str(distribution), "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
@@ -55,14 +58,22 @@ class RabbitMQ:
         self._log = folder / "output"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def configure(self, *lines: str) -> None:
+        """Add lines to its configuration."""
+        with self._path.open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+    def begin(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [SERVER], env=self._variables, stdout=log, stderr=log, start_new_session=True
             )
-        wait_for(self._answers, 180)
 
-    def _answers(self) -> bool:
+    def start(self) -> None:
+        self.begin()
+        wait_for(self.answers, 180)
+
+    def answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -86,12 +97,29 @@ def broker() -> Iterator[RabbitMQ]:
         server.stop(signal.SIGKILL)
 
 
+@pytest.fixture(params=["classic", "quorum"])
+def nodes(request: pytest.FixtureRequest) -> Iterator[list[RabbitMQ]]:
+    """Start a cluster of three, with either kind of queue for the sessions that are kept."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        cluster = [
+            RabbitMQ(Path(folder) / str(number), f"mqtt.durable_queue_type = {request.param}") for number in range(3)
+        ]
+        formation = "cluster_formation.classic_config.nodes"
+        for node in cluster:
+            node.configure(*(f"{formation}.{number} = {one.name}" for number, one in enumerate(cluster, start=1)))
+            node.begin()
+            stack.callback(node.stop, signal.SIGKILL)
+        for node in cluster:
+            wait_for(node.answers, 300)
+        yield cluster
+
+
 class Dashboard:
     """A kept session of MQTT 3.1.1 that comes and goes, and what came to it."""
 
     def __init__(self, broker: RabbitMQ, name: str, topic: str = "sicklescope/v1/+/+/result") -> None:
         self.payloads: list[str] = []
-        self._broker, self._name, self._topic = broker, name, topic
+        self.broker, self._name, self._topic = broker, name, topic
 
     def __enter__(self) -> Dashboard:
         subscribed: list[int] = []
@@ -110,7 +138,7 @@ class Dashboard:
 
         self._client.on_connect, self._client.on_subscribe = on_connect, on_subscribe
         self._client.on_message = on_message
-        self._client.connect("127.0.0.1", self._broker.port)
+        self._client.connect("127.0.0.1", self.broker.port)
         self._client.loop_start()
         wait_for(lambda: subscribed, 90)
         return self
@@ -174,6 +202,36 @@ def test_a_result_that_nobody_subscribes_to_is_acknowledged_and_gone(broker: Rab
         last = sending.finish()
         wait_for(lambda: late.payloads, 30)
         assert late.payloads == [last.to_json()]
+
+
+@pytest.mark.timeout(900)
+def test_of_three_nodes_one_is_killed_and_classic_queues_lose_what_comes_meanwhile(
+    nodes: list[RabbitMQ], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A classic queue is on the node to which the dashboard connected; a quorum queue is on all."""
+    first, second, third = nodes
+    dashboard = Dashboard(first, "away")
+    with dashboard:
+        pass
+    with device(second, tmp_path) as sending:
+        sending.finish()
+        wait_for(lambda: not sending.waiting, 60)
+        before = set(sending.made.values())
+        first.stop(signal.SIGKILL)
+        sending.finish()
+        wait_for(lambda: not sending.waiting, 120)
+        everything = set(sending.made.values())
+        if "quorum" in request.node.name:
+            dashboard.broker = third
+            with dashboard:
+                wait_for(lambda: set(dashboard.payloads) >= everything, 120)
+        else:
+            first.start()
+            with dashboard:
+                wait_for(lambda: set(dashboard.payloads) >= before, 120)
+                last = sending.finish()
+                wait_for(lambda: last.to_json() in dashboard.payloads, 120)
+            assert not (everything - before) & set(dashboard.payloads), "it acknowledged what it did not keep"
 
 
 def test_mqtt_5_is_not_spoken_and_the_remedy_is_named(broker: RabbitMQ) -> None:
