@@ -70,7 +70,7 @@ class Composer:
         # From the milliseconds since boot: a program that starts again on the same boot goes on above its last one.
         self._seq = count(int(monotonic() * 1000))
 
-    def _stamp(self, sample: str) -> dict[str, Any]:
+    def _stamp(self, sample: str, numbered: bool = True) -> dict[str, Any]:
         return {
             "ts_ms": int(self._wall() * 1000),
             "clock_synchronised": self._synchronised(),
@@ -79,7 +79,7 @@ class Composer:
             "site": self.site,
             "device": self.device,
             "sample": sample,
-            "seq": next(self._seq),
+            "seq": next(self._seq) if numbered else 0,
         }
 
     def dated(self, payload: str) -> tuple[str, bool]:
@@ -149,9 +149,10 @@ class Composer:
     def draft(self, record: SampleRecord) -> Result:
         """Return what a sample's first result would be if it ended now.
 
-        It is stored and not sent: its stamps are of now, but it takes no sequence number.
+        It is stored and not sent: its stamps are of now, but it takes no sequence number, whose gap would be a message
+        that receivers miss.
         """
-        stamp = {**self._stamp(record.code), "seq": 0}
+        stamp = self._stamp(record.code, numbered=False)
         return Result(**stamp, **record_fields(record), id=record.sample_id, revision=1, stage="incomplete", reason="")
 
     def result(

@@ -162,11 +162,11 @@ class Publisher:
         self._wake.set()
 
     def withdraw_progress(self) -> None:
-        """Send no running counts that were handed over and have not left.
+        """Drop running counts that were handed over and have not left.
 
         The sample's result comes next.
         """
-        self._pending.take_progress()
+        self._pending.drop(self._pending.take_progress() is not None)
 
     def event(self, event: Event) -> None:
         """Send an event; without a connection it is stored and sent later."""

@@ -116,6 +116,14 @@ def test_a_stored_draft_gives_the_record_that_it_was_made_from(scale: Scale | No
     assert record_of(Result.model_validate_json(composer().draft(made).to_json())) == made
 
 
+def test_a_draft_leaves_no_gap_in_the_numbers_of_messages() -> None:
+    """A receiver takes a gap for a message that was lost; a draft is stored every few seconds and never sent."""
+    compose = composer()
+    before = compose.progress("K-1042", COUNTS, VERDICT)
+    assert compose.draft(record()).seq == 0
+    assert compose.progress("K-1042", COUNTS, VERDICT).seq == before.seq + 1
+
+
 def test_counts_that_do_not_add_up_never_leave() -> None:
     with pytest.raises(ValidationError, match="cells_seen is 1371; the counts add up to 1370"):
         composer().progress("K-1042", replace(COUNTS, cells_seen=1371), VERDICT)

@@ -392,6 +392,14 @@ def test_what_cannot_be_sent_is_stored_within_bounds_and_counted(
     assert stored == [str(number) for number in range(5, 55)]
 
 
+def test_running_counts_that_a_result_replaces_are_told_as_dropped(compose: Composer, outbox: Outbox) -> None:
+    """Their number is a gap, which receivers would take for a lost message."""
+    publishing = publisher(MqttConfig(host="127.0.0.1", port=free_port()), compose, outbox)
+    publishing.live(compose.progress("", COUNTS, VERDICT))
+    publishing.withdraw_progress()
+    assert publishing.state().dropped == 1
+
+
 def later(hours: float) -> Composer:
     """Make the device of `composer` so many hours on, on the same boot."""
     return Composer(DEVICE, monotonic=lambda: 5321.5 + 3600 * hours, synchronised=lambda: True)
