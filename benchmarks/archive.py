@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from edge.batch.reading.ray_cluster import PATIENCE, STARTS
+from edge.batch.reading.ray_cluster import BUSY, STARTS
 from edge.batch.reading.workers import cores
 from edge.camera.input_files import find_inputs
 from edge.config.environment import set_defaults
@@ -180,7 +180,7 @@ class _Cluster:
     """Ray nodes on this computer; a context manager that gives their address."""
 
     def __init__(self, nodes: int, cpus: int) -> None:
-        set_defaults({"RAY_USAGE_STATS_ENABLED": "0", **PATIENCE})
+        set_defaults({"RAY_USAGE_STATS_ENABLED": "0", **BUSY})
         self._shares = [cpus // nodes + (number < cpus % nodes) for number in range(nodes)]
 
     def __enter__(self) -> str:

@@ -13,9 +13,11 @@ from edge.batch.stopping import signals_kept
 from edge.config.environment import set_defaults
 from edge.errors import EdgeError, RuntimeUnavailableError
 
-PATIENCE = {"RAY_worker_register_timeout_seconds": "600", "RAY_gcs_server_port_wait_time_s": "300"}
-"""On a busy computer Ray's own 60 s are too short for its processes to begin: it ends each and begins another, for
-ever, and the scan stands still."""
+BUSY = {
+    "RAY_worker_register_timeout_seconds": "600", "RAY_gcs_server_port_wait_time_s": "300", "RAY_worker_niceness": "0",
+}  # fmt: skip
+"""For a busy computer. Ray's own 60 s are too short for its processes to begin there: it ends each and begins another,
+for ever, and the scan stands still. And Ray gives way to every other program (niceness 15)."""
 
 STARTS = 3
 """Times that Ray is started on this computer: its own limits of 15 and 30 s are too short for a busy one."""
@@ -36,7 +38,7 @@ def cluster(address: str | None) -> Iterator[Any]:
     # network and run what they are sent, answer nobody who does not know the token.
     wanted = {"RAY_USAGE_STATS_ENABLED": "0"}
     if address is None:
-        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **PATIENCE}
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **BUSY}
     set_defaults(wanted)
     try:
         import ray
