@@ -181,8 +181,13 @@ def main() -> None:
 
     @contextmanager
     def told_transaction(database: Database) -> Iterator[Any]:
-        with transaction(database) as connection:
-            yield connection
+        before = len(unsaid)
+        try:
+            with transaction(database) as connection:
+                yield connection
+        except BaseException:
+            del unsaid[before:]  # the disk refused it: the next transaction that succeeds says nothing of it
+            raise
         while not database._depth and unsaid:
             tell(unsaid.pop())
             phase[0] = 3

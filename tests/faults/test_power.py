@@ -25,7 +25,7 @@ pytestmark = pytest.mark.faults
 Start = Callable[..., Mosquitto]
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_every_stored_result_arrives_once_whenever_the_power_goes(start_mosquitto: Start, tmp_path: Path) -> None:
     broker = start_mosquitto()
     chance = random.Random(6)
