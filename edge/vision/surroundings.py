@@ -53,10 +53,10 @@ BLURRED = 0.5
 BLURRED_BOUND = 12
 """A pixel's change counts up to so many grey levels, or one white cell would be the only sharp part of a picture."""
 
-BLURRED_EVEN = 0.6
+BLURRED_EVEN = 0.8
 """The narrower margin of the two is at least so broad, as a part of the other."""
 
-BLURRED_STEP = 2.0
+BLURRED_STEP = 2.5
 """The first rows of the field change by so many times more than the margin's last: focus is lost gradually."""
 
 
