@@ -190,7 +190,7 @@ class _Cluster:
             self._cluster: Any = Cluster()
             try:
                 for share in self._shares:
-                    self._cluster.add_node(num_cpus=share)
+                    self._cluster.add_node(num_cpus=share, include_dashboard=False)
             except Exception:
                 self._cluster.shutdown()
                 if not left:

@@ -15,6 +15,15 @@ COLLECTOR = "collector"
 ASKED = ("command", "offer")
 """What a device reads on its own branch, and others write."""
 
+QUEUES = (
+    "persistence true",
+    "autosave_interval 60",
+    "max_queued_messages 1000000",
+    "max_queued_bytes 500000000",
+    "max_inflight_messages 1000",
+)
+"""So that what comes for an absent collector is kept: docs/fleet.md. Without them Mosquitto keeps 1,000 messages."""
+
 SERVER_CERTIFICATE, SERVER_KEY, ACL, SETTINGS = "server.crt", "server.key", "acl", "mosquitto.conf"
 
 
@@ -50,7 +59,7 @@ def access_list() -> str:
 
 
 def settings(installed: Path) -> str:
-    """Return Mosquitto's settings of a listener that knows its clients by their certificates."""
+    """Return Mosquitto's settings: a listener that asks for certificates, and its queues."""
     return "\n".join(
         [
             "# A new revocation list counts from the next restart, which also ends the connections that are open.",
@@ -63,6 +72,7 @@ def settings(installed: Path) -> str:
             "use_identity_as_username true",
             "allow_anonymous false",
             f"acl_file {installed / ACL}",
+            *QUEUES,
             "",
         ]
     )

@@ -58,7 +58,8 @@ class Programme:
         self.broker = start(*self.lines())
 
     def lines(self) -> list[str]:
-        return [line for line in settings(self.folder / "broker").splitlines() if not line.startswith("listener")]
+        ours = "listener", "persistence"  # which the fixture sets, or which would write into this folder
+        return [line for line in settings(self.folder / "broker").splitlines() if not line.startswith(ours)]
 
     def says(self, files: dict[str, Path], topic: str = EVENT) -> str:
         return check_broker(configured(self.broker, files), 5, [(topic, "{}")])
@@ -151,6 +152,14 @@ def test_the_collector_hears_all_devices_and_asks_them_but_speaks_for_none(
 def test_a_name_that_cannot_be_carried_safely_is_refused_in_words(site: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         identity(site, "scope-001")
+
+
+def test_the_broker_files_keep_what_comes_for_an_absent_collector(tmp_path: Path) -> None:
+    """As docs/fleet.md sets it: Mosquitto drops what goes beyond 1,000 messages, and says that it took them."""
+    block = (
+        (Path(__file__).parents[2] / "docs/fleet.md").read_text().split("sicklescope-fleet.conf\n")[1].split("```")[0]
+    )
+    assert set(block.splitlines()) <= set(settings(tmp_path).splitlines())
 
 
 def test_the_commands_make_revoke_and_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
