@@ -34,6 +34,9 @@ SENTENCES = (
     N_("reviewer"),
     N_("integrator"),
     N_("too many people look at the live page: close one of them"),
+    N_("Not Found"),
+    N_("no picture of this cell is kept"),
+    N_("no picture of this field is kept"),
     # What cannot be done with a sample.
     N_("no sample is being scanned"),
     N_("there is no such sample on this device. `sicklescope sample list` shows those kept"),
@@ -65,6 +68,11 @@ SENTENCES = (
         "the sample code is not of this clinic; screening.sample_pattern expects %(pattern)s. Use the clinic's own "
         "code, never a patient's name"
     ),
+    N_(
+        "sample code %(code)s is one of a control slide: no control slide %(name)s is in use; there is none; begin with"
+        " sicklescope control add"
+    ),
+    N_("sample code %(code)s is one of a control slide: no control slide %(name)s is in use; there is %(names)s"),
     # Review and signing.
     N_(
         "%(name)s is %(other)s reader of sample %(code)s and cannot be its %(own)s one. Each reading is another "

@@ -155,7 +155,7 @@ class ControlSlides:
         if not code.startswith(f"{CONTROL}-"):
             return frozenset(self.standing(config, networks))
         if self._named(code) is None:
-            raise SampleError(f"sample code {code!r} is one of a control slide: {self._absent(code.split('-')[1])}")
+            raise SampleError(f"sample code {code} is one of a control slide: {self._absent(code.split('-')[1])}")
         return frozenset({CONTROL})
 
     def readings(self, slide: ControlSlide) -> list[ControlReading]:

@@ -12,7 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
+from edge.config.model import ControlConfig
+from edge.errors import SampleError
 from edge.language.languages import codes, language
+from edge.report.sentences import SENTENCES
 from edge.system.clock import EARLIEST_MS, LATEST_MS
 from edge.types import Pixels
 from tests.calibration.optics_parts import BARE, fields
@@ -34,9 +37,9 @@ class Refused:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client, self.said = client, set[str]()
 
-    async def by(self, path: str, **fields: str) -> str:
+    async def by(self, path: str, asked: str = "POST", **fields: str) -> str:
         given = {"csrf": csrf_in((await self.client.get("/device")).text), **fields}
-        answer = await self.client.post(path, data=given)
+        answer = await (self.client.post(path, data=given) if asked == "POST" else self.client.get(path))
         assert answer.status_code >= 400, (path, fields)
         found = re.search(r'<p class="error" role="alert"( lang="en")?>(.*?)</p>', answer.text, re.DOTALL)
         assert found, answer.text
@@ -108,9 +111,23 @@ def test_what_somebody_else_was_quicker_with(tmp_path: Path, code: str) -> None:
         await refused.by("/scan/stop", seen=sample.id)
         await refused.by("/scan/stop", seen="of another device")
         await refused.by("/scan/stop", csrf="of another login")
+        await refused.by("/nowhere")
+        for cell in ("cells/9999.jpg", "fields/9999"):
+            await refused.by(f"/samples/{sample.id}/{cell}", asked="GET")
         await refused.by(f"/samples/{sample.id}/review", cell="1", **{"class": "normal"})
 
     _run(tmp_path, test, code, DrawnCamera())
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_code_of_a_control_slide_that_is_not_there(tmp_path: Path, code: str) -> None:
+    with site(tmp_path) as here:
+        controls = here.device.lifecycle.controls
+        with pytest.raises(SampleError) as refused:
+            controls.flags("control-A-1", ControlConfig(), ("", ""))
+    said = language(code).recognised(str(refused.value), SENTENCES)
+    assert "control-A-1" in said
+    assert said != str(refused.value)
 
 
 @pytest.mark.parametrize("code", OTHERS)
