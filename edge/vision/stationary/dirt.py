@@ -25,6 +25,9 @@ STAYED_UM = 3.0
 LONG_UM, ON_IT_UM = 15.0, 1.5
 """On a longer faint part a cell lies where its middle is inside, on a shorter one where middle is as near to middle."""
 
+BOTH = 1.0
+"""Where boxes come back on a dark part with so much evidence, so much less is asked of both: two kinds rarely agree."""
+
 SIDES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 """What the ninths of a frame are called."""
 
@@ -205,7 +208,8 @@ class StationaryDirt:
         """Whether a dark part is dirt, also by the boxes that came back on it."""
         step_px = known.dark.step_px
         lacking = known.dark.sure - part.evidence
-        return lacking <= 0 or self._tracks.evidence_at(part.middle * step_px, ON_IT_UM * step_px) >= lacking
+        boxes = self._tracks.evidence_at(part.middle * step_px, ON_IT_UM * step_px)
+        return boxes >= (lacking if boxes < BOTH else lacking - BOTH)
 
     def _extent(self, known: _Frames, one: Recurring) -> Mask:
         """Return the mask of a place: its box, and what is always dark and hangs together with it."""
