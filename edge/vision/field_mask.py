@@ -44,4 +44,4 @@ def visible_part(pixels: Pixels) -> Mask | None:
     if 1 - disc.mean() < OUTSIDE_MIN or grey[disc == 0].mean() > BRIGHT * grey[disc == 1].mean():
         return None
     disc = cv2.erode(disc, np.ones((3, 3), np.uint8), borderValue=1)  # the rim itself is blurred and coloured
-    return cv2.resize(disc, (w, h), interpolation=cv2.INTER_NEAREST).astype(bool)
+    return cv2.resize(disc, (w, h), interpolation=cv2.INTER_NEAREST).view(np.bool_)

@@ -5,6 +5,8 @@ No two halves of a smear are alike.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,10 @@ TURNED_MOVE = 0.02
 """A half that a program turned or mirrored lies where the other does, but for this part of its longer side."""
 
 
+COARSE, COARSE_MIN = 0.5, 0.45
+"""At this part of the size halves are compared first, which is quick; unlike there, they are not one place."""
+
+
 def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
     """Return bool (H, W), True on the first half of a field whose halves show one place.
 
@@ -42,9 +48,9 @@ def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
         part = np.s_[y : y + down, x : x + across]
         detail = _detail(pixels[part], None if field is None else field[part])
         middle_y, middle_x = detail.shape[0] // 2, detail.shape[1] // 2
-        if across == w and _likeness(detail[:, :middle_x], detail[:, -middle_x:]) >= TWIN_MIN:
+        if across == w and _one_place(detail[:, :middle_x], detail[:, -middle_x:]):
             across //= 2
-        elif down == h and _likeness(detail[:middle_y], detail[-middle_y:]) >= TWIN_MIN:
+        elif down == h and _one_place(detail[:middle_y], detail[-middle_y:]):
             down //= 2
         else:
             break
@@ -83,28 +89,35 @@ def _detail(pixels: Pixels, field: Mask | None) -> NDArray[np.float32]:
     return np.asarray(np.clip(detail, -bound, bound), np.float32)
 
 
-def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _one_place(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    first, second = (
+        cv2.resize(half, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for half in (one, other)
+    )
+    return _likeness(first, second, COARSE) >= COARSE_MIN and _likeness(one, other) >= TWIN_MIN
+
+
+def _likeness(one: NDArray[Any], other: NDArray[Any], ratio: float = 1.0) -> float:
     """Return the highest correlation of the middle of one half with the other.
 
-    With the other's turned and mirrored views too, whose correlation counts for less.
+    With the other's turned and mirrored views too, whose correlation counts for less. ratio: by which both are smaller.
     """
     h, w = one.shape
     y, x = h // 8, w // 8
     middle = np.ascontiguousarray(one[y : h - y, x : w - x])
     if middle.std() < 1 or other.std() < 1:
         return 0.0
-    move = max(1, round(TURNED_MOVE * TWIN_PX))
+    move = max(1, round(TURNED_MOVE * TWIN_PX * ratio))
     near = np.s_[y - move : h - y + move, x - move : w - x + move]
     return max(
         _highest(other, middle), *(_highest(view[near], middle) * TWIN_MIN / TURNED_MIN for view in _turned(other))
     )
 
 
-def _highest(picture: NDArray[np.float32], part: NDArray[np.float32]) -> float:
+def _highest(picture: NDArray[Any], part: NDArray[Any]) -> float:
     return float(cv2.matchTemplate(picture, part, cv2.TM_CCOEFF_NORMED).max())
 
 
-def _turned(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _turned(picture: NDArray[Any]) -> list[NDArray[Any]]:
     """Return the other views of a picture that have its shape: mirrored and turned by half, a square by quarters."""
     turns = range(4) if picture.shape[0] == picture.shape[1] else (0, 2)
     views = [np.rot90(view, turn) for view in (picture, picture[::-1]) for turn in turns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -228,7 +229,7 @@ def slide_part(pixels: Pixels, limits: QualityConfig) -> SlidePart | Rejection:
     else:
         flags = ("drawn_over",) if drawn_over(pixels, visible) else ()
     masks = [mask for mask in (visible, drawn, half) if mask is not None]
-    part = SlidePart(np.logical_and.reduce(masks) if masks else None, flags)
+    part = SlidePart(reduce(np.logical_and, masks) if masks else None, flags)  # one mask is not copied
     bad = quality.exposure(pixels, part.visible, limits)
     return bad if bad and limits.gate else part
 

@@ -186,13 +186,11 @@ class FieldMap:
 
     def _zoomed(self, view: PointPattern) -> list[Link]:
         """Lay a frame that is like no field over those that it is like when it is zoomed."""
-        tried = []
-        for factor in ZOOMS_RECALLED:
-            for number, motion in self._hash.like(view.turned(factor), ZOOMED):
-                if number in self.fields:
-                    onto = motion.after(Similarity(factor, 0))
-                    tried.append(Link(number, matched(view, self.fields[number].view, onto)))
-        return tried
+        return [
+            Link(number, matched(view, self.fields[number].view, motion.after(Similarity(zoom, 0))))
+            for zoom, number, motion in self._hash.like_zoomed(view, ZOOMED, ZOOMS_RECALLED)
+            if number in self.fields
+        ]
 
     def distorted(self, view: PointPattern, link: Link) -> Link:
         """Return the link with the cells that match only along the distortion.

@@ -9,8 +9,9 @@ brought to the same form. So do star trackers and geometric hashing (H. J. Wolfs
 from __future__ import annotations
 
 import cmath
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,21 @@ class GeometricHash:
 
         With each, how the view lies on it.
         """
-        found = _patterns(view)
+        return self._like(_patterns(view), count)
+
+    def like_zoomed(
+        self, view: PointPattern, count: int, zooms: Sequence[float]
+    ) -> Iterator[tuple[float, int, Similarity]]:
+        """Give, for each zoom of the view, up to `count` fields that it is then like.
+
+        With each, the zoom, and how the zoomed view lies on it.
+        """
+        shapes = _shapes(view)
+        for zoom in zooms:
+            for number, motion in self._like(_rounded(shapes, zoom), count):
+                yield zoom, number, motion
+
+    def _like(self, found: _Patterns, count: int) -> list[tuple[int, Similarity]]:
         row, way = np.nonzero(self._field[found.bucket] >= 0)
         bucket = found.bucket[row]
         field, mirrored = self._field[bucket, way], self._mirrored[bucket, way] != found.mirrored[row]
@@ -103,11 +118,25 @@ class _Patterns(NamedTuple):
     mirrored: Mask
 
 
+class _Shapes(NamedTuple):
+    """The patterns of a field before they are rounded: distances (M, 4) in µm, angles (M, 3) in degrees."""
+
+    distance: NDArray[np.floating[Any]]
+    angle: NDArray[np.floating[Any]]
+    at: Places
+    direction: Places
+    mirrored: Mask
+
+
 def _patterns(view: PointPattern) -> _Patterns:
+    return _rounded(_shapes(view), 1.0)
+
+
+def _shapes(view: PointPattern) -> _Shapes:
     middle = view.middle
     if len(middle) <= NEIGHBOURS:
         none = np.zeros(0, np.complex64)
-        return _Patterns(np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))
+        return _Shapes(np.zeros((0, CHOSEN)), np.zeros((0, CHOSEN - 1)), none, none, np.zeros(0, np.bool_))
     apart = np.abs(middle[:, None] - middle[None])
     np.fill_diagonal(apart, np.inf)
     near = np.argpartition(apart, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
@@ -118,7 +147,14 @@ def _patterns(view: PointPattern) -> _Patterns:
     mirrored = angles[:, 0] > 180
     angles[mirrored] = 360 - angles[mirrored]
     direction = np.exp(1j * nearest).astype(np.complex64)
-    rounded = np.concatenate([np.floor(np.abs(arrows) / BIN_UM), np.floor(angles / BIN_DEG)], axis=1)
-    key = (rounded.astype(np.int64) * _FACTORS).sum(1)
+    return _Shapes(np.abs(arrows), angles, np.repeat(middle, len(_CHOICES)), direction, mirrored)
+
+
+def _rounded(shapes: _Shapes, zoom: float) -> _Patterns:
+    """Return the patterns of a field that is zoomed, by which the table is asked."""
+    rounded = np.concatenate(
+        [np.floor(shapes.distance * zoom / BIN_UM), np.floor(shapes.angle / BIN_DEG)], axis=1
+    ).astype(np.int64)  # fmt: skip
+    key = (rounded * _FACTORS).sum(1)
     bucket = (key ^ (key >> 17)) % BUCKETS
-    return _Patterns(bucket, np.repeat(middle, len(_CHOICES)), direction, mirrored)
+    return _Patterns(bucket, shapes.at * np.float32(zoom), shapes.direction, shapes.mirrored)
