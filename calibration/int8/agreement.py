@@ -94,10 +94,10 @@ def _of_boxes(first: Sequence[Answer], second: Sequence[Answer]) -> Agreement:
     return Agreement(changed / max(1, cells), float(np.mean(by_kind)) if by_kind else 0.0, cells // 2)
 
 
-def paired(boxes: Floats, others: Floats) -> list[tuple[int, int]]:
+def paired(boxes: Floats, others: Floats, least: float = SAME_CELL) -> list[tuple[int, int]]:
     """Pair boxes (N, 4), best first, with others (M, 4), one to one.
 
-    By what they share of their union.
+    By what they share of their union, from `least` on.
     """
     if not len(boxes) or not len(others):
         return []
@@ -109,7 +109,7 @@ def paired(boxes: Floats, others: Floats) -> list[tuple[int, int]]:
     pairs = []
     for i in range(len(boxes)):
         j = int(share[i].argmax())
-        if share[i, j] >= SAME_CELL:
+        if share[i, j] >= least:
             pairs.append((i, j))
             share[:, j] = 0
     return pairs

@@ -28,7 +28,12 @@ def int8(
     captures: Annotated[list[Path] | None, typer.Option(help="folder of frames, one folder in it a slide")] = None,
     partner: Annotated[Path | None, typer.Option(help="fp32 network of the other role; else the shipped one")] = None,
     evaluation_list: Annotated[Path | None, typer.Option(help="sha256 of more pictures that must not be used")] = None,
-    keep_fp16: Annotated[list[str] | None, typer.Option(help="layer left in higher precision, or auto")] = None,
+    keep_fp16: Annotated[
+        list[str] | None, typer.Option(help="layer that TensorRT's file leaves in higher precision, or auto")
+    ] = None,
+    keep_fp32: Annotated[
+        list[str] | None, typer.Option(help="layer that the processors' file leaves in fp32, or auto")
+    ] = None,
     fields: Annotated[
         int, typer.Option(min=1, help="fields (detector) or cells (classifier) for the ranges")
     ] = FIELDS_MIN,
@@ -54,7 +59,8 @@ def int8(
 
         options = Int8Options(
             model, tuple(images or captures or ()), bool(captures), output, gate, partner, evaluation_list,
-            tuple(keep_fp16 or ()), fields, um_per_px, force, Limits(recall, f1, false_calls, changed),
+            tuple(keep_fp16 or ()), tuple(keep_fp32 or ()), fields, um_per_px, force,
+            Limits(recall, f1, false_calls, changed),
         )  # fmt: skip
         with progress_bars(err) as progress:
             written = int8_model(options, progress)

@@ -40,6 +40,11 @@ class Graph:
         users = self.users.get(name, [])
         return str(users[0].output[0]) if len(users) == 1 and self.rectifies(users[0]) else name
 
+    def bias_step(self, convolution: Any) -> NDArray[np.float32]:
+        """Return the step (N,) of a convolution's bias: of its pixels times of its weights."""
+        pixels, weights = (self.maker[name] for name in convolution.input[:2])
+        return np.asarray(self.array(pixels.input[1]) * self.array(weights.input[1]), np.float32)
+
     def rectifies(self, node: Any) -> bool:
         """Whether a node is a ReLU, with or without an upper limit."""
         if node.op_type == "Clip":
@@ -102,6 +107,25 @@ def in_order(model: onnx.ModelProto) -> None:
         for node in ready:
             known.update(node.output)
         waiting = [node for node in waiting if not any(node is r for r in ready)]
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Return the attributes of a node as plain values, by name."""
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def drop_unused(model: onnx.ModelProto) -> None:
+    """Take out the nodes whose answers nobody reads, and then the constants."""
+    answers = {output.name for output in model.graph.output}
+    while True:
+        read = {name for node in model.graph.node for name in node.input} | answers
+        dead = [node for node in model.graph.node if read.isdisjoint(node.output)]
+        if not dead:
+            break
+        for node in dead:
+            model.graph.node.remove(node)
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in read]:
+        model.graph.initializer.remove(tensor)
 
 
 def constant(model: onnx.ModelProto, name: str, value: NDArray[Any] | np.generic) -> str:

@@ -41,7 +41,7 @@ def as_markdown(title: str, verdict: Verdict, limits: Limits, more: dict[str, An
         "For Research Use Only. Not for use in diagnostic procedures.",
         "",
         f"{said}. Ranges: {more['method']}.",
-        f"In higher precision: {', '.join(('heads', 'first layer', *more['kept']))}.",
+        f"In higher precision: {', '.join(more['kept']) or 'no layer'}.",
         f"Thresholds, fp32 → INT8: {more['thresholds']}.",
         "",
         "| figure | fp32 | INT8 | allowed, points |",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 
 from calibration.int8.agreement import Agreement, InMemoryNetwork, agreement, answers
-from calibration.int8.quantise import layers_of, planned, signed, unsigned
+from calibration.int8.quantise import layers_of, planned, signed
 from edge.runtime.contract import Contract
 from edge.system.progress_bars import ReportProgress
 from edge.types import Pixels
@@ -26,28 +26,30 @@ which is not seen here: a detector with 0.30 % here had 0.9 % at the gate, one w
 
 @dataclass(slots=True)
 class Search:
-    """Builds INT8 forms of one network and holds each against fp32 on the same pictures.
+    """Builds INT8 graphs of one network in one form and holds each against fp32.
 
-    pictures: uint8, as the network takes them, none of which the ranges were found on.
+    pictures: uint8, as the network takes them, none of which the ranges were found on. form: from TensorRT's graph to
+    the form.
     """
 
     model: onnx.ModelProto
     contract: Contract
     ranges: dict[str, TensorsData]
     pictures: Sequence[Pixels]
+    form: Callable[[onnx.ModelProto], onnx.ModelProto]
     progress: ReportProgress
     _fp32: list[Any] | None = None
 
     def of(self, method: str, keep: Collection[str] = ()) -> Agreement:
-        """Quantise all layers but `keep` and return the agreement of the unsigned form.
-
-        This machine runs that form.
-        """
+        """Quantise all layers but `keep` and return how far the form agrees."""
         if self._fp32 is None:
             self._fp32 = answers(InMemoryNetwork(self.model, self.contract), self.pictures)
-        plan = planned(self.model, keep)
-        network = InMemoryNetwork(unsigned(signed(self.model, plan, self.ranges[method])), self.contract)
+        network = InMemoryNetwork(self.graph(method, keep), self.contract)
         return agreement(self.contract, self._fp32, answers(network, self.pictures))
+
+    def graph(self, method: str, keep: Collection[str]) -> onnx.ModelProto:
+        """Return the graph with all layers but `keep` in INT8."""
+        return self.form(signed(self.model, planned(self.model, keep), self.ranges[method]))
 
     def methods(self, keep: Collection[str] = ()) -> dict[str, Agreement]:
         """Return the agreement of each method, the best first."""

@@ -27,10 +27,10 @@ SHIPPED_SHA256: dict[str, str] = {
     "classifier": "9bcb7b436cea9b0c095f08f1a3520a72b516f701aac2da146506b969a35595dd",
     "detector.fp16": "42f628d32e83b4c4c93063f8882153112d2d618c75420049dfa881f701a11555",
     "classifier.fp16": "0b934b212883602bd9dce6adc718822e262455ed3996e4f33f8c919d9bb1f781",
-    "detector.int8": "083796782c90ca1c30914371bfe3d9b903c61b40d9894569afe39875e784fd83",
-    "classifier.int8": "bad43abd2c54403154bd6db475828dadba21e92f774be9d2739e656470f9e77c",
-    "detector.int8.cpu": "aec3a82de80d9f87f9aeb69969bf886421e1e6c02bedaf68d07b3ab179140057",
-    "classifier.int8.cpu": "39f3ff91a713d8a01be9fef1e1104ec555c6483021663079eed44eb7e3ce369e",
+    "detector.int8": "1d19826a3c0dc159fa6735809a0abc43502c31e57b399c03b120e5a915b1c234",
+    "classifier.int8": "9493e0821ad95fe4bd69f4c517962968466415848da7b10e36f968c34cfec894",
+    "detector.int8.cpu": "f7b7fe382185ff42d4e2476693508970166d134dfb94a9f385db252edcd5de91",
+    "classifier.int8.cpu": "6d46abecd7840ddb4bb969300d9d3f2b5c13d98ab549faba57994231d9e453b7",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 

@@ -1,4 +1,4 @@
-"""INT8: two encodings that hold the same numbers, pictures that are chosen, and a gate that refuses what lost cells."""
+"""INT8: two forms of one network, pictures that are chosen, and a gate that refuses what lost cells."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ import pytest
 from typer.testing import CliRunner
 
 from calibration.cli import app
-from calibration.int8 import procedure as command
-from calibration.int8.agreement import Agreement, InMemoryNetwork, paired
+from calibration.int8 import search as searching
+from calibration.int8.agreement import Agreement, InMemoryNetwork, agreement, answers
 from calibration.int8.calibration_set import candidates, evaluation_list, spread
 from calibration.int8.gate import Limits, Measured, Thresholds, judged, nearest, rechosen
 from calibration.int8.gate_list import GatePicture
-from calibration.int8.onnx_graph import load, with_contract
+from calibration.int8.onnx_graph import Graph, constant, load, with_contract
 from calibration.int8.paired_predictions import Both, CellPredictions
 from calibration.int8.prepared_fields import FieldReader, PictureStatistics
 from calibration.int8.procedure import GateError, Int8Options, int8_model
-from calibration.int8.quantise import layers_of, planned, signed, unsigned
+from calibration.int8.processor.first_layer import patch_moments, rounded_weights
+from calibration.int8.processor.form import processor_form
+from calibration.int8.processor.heads import two_bytes
+from calibration.int8.quantise import layers_of, planned, signed
 from calibration.int8.ranges import METHODS, found_ranges
 from calibration.int8.search import Search
 from edge.camera.virtual.camera import VirtualCamera
 from edge.config.model import CameraConfig, Config, OpticsConfig, QualityConfig
 from edge.errors import InputError, ModelError
 from edge.runtime.contract import METADATA_KEY, ROLES, SHIPPED_DIR, Contract
-from edge.screening.calls import called
 from edge.types import CANONICAL_UM_PER_PX, CLASSES, Pixels, Rejection
 from edge.vision.classify import crops
-from edge.vision.detect import decoded, padded
+from edge.vision.detect import padded
 
 CHULA_UM_PER_PX = 0.09
 """Near enough for cells to look as they do on a device."""
@@ -52,11 +54,11 @@ def slides() -> list[Pixels]:
 
 
 def forms(role: str, batches: list[Pixels]) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Return the signed and the unsigned form of a shipped network."""
+    """Return a shipped network in TensorRT's form and in that of processors, all layers in INT8."""
     model, _ = shipped(role)
     plan = planned(model)
     made = signed(model, plan, found_ranges(model, plan.tensors, batches, lambda _: None, ["minmax"])["minmax"])
-    return made, unsigned(made)
+    return made, processor_form(made, patch_moments([picture for batch in batches for picture in batch]))
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +80,13 @@ def exact(model: onnx.ModelProto) -> Callable[[Pixels], list[np.ndarray]]:
 
 
 def shipped_forms(role: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Return the signed and the unsigned form that are shipped."""
+    """Return the two forms that are shipped, TensorRT's first."""
     one, other = (onnx.load(str(SHIPPED_DIR / f"{role}.{form}.onnx")) for form in ("int8", "int8.cpu"))
     return one, other
 
 
 @pytest.mark.timeout(300)
-def test_both_encodings_see_the_same_in_real_fields_and_cells(
-    real_fields: Callable[[str, int], list[Path]],
-) -> None:
+def test_both_forms_see_what_fp32_sees_in_real_fields_and_cells(real_fields: Callable[[str, int], list[Path]]) -> None:
     paths = real_fields("chula_rbc12", 80)
     device = Config(quality=QualityConfig(gate=False), optics=OpticsConfig(um_per_px=CHULA_UM_PER_PX))
     reader = FieldReader(device, *(InMemoryNetwork(*shipped(role)) for role in ROLES))
@@ -100,65 +100,129 @@ def test_both_encodings_see_the_same_in_real_fields_and_cells(
         if not isinstance(one.outcome, Rejection) and not isinstance(read := reader.examined(one), Rejection)
     ])  # fmt: skip
     assert len(cells) >= 2000
-    one, other = shipped_forms("detector")
-    plain, fast = exact(one), InMemoryNetwork(other, shipped("detector")[1])
-    asked = shipped("detector")[1].thresholds["score"]
-    found, edges, moved = 0, 0, []
-    for picture in windows:
-        shape = picture.shape[0], picture.shape[1]
-        peaks, sides = plain(picture[None])
-        boxes, score, kind = decoded(peaks[0], sides[0], shape, asked)
-        maps = fast(picture[None])
-        others, their_score, their_kind = decoded(maps["peaks"][0], maps["sides"][0], shape, asked)
-        pairs = paired(boxes, others)
-        # Where two neighbours of the heat map are all but equal, a step of rounding decides which of them is the peak.
-        # So it is with two kinds of cell at one place.
-        edges += len(boxes) + len(others) - 2 * len(pairs) + sum(kind[i] != their_kind[j] for i, j in pairs)
-        moved += [abs(score[i] - their_score[j]) for i, j in pairs]
-        found += len(boxes)
-    assert found > 500
-    assert edges <= 0.002 * found
-    assert np.percentile(moved, 99) < 0.01
-    one, other = shipped_forms("classifier")
-    plain, fast = exact(one), InMemoryNetwork(other, shipped("classifier")[1])
-    prob = np.concatenate([plain(cells[i : i + 64])[0] for i in range(0, 2048, 64)])
-    theirs = np.concatenate([fast(cells[i : i + 64])["prob"] for i in range(0, 2048, 64)])
-    thresholds = shipped("classifier")[1].thresholds
-    names, their_names = (called(p, thresholds["sickle"], thresholds["abstain"]) for p in (prob, theirs))
-    # The kernels round; only a cell that lies on a threshold may then be named otherwise.
-    assert (names != their_names).mean() <= 0.001
-    assert np.percentile(np.abs(prob - theirs), 99) < 5e-3
-    assert np.abs(prob - theirs).max() < 0.1
+    for role, pictures in (("detector", windows), ("classifier", list(cells[:2048]))):
+        model, contract = shipped(role)
+        wanted = answers(InMemoryNetwork(model, contract), pictures)
+        found = [
+            agreement(contract, wanted, answers(InMemoryNetwork(form, contract), pictures))
+            for form in shipped_forms(role)
+        ]
+        assert found[0].cells > 500
+        assert max(one.changed for one in found) <= 0.01, "as the gate allows"
+        assert found[1].drift <= 1.1 * found[0].drift, "the form for processors has the finer steps"
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_second_encoding_is_the_first_with_other_zero_points(
+def test_the_form_for_processors_has_the_same_weights_and_twice_the_steps_behind_a_relu(
     both: dict[str, tuple[onnx.ModelProto, onnx.ModelProto]], slides: list[Pixels], role: str
 ) -> None:
     one, other = both[role]
     values = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (one, other)]
     quantised = [n for n in one.graph.node if n.op_type == "QuantizeLinear"]
     assert len(quantised) >= {"detector": 19, "classifier": 13}[role]
+    steps = []
     for node in quantised:
-        assert values[0][node.input[1]] == values[1][node.input[1]]
         assert (values[0][node.input[2]].dtype, int(values[0][node.input[2]])) == (np.int8, 0)
-        assert (values[1][node.input[2]].dtype, int(values[1][node.input[2]])) == (np.uint8, 128)
+        zero, step = values[1][node.input[2]], values[1][node.input[1]] / values[0][node.input[1]]
+        assert zero.dtype == np.uint8
+        assert step == pytest.approx({0: 127 / 255, 128: 1.0}[int(zero)])
+        steps.append(int(zero))
+    assert set(steps) == {0, 128}
+    layers = [name for name, array in values[0].items() if array.dtype == np.int8 and array.ndim == 4]
+    assert len(layers) >= {"detector": 18, "classifier": 9}[role]
+    assert all(np.array_equal(values[0][name], values[1][name]) for name in layers)
     # Bytes with channels last are not resized: it takes longer than the convolutions beside it.
     resized = [sum(node.op_type == "Resize" for node in model.graph.node) for model in (one, other)]
     assert resized == {"detector": [2, 0], "classifier": [0, 0]}[role]
+    # All of it multiplies bytes: no convolution is left that reads floating point.
+    made = {name: node.op_type for node in other.graph.node for name in node.output}
+    assert {made[node.input[0]] for node in other.graph.node if node.op_type == "Conv"} == {"DequantizeLinear"}
     batch = slides[5][None, :256, :256] if role == "detector" else np.stack([s[:64, :64] for s in slides])
-    for first, second in zip(exact(one)(batch), exact(other)(batch), strict=True):
-        assert np.array_equal(first, second)
+    plain = ort.InferenceSession(shipped(role)[0].SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = plain.run(None, {"pixels": batch})[0]
+    apart = [np.abs(exact(form)(batch)[0] - wanted).mean() for form in (one, other)]
+    assert apart[1] < 1.5 * apart[0], "no farther from fp32 but for what few cells decide"
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_the_form_for_processors_that_is_shipped_was_made_of_the_file_beside_it(role: str) -> None:
-    one, other = shipped_forms(role)
-    assert unsigned(one).graph == other.graph
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 96, 160)])
+def test_the_first_layer_in_bytes_answers_as_in_floating_point(slides: list[Pixels], shape: tuple[int, ...]) -> None:
+    """Also at the picture's edges, for several pictures, and for sides that differ."""
+    model, _ = shipped("detector")
+    batch = np.stack([slides[i][: shape[1], : shape[2]] for i in range(shape[0])])
+    plan = planned(model)
+    ranges = found_ranges(model, plan.tensors, [batch], lambda _: None, ["minmax"])["minmax"]
+    made = processor_form(signed(model, plan, ranges), patch_moments(list(batch)))
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    name = Graph(model).result(first)
+    wanted, found = (answered(form, tensor, batch) for form, tensor in ((model, name), (made, quantised_twin(made))))
+    step = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}[f"{name}_scale"]
+    assert wanted.shape == found.shape == (shape[0], 16, shape[1] // 2, shape[2] // 2)
+    assert np.abs(wanted - found * step).max() < 2 * step
+    assert np.abs(wanted - found * step).mean() < 0.5 * step
+
+
+def quantised_twin(model: onnx.ModelProto) -> str:
+    """Return the bytes that the first layer answers."""
+    graph = Graph(model)
+    wide = next(node for node in graph.nodes if node.name == "first")
+    apart = graph.users[graph.users[wide.output[0]][0].output[0]][0]
+    return str(graph.users[graph.users[apart.output[0]][0].output[0]][0].output[0])
+
+
+def answered(model: onnx.ModelProto, tensor: str, batch: Pixels) -> np.ndarray:
+    """Return an inner tensor."""
+    seen = onnx.ModelProto.FromString(model.SerializeToString())
+    seen.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
+    session = ort.InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run([tensor], {"pixels": batch})[0])
+
+
+def test_weights_of_the_first_layer_are_rounded_by_what_pictures_show(slides: list[Pixels]) -> None:
+    model, _ = shipped("detector")
+    weights = Graph(model).array(next(node for node in model.graph.node if node.op_type == "Conv").input[1])
+    rows, moments = weights.reshape(len(weights), -1), patch_moments(slides[:4])
+    whole, step = rounded_weights(rows, moments)
+    nearest = np.rint(rows / step[:, None])
+    assert np.abs(whole).max() <= 64
+
+    def lost(rounded: np.ndarray) -> float:
+        error = rounded * step[:, None] - rows
+        return float(np.einsum("ni,ij,nj->n", error, moments, error).mean())
+
+    assert lost(whole) < 0.1 * lost(nearest)
+
+
+@pytest.mark.parametrize("how", ["stride", "grey", "fp32 behind it"])
+def test_a_first_layer_of_another_kind_is_left_as_it_is(slides: list[Pixels], how: str) -> None:
+    """A laboratory's network may begin otherwise, and its form for processors has to say the same."""
+    model, _ = shipped("classifier")
+    first, second = [node for node in model.graph.node if node.op_type == "Conv"][:2]
+    if how == "stride":
+        next(a for a in first.attribute if a.name == "strides").ints[:] = [1, 1]
+        next(a for a in second.attribute if a.name == "strides").ints[:] = [4, 4]
+    if how == "grey":
+        less = next(node for node in model.graph.node if node.op_type == "Sub")
+        constant(model, less.input[1], np.float32(120))
+    batch = np.stack([slide[:64, :64] for slide in slides[:8]])
+    plan = planned(model, [second.name] if how == "fp32 behind it" else [])
+    ranges = found_ranges(model, plan.tensors, [batch], lambda _: None, ["minmax"])["minmax"]
+    made = signed(model, plan, ranges)
+    twin = processor_form(made, patch_moments(list(batch)))
+    assert not any(node.name == "first" for node in twin.graph.node)
+    assert np.abs(exact(made)(batch)[0] - exact(twin)(batch)[0]).max() < 0.05
+
+
+def test_heads_of_two_bytes_a_weight_answer_as_in_floating_point() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(7, 48)) * np.array([[1e-3], [1], [10], [0], [1], [1], [1]])
+    coarse, fine, step = two_bytes(weights)
+    assert max(np.abs(coarse).max(), np.abs(fine).max()) <= 64
+    held = (coarse + fine / 128.0) * step[:, None]
+    assert (np.abs(held - weights) <= np.abs(weights).max(1, keepdims=True) / 16000).all()
 
 
 @pytest.mark.parametrize("how", ["linear", "half_pixel", "scales 2.5", "sizes"])
-def test_what_does_not_just_repeat_pixels_is_left_as_it_is(how: str) -> None:
+def test_what_does_not_just_repeat_pixels_is_left_as_it_is(how: str, slides: list[Pixels]) -> None:
     """A laboratory's network may enlarge otherwise, and its form for processors has to say the same."""
     model = onnx.load(str(SHIPPED_DIR / "detector.int8.onnx"))
     for node in [node for node in model.graph.node if node.op_type == "Resize"]:
@@ -174,12 +238,13 @@ def test_what_does_not_just_repeat_pixels_is_left_as_it_is(how: str) -> None:
             scales.CopyFrom(onnx.numpy_helper.from_array(np.array([1, 1, 2.5, 2], np.float32), scales.name))
     if how == "sizes":
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 64, 16, 16]), "some_size"))
-    twin = unsigned(model)
+    batch = slides[5][None, :256, :256]
+    twin = processor_form(model, patch_moments(list(batch)))
     assert sum(node.op_type == "Resize" for node in twin.graph.node) == 2
     if how in ("linear", "half_pixel"):
-        batch = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
-        for first, second in zip(exact(model)(batch), exact(twin)(batch), strict=True):
-            assert np.array_equal(first, second)
+        (peaks, sides), (their_peaks, their_sides) = exact(model)(batch), exact(twin)(batch)
+        assert np.abs(sides - their_sides).mean() < 0.05 * np.abs(sides).mean()
+        assert np.abs(np.sort(peaks.ravel())[-20:] - np.sort(their_peaks.ravel())[-20:]).max() < 0.05
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -205,8 +270,9 @@ def test_no_product_of_eight_bits_can_saturate(
 ) -> None:
     # Without VNNI a processor adds two products of uint8 and int8 in 16 bits: 255 × (|a| + |b|) must fit there.
     values = {t.name: onnx.numpy_helper.to_array(t) for t in both[role][1].graph.initializer}
-    weights = [value for value in values.values() if value.dtype == np.int8 and value.ndim == 4]
-    assert len(weights) == len(layers_of(shipped(role)[0]))
+    weights = [value for value in values.values() if value.dtype == np.int8 and value.ndim in (2, 4)]
+    heads = {"detector": 1, "classifier": 0}[role]
+    assert len(weights) == len(layers_of(shipped(role)[0])) + 1 + heads, "with the first layer"
     assert max(np.abs(value.astype(int)).max() for value in weights) > 60, "the bits there are should be used"
     for value in weights:
         assert 255 * 2 * int(np.abs(value.astype(int)).max()) <= np.iinfo(np.int16).max
@@ -268,7 +334,7 @@ def test_auto_keeps_the_worst_layers_until_the_gate_should_pass(
         return Agreement(0.0125 - 0.0032 * len(keep), 0.0, 1000)
 
     monkeypatch.setattr(Search, "of", of)
-    search = Search(model, contract, {}, [], lambda *_: None)
+    search = Search(model, contract, {}, [], lambda graph: graph, lambda *_: None)
     layers = search.layers("minmax")
     assert [round(one.changed, 4) for one in layers.values()] == sorted(alone.values(), reverse=True)
     assert search.kept("minmax", layers, 0.01) == tuple(layers)[:kept]
@@ -412,8 +478,8 @@ def test_a_model_is_written_with_its_twin_report_and_manifest(options: Int8Optio
     assert "at least 2000 are needed" in (written.warning or "")
     out = options.output.parent
     assert sorted(p.name for p in out.iterdir()) == [
-        "classifier.int8.cpu.json", "classifier.int8.cpu.onnx", "classifier.int8.json", "classifier.int8.manifest.json",
-        "classifier.int8.md", "classifier.int8.onnx",
+        "classifier.int8.cpu.json", "classifier.int8.cpu.md", "classifier.int8.cpu.onnx", "classifier.int8.json",
+        "classifier.int8.manifest.json", "classifier.int8.md", "classifier.int8.onnx",
     ]  # fmt: skip
     for form in ("", ".cpu"):
         report = json.loads((out / f"classifier.int8{form}.json").read_text())
@@ -440,11 +506,11 @@ def test_a_network_that_lost_its_cells_is_refused_and_not_written(
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.int8), tensor.name))
         return made
 
-    monkeypatch.setattr(command, "signed", blind)
+    monkeypatch.setattr(searching, "signed", blind)
     with pytest.raises(GateError, match="cells that change class") as refused:
         int8_model(replace(options, output=tmp_path / "c.int8.onnx"), lambda *_: None)
     assert refused.value.exit_code == 9
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".json", ".md"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".json", ".md", ".md"]
     assert json.loads((tmp_path / "c.int8.json").read_text())["passed"] is False
 
 

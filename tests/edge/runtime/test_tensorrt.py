@@ -18,7 +18,8 @@ from edge.config.model import ModelsConfig
 from edge.errors import EngineError, EngineRefusedError, ModelError, RuntimeUnavailableError, StorageError
 from edge.runtime import registry
 from edge.runtime.base import Network
-from edge.runtime.contract import CPU_FORM, GPU_FORM, Role
+from edge.runtime.contract import CPU_FORM, GPU_FORM, SHIPPED_DIR, Role
+from edge.runtime.onnx import cpu_session
 from edge.runtime.registry import open_network
 from edge.runtime.tensorrt import engine_cache
 from edge.runtime.tensorrt import network as tensorrt_network
@@ -60,8 +61,9 @@ def test_it_answers_as_onnx_runtime_does_and_gives_everything_back(
     network = opened(tmp_path, role)
     assert network.runtime == "tensorrt 10.3.0 fp32 on Fake GPU"
     pictures = crops(3) if role == "classifier" else np.ascontiguousarray(crops(3)[:, :32, :48])
-    reference = open_network(role, ModelsConfig(runtime="onnxruntime", threads=1))
-    found, wanted = network(pictures), reference(pictures)
+    reference = cpu_session(SHIPPED_DIR / f"{role}.{GPU_FORM[role]}.onnx", role, 1)
+    names = [output.name for output in reference.get_outputs()]
+    found, wanted = network(pictures), dict(zip(names, reference.run(None, {"pixels": pictures}), strict=True))
     assert found.keys() == wanted.keys()
     for name in wanted:
         assert np.allclose(found[name], wanted[name], atol=1e-5)

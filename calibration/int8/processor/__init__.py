@@ -1,0 +1,1 @@
+"""The INT8 form that ONNX Runtime runs on processors, written from TensorRT's."""
