@@ -28,9 +28,6 @@ UNITS_A_ROUND = 5000
 """Units of one execution of Ray Data, for each actor. It keeps a record of each block until it ends: in rounds, its
 memory does not grow with the archive. The next round loads the networks again."""
 
-ROWS_A_SOURCE = 1000
-"""Units in each of the blocks that the driver makes, whatever they are cut into later."""
-
 ACTOR_CPUS, FETCH_CPUS = 0.5, 0.25
 """What Ray is told that each takes. An actor keeps a core busy; at 0.75 two of them left no room on two cores for the
 tasks that bring them their units."""
@@ -96,8 +93,8 @@ class RayReader:
 
     def _dataset(self, ray: Any, units: list[tuple[int, Unit]]) -> Any:
         rows = [{"sample": number, "unit": pickle.dumps(unit)} for number, unit in units]
-        found = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // ROWS_A_SOURCE))
-        found = found.repartition(target_num_rows_per_block=UNITS_A_BLOCK)
+        # Cut here: repartition() does it in tasks of a whole core each, which a computer of one core never has free.
+        found = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // UNITS_A_BLOCK))
         if any(isinstance(unit.files[0], StoredFile) for _, unit in units):
             found = found.map_batches(fetch, batch_size=UNITS_A_BLOCK, num_cpus=FETCH_CPUS)
         # One block waits at each actor while it reads another.
