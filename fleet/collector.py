@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from edge.system.backoff import Backoff
 from fleet.config import FleetConfig
 from fleet.database.base import Database, DatabaseError
 from fleet.database.schema import VERSION
+from fleet.inbox import Inbox
 from fleet.metrics import Metrics
 from fleet.missing import count_missing
 from fleet.rows.writer import Writer
@@ -50,7 +50,7 @@ class Collector:
         self._config, self._database, self._leaving = config, database, leaving
         self.metrics = Metrics()
         self._writer = Writer(database, config.database.kept_days)
-        self._taken: queue.SimpleQueue[Taken] = queue.SimpleQueue()
+        self._taken = Inbox()
         self._stopping = threading.Event()
         self._backoff = Backoff(*RETRY_S)
         self._fault = ""
@@ -82,7 +82,7 @@ class Collector:
         )  # fmt: skip
 
     def _take(self, taken: Taken) -> None:
-        if not taken.mid and self._taken.qsize() > 10 * self._config.collector.batch:
+        if not taken.mid and len(self._taken) > 10 * self._config.collector.batch:
             self.metrics.dropped()
             return
         self._taken.put(taken)
@@ -123,10 +123,10 @@ class Collector:
         batch: list[Taken] = []
         deadline_s = time.monotonic() + 2 * LINGER_S
         while len(batch) < self._config.collector.batch:
-            try:
-                batch.append(self._taken.get(timeout=max(deadline_s - time.monotonic(), 0.0)))
-            except queue.Empty:
+            one = self._taken.take(max(deadline_s - time.monotonic(), 0.0))
+            if one is None:
                 break
+            batch.append(one)
             if len(batch) == 1:
                 deadline_s = time.monotonic() + LINGER_S
         return batch
@@ -160,7 +160,7 @@ class Collector:
     def _look_after(self) -> None:
         """Show how things are, make partitions ahead, and drop those that are too old."""
         now_s = time.monotonic()
-        self.metrics.waiting(self._taken.qsize())
+        self.metrics.waiting(len(self._taken))
         for one in self.sessions:
             self.metrics.session(one.client_id, one.connected, one.sessions_lost)
         try:
