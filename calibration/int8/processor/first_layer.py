@@ -105,7 +105,7 @@ def _fits(model: onnx.ModelProto, graph: Graph, layer: Any) -> bool:
     from_pixels = between[1] is not None and between[1].input[0] == model.graph.input[0].name
     kinds = {node.op_type for node in between if node is not None} == {"Cast", "Transpose"}
     return (
-        from_pixels and kinds and grey.size == 1 and float(grey) == GREY
+        from_pixels and kinds and grey.size == 1 and grey.item() == GREY
         and [node.op_type for node in users] == ["QuantizeLinear"]
     )  # fmt: skip
 
