@@ -21,6 +21,9 @@ from edge.errors import ModelError
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 
+WEIGHT_MAX = 64
+"""Largest whole weight of seven bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -17,6 +17,7 @@ from onnx.helper import make_node
 
 from calibration.int8.onnx_graph import Graph, attributes, constant
 from calibration.int8.processor.whole_bias import whole_bias
+from calibration.int8.quantise import WEIGHT_MAX
 from edge.types import Floats, Pixels
 
 PLANES, SIDE, STEP = 3, 3, 2
@@ -25,9 +26,6 @@ WINDOW = PLANES * SIDE * SIDE
 
 GROUP = 4
 """Neighbours of a row in one position: two answers' worth. The sides of a picture are multiples of it."""
-
-WEIGHT_MAX = 64
-"""Seven bits, as of the other layers: see `quantise`."""
 
 DAMPING = 1e-6
 """Of the mean moment, added to each: neighbours are so nearly alike that the moments can hardly be inverted."""
@@ -92,6 +90,9 @@ def write_first_layer(model: onnx.ModelProto, moments: Floats) -> None:
 
 def _fits(model: onnx.ModelProto, graph: Graph, layer: Any) -> bool:
     """Whether a convolution is 3×3 of step 2, on pixels less grey, and answers a quantisation alone."""
+    height, width = (side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[1:3])
+    if height % GROUP or width % GROUP:  # a classifier's crop; a detector's sides are open, and padded
+        return False
     how = attributes(layer)
     shape = {"kernel_shape": [SIDE, SIDE], "strides": [STEP, STEP], "pads": [1, 1, 1, 1], "group": 1}
     if any(how.get(name) != value for name, value in shape.items()) or layer.input[1] not in graph.constants:

@@ -1,6 +1,7 @@
 """Heads of 1×1 on bytes: their weights as two bytes each, so that their answers stay those of floating point.
 
-ONNX Runtime would turn the bytes to numbers and the planes round before it could use its fp32 kernel.
+ONNX Runtime would turn the bytes to numbers and the planes round before it could use its fp32 kernel. Two bytes of
+seven bits hold a weight to 1/16,000 of the largest.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 
 from calibration.int8.onnx_graph import Graph, attributes, constant
-
-WEIGHT_MAX = 64
-"""Seven bits a byte, as of the other layers: see `quantise`. Two bytes hold a weight to 1/16,000 of the largest."""
+from calibration.int8.quantise import WEIGHT_MAX
 
 
 def write_heads(model: onnx.ModelProto) -> None:
