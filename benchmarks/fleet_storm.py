@@ -120,6 +120,14 @@ class Storm:
         """Return how long it takes until all results are rows, in seconds."""
         return self._until(lambda: self._in_rows() >= self._count * self._rounds, "all results in rows")
 
+    def _under_load(self, kill: Callable[[], None]) -> None:
+        """Have each make a result while something is killed, and one after that."""
+        self._begin_making()
+        time.sleep(0.2)
+        kill()
+        self._devices.end_making()
+        self._make()
+
     def ordinary(self) -> float:
         """Have each make a result; return the seconds until all are rows."""
         began_s = time.monotonic()
@@ -129,11 +137,7 @@ class Storm:
 
     def broker_killed(self) -> tuple[float, float, int, int]:
         """Return seconds until all are back, until all outboxes are empty, most in a second, and results forgotten."""
-        self._begin_making()
-        time.sleep(0.2)
-        self._broker.stop(signal.SIGKILL)
-        self._devices.end_making()
-        self._make()
+        self._under_load(lambda: self._broker.stop(signal.SIGKILL))
         time.sleep(self._away_s)
         before = len(self._broker.log)
         self._broker.start()
@@ -162,11 +166,7 @@ class Storm:
 
     def database_killed(self) -> float:
         """Kill the database under load; return the seconds from its return until all results are rows."""
-        self._begin_making()
-        time.sleep(0.2)
-        self._server.stop(signal.SIGQUIT)
-        self._devices.end_making()
-        self._make()
+        self._under_load(lambda: self._server.stop(signal.SIGQUIT))
         time.sleep(self._away_s)
         self._server.start()
         self._tables.close()  # that connection is gone; the next use opens another
@@ -177,12 +177,8 @@ class Storm:
 
         Its session gives again what it had not acknowledged, which is there already.
         """
-        self._begin_making()
-        time.sleep(0.2)
-        self._collectors[0].kill()
+        self._under_load(self._collectors[0].kill)
         self._collectors[0].join()
-        self._devices.end_making()
-        self._make()
         without_s = self.all_in_rows()
         self._collectors[0] = self._collector(0)
         self._make()
