@@ -30,7 +30,8 @@ TURNED_MOVE = 0.02
 
 
 COARSE, COARSE_MIN = 0.5, 0.45
-"""At this part of the size halves are compared first, which is quick; unlike there, they are not one place."""
+"""At this part of the size halves are compared first, which takes a quarter of the time; unlike there, they are not one
+place."""
 
 
 def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
@@ -46,14 +47,10 @@ def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
     across, down = w, h
     for _ in range(2):
         part = np.s_[y : y + down, x : x + across]
-        detail = _detail(pixels[part], None if field is None else field[part])
-        middle_y, middle_x = detail.shape[0] // 2, detail.shape[1] // 2
-        if across == w and _one_place(detail[:, :middle_x], detail[:, -middle_x:]):
-            across //= 2
-        elif down == h and _one_place(detail[:middle_y], detail[-middle_y:]):
-            down //= 2
-        else:
+        axis = _one_place(pixels[part], None if field is None else field[part], across == w, down == h)
+        if axis is None:
             break
+        across, down = (across // 2, down) if axis == 1 else (across, down // 2)
     if (across, down) == (w, h):
         return None
     mask = np.zeros(pixels.shape[:2], np.bool_)
@@ -69,19 +66,23 @@ def _shrunk(pixels: Pixels) -> Pixels:
     return pixels
 
 
-def _detail(pixels: Pixels, field: Mask | None) -> NDArray[np.float32]:
-    """Return what varies by single cells, float32 (h, w), what stands out most bounded, and 0 beside the field."""
+def _detail(pixels: Pixels, field: Mask | None, ratio: float) -> NDArray[np.float32]:
+    """Return what varies by single cells, float32 (h, w), what stands out most bounded, and 0 beside the field.
+
+    ratio: by which it is smaller than halves are compared at last.
+    """
     small = cv2.cvtColor(_shrunk(pixels), cv2.COLOR_RGB2GRAY)
-    ratio = 2 * TWIN_PX / max(small.shape)
-    size = max(32, round(small.shape[1] * ratio)), max(32, round(small.shape[0] * ratio))
+    zoom = ratio * 2 * TWIN_PX / max(small.shape)
+    size = max(32, round(small.shape[1] * zoom)), max(32, round(small.shape[0] * zoom))
     grey = cv2.resize(small, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    sigma = TWIN_PX / 16
+    sigma = ratio * TWIN_PX / 16
     if field is None:
         detail = grey - cv2.GaussianBlur(grey, (0, 0), sigma)
         usual = float(np.median(np.abs(detail)))
     else:  # the rim of an eyepiece is the same in both halves
         inside = cv2.resize(field.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        seen = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=1).astype(np.float32)
+        rim = np.ones((5, 5) if ratio == 1 else (3, 3), np.uint8)
+        seen = cv2.erode(inside, rim, borderValue=1).astype(np.float32)
         share = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 1e-3)
         detail = (grey - cv2.GaussianBlur(grey * seen, (0, 0), sigma) / share) * seen
         usual = float(np.median(np.abs(detail[seen > 0]))) if seen.any() else 0.0
@@ -89,14 +90,27 @@ def _detail(pixels: Pixels, field: Mask | None) -> NDArray[np.float32]:
     return np.asarray(np.clip(detail, -bound, bound), np.float32)
 
 
-def _one_place(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    first, second = (
-        cv2.resize(half, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for half in (one, other)
-    )
-    return _likeness(first, second, COARSE) >= COARSE_MIN and _likeness(one, other) >= TWIN_MIN
+def _one_place(pixels: Pixels, field: Mask | None, across: bool, down: bool) -> int | None:
+    """Return the axis of a picture whose halves show one place; None where they do not.
+
+    across, down: whether it is cut so.
+    """
+    axes = [axis for axis, cut in ((1, across), (0, down)) if cut]
+    for ratio, least in ((COARSE, COARSE_MIN), (1.0, TWIN_MIN)):
+        detail = _detail(pixels, field, ratio)
+        axes = [axis for axis in axes if _likeness(*_cut(detail, axis), ratio) >= least]
+        if not axes:
+            return None
+    return axes[0]
 
 
-def _likeness(one: NDArray[Any], other: NDArray[Any], ratio: float = 1.0) -> float:
+def _cut(detail: NDArray[np.float32], axis: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return both halves of a picture cut across (axis 1) or down (axis 0)."""
+    middle = detail.shape[axis] // 2
+    return (detail[:, :middle], detail[:, -middle:]) if axis == 1 else (detail[:middle], detail[-middle:])
+
+
+def _likeness(one: NDArray[Any], other: NDArray[Any], ratio: float) -> float:
     """Return the highest correlation of the middle of one half with the other.
 
     With the other's turned and mirrored views too, whose correlation counts for less. ratio: by which both are smaller.
