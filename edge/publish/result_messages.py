@@ -205,7 +205,7 @@ class Result(Counted, Rejections, Networks, Reviewed):
     threshold_sickle: float
     """Classifier: a cell is called sickle from this probability."""
     threshold_abstain: float
-    """Classifier: below this probability the best class is not named."""
+    """Classifier: sickle probability from which a cell that is not called sickle is not named either."""
     started_ms: Count
     """Wall time of the first frame, milliseconds since 1970 UTC."""
     ended_ms: Count

@@ -145,11 +145,13 @@ def _facts(lifecycle: Lifecycle, say: Language, sample: StoredSample, record: Sa
     history = lifecycle.store.history(sample.id)
     sure = bool(history and history[0]["clock_synchronised"])
     state = say.told(STATE_WORDS[sample.state])
+    if sample.reason:
+        state += say.told(":") + " " + say.recognised(sample.reason, SENTENCES)
     return (
         Fact(say.told("code"), breakable(sample.code)),
         Fact(say.told("site"), device.site),
         Fact(say.told("device"), device.device),
-        Fact(say.told("state"), f"{state}: {say.recognised(sample.reason, SENTENCES)}" if sample.reason else state),
+        Fact(say.told("state"), state),
         Fact(say.told("first picture"), when(say, period.started_ms, sure)),
         Fact(say.told("last picture"), when(say, period.ended_ms, sure)),
         Fact(say.told("scanned for"), duration(say, period.duration_s)),

@@ -24,7 +24,7 @@ SCALE_WORDS = {
 THRESHOLD_WORDS = {
     "score": N_("a cell is one from a detector's score of"),
     "sickle": N_("called sickle-like from a probability of"),
-    "abstain": N_("not named below a probability of"),
+    "abstain": N_("not named, as it may be sickle-like, from a probability of"),
     "second_look": N_("looked at again from other sides from a probability of"),
     "novelty_cell": N_("a cell is unfamiliar from a novelty of"),
     "novelty_field": N_("a field is unfamiliar from a median novelty of"),

@@ -74,8 +74,8 @@ class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
     thresholds: detector `score` and, where a kind needs another, `score_wbc` and `score_platelet`; classifier `sickle`
-    (probability at which a cell is called sickle), `abstain` (below which the best class is not named) and
-    `second_look` (from which a cell is looked at from other sides); and, where it can tell, `novelty_cell` (above it a
+    (probability at which a cell is called sickle), `abstain` (sickle probability from which one that is not called so
+    is not named either) and `second_look` (from which a cell is looked at from other sides); and, where it can tell, `novelty_cell` (above it a
     cell is unlike anything it was trained on) and `novelty_field` (the same of the median of a field's cells). size:
     the detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red
     cells called sickle on smears without any, 95th percentile. log_odds: factor and shift that make the log odds of the

@@ -14,13 +14,16 @@ from edge.types import ABSTAINED, CLASSES, Floats, Labels
 
 SICKLE = CLASSES.index("sickle")
 
+NAMED_PART = 0.5
+"""Part of its observations in which a cell has to be familiar enough to be named."""
+
 LEAST = 1e-7
 """Probabilities are taken to lie so far within 0 and 1."""
 
 
 PLAIN_BELOW, PLAIN_ABOVE = 0.55, 0.2
 """A call is plain where the sickle probability is less than this part of its threshold, or lacks less than this part of
-what the threshold lacks to 1 (docs/decisions/0052)."""
+what the threshold lacks to 1 (docs/decisions/0056)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,15 @@ class CallRule:
 def called(prob: Floats, sickle: float, abstain: float) -> Labels:
     """Turn probabilities (N, 6) into labels (N,): index into CLASSES, or ABSTAINED.
 
-    A cell is sickle at a probability of `sickle` or more. Any other takes its most probable class, unless that is
-    sickle after all, or no class reaches `abstain`; normal and other count together there, for the line between
-    them decides nothing about sickling.
+    A cell is sickle at a sickle probability of `sickle` or more. From `abstain` on it may be, and is abstained from,
+    so that a person looks at it. Any other takes the most probable of the other classes (docs/decisions/0065). A cell
+    that was too strange to be named in half of its observations is abstained from as well: its probabilities, the mean
+    over all of them, add up to no more than NAMED_PART.
     """
-    label: Labels = prob.argmax(1).astype(np.int8)
-    certainty = np.maximum(prob.max(1), prob[:, 0] + prob[:, 2])
-    doubtful = (label == SICKLE) | (certainty < abstain)
-    label[doubtful] = ABSTAINED
+    others = prob.copy()
+    others[:, SICKLE] = -1
+    label: Labels = others.argmax(1).astype(np.int8)
+    label[(prob[:, SICKLE] >= abstain) | (prob.sum(1) <= NAMED_PART)] = ABSTAINED
     label[prob[:, SICKLE] >= sickle] = SICKLE
     return label
 

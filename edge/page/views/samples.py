@@ -92,7 +92,7 @@ class SamplePages:
         said = language_of(request)
         names = {"first": said.told("First reader"), "second": said.told("Second reader")}
         found = [(one, " ".join(speed_words(said, self._review, sample, one))) for one in readings]
-        return tuple(f"{names[one]}: {words}" for one, words in found if words)
+        return tuple(names[one] + said.told(":") + " " + words for one, words in found if words)
 
     def report(self, request: Request, name: str) -> Response:
         """Show the page that is printed, which is whole in itself."""

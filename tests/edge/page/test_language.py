@@ -55,6 +55,14 @@ def _strings(value: object) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 
 
+def test_no_line_breaks_before_a_colon_in_french() -> None:
+    with (FOLDER / "language/locale/fr.po").open("rb") as file:
+        texts = [string for message in read_po(file, locale="fr") if message.id for string in _strings(message.string)]
+    broken = [text for text in texts if re.search(r"[^\W\d_]:(\s|$)| (?=[:;?!»]|%%)|« ", text)]
+    assert broken == []
+    assert language("fr").told(":") == "\u00a0:"
+
+
 def test_four_languages_are_there_and_chosen_as_asked() -> None:
     assert set(codes()) >= {"en", "fr", "pt", "sw"}
     assert chosen("sw", "fr").code == "sw"

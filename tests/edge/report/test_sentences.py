@@ -70,4 +70,4 @@ def test_a_refusal_is_told_in_the_readers_language(lifecycle: Lifecycle) -> None
         "reason, or reopen it and scan on",
         SENTENCES,
     )
-    assert "échantillon K-1 est incomplet (il a été arrêté avant son but ; 7 globules rouges)" in french
+    assert "échantillon K-1 est incomplet (il a été arrêté avant son but\xa0; 7 globules rouges)" in french

@@ -36,8 +36,9 @@ probabilities = st.lists(st.floats(0.01, 1), min_size=6, max_size=6).map(
 def test_a_cell_is_sickle_from_the_threshold_on_and_never_below_it(p: Floats, sickle: float, abstain: float) -> None:
     label = int(called(p, sickle, abstain)[0])
     assert (label == SICKLE) == bool(p[0, SICKLE] >= np.float32(sickle))
+    assert (label == ABSTAINED) == bool(np.float32(abstain) <= p[0, SICKLE] < np.float32(sickle))
     if label not in (SICKLE, ABSTAINED):
-        assert label == p[0].argmax()
+        assert label == np.where(np.arange(6) == SICKLE, 0, p[0]).argmax()
 
 
 @pytest.mark.parametrize(
@@ -45,11 +46,13 @@ def test_a_cell_is_sickle_from_the_threshold_on_and_never_below_it(p: Floats, si
     [
         (prob(normal=0.9, sickle=0.1), NORMAL),
         (prob(sickle=0.6, normal=0.4), SICKLE),
-        (prob(sickle=0.5, normal=0.3, other=0.2), ABSTAINED),  # most probably sickle, but not probably enough
-        (prob(sickle=0.4, normal=0.39, other=0.21), ABSTAINED),
-        (prob(normal=0.4, other=0.38, wbc=0.22), NORMAL),  # normal or other decides nothing about sickling
-        (prob(wbc=0.45, platelet=0.3, artefact=0.25), ABSTAINED),
-        (prob(wbc=0.7, platelet=0.3), WBC),
+        (prob(sickle=0.5, normal=0.3, other=0.2), ABSTAINED),  # may be sickle, but not probably enough
+        (prob(sickle=0.4, normal=0.39, other=0.21), NORMAL),
+        (prob(normal=0.4, other=0.38, wbc=0.22), NORMAL),
+        (prob(wbc=0.45, platelet=0.3, artefact=0.25), WBC),
+        (prob(), ABSTAINED),  # too strange to be named
+        (prob(normal=0.45, other=0.05), ABSTAINED),  # mean of two observations, one of them too strange
+        (prob(normal=0.6, other=0.06), NORMAL),
     ],
 )
 def test_who_is_called_what(given_prob: Floats, label: int) -> None:
@@ -100,7 +103,7 @@ def test_a_look_that_named_nothing_leaves_chances_that_make_one() -> None:
 def test_a_chance_is_told_and_the_class_follows_from_what_the_network_says() -> None:
     network = OneSided(0.3)
     network.contract.log_odds = (1.2, -3.0)
-    given_prob = np.concatenate([prob(sickle=0.6, normal=0.4), prob(sickle=0.4, normal=0.6)])
+    given_prob = np.concatenate([prob(sickle=0.6, normal=0.4), prob(sickle=0.25, normal=0.75)])
     told, label = CellClassifier(network).rule.classified(given_prob)  # type: ignore[arg-type]
     assert label.tolist() == [SICKLE, NORMAL]
     assert (told[:, SICKLE] < 0.1).all()
