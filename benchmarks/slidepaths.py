@@ -72,7 +72,7 @@ class Walk:
     change: Change | None = None
 
     def __post_init__(self) -> None:
-        self.registry = CellRegistry(CallRule(0.5, 0.0))
+        self.registry = CellRegistry(CallRule(0.5, 0.5))
         self.specimen = Specimen(self.spec)
         height, width = self.spec.height, self.spec.width
         self.field = Field(np.broadcast_to(np.uint8(0), (height, width, 3)), None, (0.0, 0.0), 1.0)

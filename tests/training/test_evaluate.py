@@ -185,9 +185,9 @@ def test_detection_matches_each_kind_one_to_one_and_leaves_the_border_out_beside
 
 def test_an_abstained_cell_is_still_a_detected_red_cell() -> None:
     read = reading([(100, 100, NORMAL)])
-    read.prob[0] = [0.25, 0.4, 0.05, 0.3, 0, 0]
+    read.prob[0] = [0.2, 0.52, 0.05, 0.23, 0, 0]
     labelled = field("txl_pbc", [[80, 80, 120, 120]])
-    assert detection.detection([Prediction(labelled, read)], 0.5)["f1_rbc"].value == 1.0
+    assert detection.detection([Prediction(labelled, read)], 0.6)["f1_rbc"].value == 1.0
 
 
 def test_counts_leave_out_the_rim_uncategorised_cells_and_badly_labelled_fields() -> None:
