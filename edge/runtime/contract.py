@@ -73,14 +73,15 @@ EXTERNAL = b"\x0a\x08location\x12"
 class Contract(BaseModel):
     """What a model promises; written into its ONNX metadata by the exporter, as JSON.
 
-    thresholds: detector `score` and, where a kind needs another, `score_wbc` and `score_platelet`; classifier `sickle`
-    (probability at which a cell is called sickle), `abstain` (sickle probability from which one that is not called so
-    is not named either) and `second_look` (from which a cell is looked at from other sides); and, where it can tell, `novelty_cell` (above it a
-    cell is unlike anything it was trained on) and `novelty_field` (the same of the median of a field's cells). size:
-    the detector's stride, or the side of the classifier's crop, in canonical pixels. limit_of_blank: fraction of red
-    cells called sickle on smears without any, 95th percentile. log_odds: factor and shift that make the log odds of the
-    sickle probability, mean of all looks, those of a chance, for training shows sickle cells far more often than slides
-    do; thresholds are of before, what is told of a cell of after. precision: of the layers; int8 files hold fp32 heads.
+    thresholds: detector `score` and, where a kind needs another, `score_wbc` and `score_platelet`; classifier
+    `sickle` (probability at which a cell is called sickle), `abstain` (sickle probability from which one that is
+    not called so is not named either) and `second_look` (from which a cell is looked at from other sides); and,
+    where it can tell, `novelty_cell` (above it a cell is unlike anything it was trained on) and `novelty_field`
+    (the same of the median of a field's cells). size: the detector's stride, or the side of the classifier's crop,
+    in canonical pixels. limit_of_blank: fraction of red cells called sickle on smears without any, 95th percentile.
+    log_odds: factor and shift that make the log odds of the sickle probability, mean of all looks, those of a
+    chance, for training shows sickle cells far more often than slides do; thresholds are of before, what is told of
+    a cell of after. precision: of the layers; int8 files hold fp32 heads.
     graph_sha256: digest of the graph without its metadata.
     """
 
