@@ -121,7 +121,8 @@ def _scanned(
             refuse_others_files(out_dir / sample.folder)
         results = _Scan(out_dir, config, asked, samples, report, stop).run(by_folder)
     done = sum(one.summary.inputs_done for one in results.samples)
-    if done and not any(_any_read(one.summary) for one in results.samples):
+    ended = all(one.summary.complete for one in results.samples)  # one that was stopped says nothing of the rest
+    if done and ended and not any(_any_read(one.summary) for one in results.samples):
         raise InputError(
             f"none of the {done} files could be read; {results.samples[0].out_dir / 'fields.jsonl'} says why for each. "
             "Give images that open in other programs"

@@ -182,6 +182,20 @@ def test_ctrl_c_ends_the_scan_with_whole_results_of_what_was_read(images: Path, 
 
 
 @pytest.mark.usefixtures("keyboard")
+def test_a_scan_that_is_stopped_at_a_file_that_cannot_be_read_is_not_whole(images: Path, tmp_path: Path) -> None:
+    """Stopped before any other was read, it said that no file could be read, and gave no result to go on from."""
+    (images / "broken.png").write_bytes(b"")
+
+    def press(what: str, done: int, total: int) -> None:
+        if what.endswith("broken.png") and done == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    summary = scan([images], tmp_path / "out", Config(), report=press, no_quality_gate=True)
+    assert (summary.complete, summary.inputs_done, summary.inputs, summary.fields_read) == (False, 1, 4, 0)
+    assert lines(tmp_path / "out")[0]["rejected"]["reason"] == "unreadable"
+
+
+@pytest.mark.usefixtures("keyboard")
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_second_ctrl_c_leaves_everything_as_it_was(images: Path, tmp_path: Path, earlier: bool) -> None:
     def press(*_: object) -> None:
