@@ -30,8 +30,8 @@ TURNED_MOVE = 0.02
 
 
 COARSE, COARSE_MIN = 0.5, 0.45
-"""At this part of the size halves are compared first, which takes a quarter of the time; unlike there, they are not one
-place."""
+"""At this part of the size halves are compared first, which are a quarter of the pixels; unlike there, they are not
+one place."""
 
 
 def one_half(pixels: Pixels, field: Mask | None = None) -> Mask | None:
