@@ -115,6 +115,11 @@ class Device:
             self.stores(1)
             time.sleep(chance.uniform(0, self.span_s / 4))
 
+    @property
+    def pid(self) -> int:
+        """Number of the process of the life."""
+        return self._pid
+
     def kill(self) -> None:
         """End the life at this very moment."""
         os.kill(self._pid, signal.SIGKILL)

@@ -47,6 +47,11 @@ class Reading:
         assert self._process.poll() is None, "it ended, see onward.log"
         return listens(self.state)
 
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at this very moment."""
         self._process.kill()

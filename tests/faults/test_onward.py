@@ -80,7 +80,7 @@ def test_a_sample_goes_on_after_power_cuts_with_each_cell_once(
                     wait_for(lambda: len({one["id"] for one in dashboard.of("result")}) == revisions)
                 else:
                     time.sleep(chance.uniform(0, 0.1))
-                    disk.cut()
+                    disk.cut(reading.pid)
             if number < cuts:
                 disk.restore()
             sample, cells, draft = on_the_disk(state)

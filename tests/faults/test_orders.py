@@ -128,7 +128,13 @@ def test_what_was_ordered_and_answered_has_happened_whenever_the_service_dies(
                     also = {"incomplete"} if answered == "scanning" else set()
                     assert found.get(code, GONE) in {answered} | also, code
                     clinic.states[code] = found.get(code, GONE)
-                doubt = live(clinic, reading, disk.cut if disk else reading.kill, chance)
+
+                def end(reading: Reading = reading) -> None:
+                    if disk:
+                        disk.cut(reading.pid)
+                    reading.kill()
+
+                doubt = live(clinic, reading, end, chance)
             if disk:
                 disk.restore()
             check_what_is_kept(clinic, state, *doubt)

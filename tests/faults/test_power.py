@@ -39,7 +39,7 @@ def test_every_stored_result_arrives_once_whenever_the_power_goes(start_mosquitt
         for number in range(cuts):
             device.live()
             device.reach(number, chance)
-            disk.cut()
+            disk.cut(device.pid)
             device.kill()
             disk.restore()
         resend(configured(disk.root / "state", broker.port))
