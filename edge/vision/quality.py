@@ -44,8 +44,12 @@ STACKED_OVER = 0.3
 
 RBC = KINDS.index("rbc")
 
-SIZED_CELLS = 20
-"""Fewer whole red cells than this do not show their size."""
+SIZED_CELLS, FEW_SIZED = 20, 8
+"""From so many whole red cells on a field shows their size; from so few where nearly all are much too large or small.
+
+Of 8 to 16 cells drawn from 491 real fields three quarters exceed SAMPLE_OFF_MAX the same way in 0.1 to 0.4 %; where the
+magnification is 1.9 times another, in 99.8 %, 1.5 times, in 82 % (docs/decisions/0066).
+"""
 
 SHAPED_CELLS = 20
 """Fewer whole red cells than this do not show whether pixels are square."""
@@ -209,16 +213,19 @@ def cell_size(cells: Cells, off_max: float) -> Rejection | None:
 
     It was enlarged, or made smaller.
 
-    Both the modal and the median cell must say so, for a person may have small and large cells beside each other.
+    Both the modal and the median cell must say so, for a person may have small and large cells beside each other. Of
+    fewer than SIZED_CELLS three quarters must.
 
     Args:
         cells: of the field, in canonical pixels.
         off_max: by how many times they may be larger or smaller than usual.
     """
     sizes = sizes_of(cells.boxes[(cells.kind == RBC) & ~cells.border])
-    if len(sizes) < SIZED_CELLS or math.isinf(off_max):
+    if len(sizes) < FEW_SIZED or math.isinf(off_max):
         return None
-    offs = mode_of(sizes) / RED_CELL_PX, float(np.median(sizes)) / RED_CELL_PX
+    few = len(sizes) < SIZED_CELLS
+    says = np.percentile(sizes, (25, 75)).tolist() if few else (mode_of(sizes), float(np.median(sizes)))
+    offs = [size / RED_CELL_PX for size in says]
     off = min(offs) if min(offs) > 1 else max(offs) if max(offs) < 1 else 1.0
     if 1 / off_max <= off <= off_max:
         return None

@@ -16,6 +16,7 @@ from edge.config.model import QualityConfig
 from edge.types import Cells, Field, Pixels, Reason
 from edge.vision import quality
 from edge.vision.field_mask import visible_part
+from edge.vision.scale import SAMPLE_OFF_MAX
 
 LIMITS = QualityConfig()
 
@@ -162,6 +163,23 @@ def test_a_field_without_plain_red_cells_is_no_smear(score: float, threshold: fl
     assert (bad is not None and bad.reason == Reason.UNFAMILIAR) == refused
     few = Cells(cells.boxes[:19], cells.score[:19], cells.border[:19], cells.kind[:19])
     assert quality.certainty(few, threshold) is None
+
+
+@pytest.mark.parametrize("cells", [8, 13, 19, 60])
+@pytest.mark.parametrize(("times", "said"), [(1.0, None), (1.15, None), (0.87, None), (1.9, "over"), (0.5, "under")])
+def test_few_cells_show_another_magnification_too(cells: int, times: float, said: str | None) -> None:
+    """Kind: a digital zoom leaves few cells in the picture, and its field was read as if nothing had happened."""
+    sides = 30 * times * np.random.default_rng(cells).normal(1, 0.08, (cells, 1))
+    boxes = packed(60)[:cells, [0, 1, 0, 1]] + np.concatenate([-sides, -sides, sides, sides], 1) / 2
+    bad = quality.cell_size(cells_at(boxes), SAMPLE_OFF_MAX)
+    assert (bad and ("over" if bad.value > 1 else "under")) == said
+    assert quality.cell_size(cells_at(boxes[:7]), SAMPLE_OFF_MAX) is None, "too few to say"
+
+
+def test_two_sizes_of_few_cells_are_a_person_and_no_magnification() -> None:
+    sides = np.repeat([30.0, 48.0], 6)[:, None]
+    boxes = packed(60)[:12, [0, 1, 0, 1]] + np.concatenate([-sides, -sides, sides, sides], 1) / 2
+    assert quality.cell_size(cells_at(boxes), SAMPLE_OFF_MAX) is None
 
 
 def rows_of(pitch: float, apart: float = 60.0) -> np.ndarray:
