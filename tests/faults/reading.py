@@ -9,7 +9,6 @@ from typing import Any
 
 from edge.api.client import NotRunningError, ask
 from edge.sample.commands import Command
-from tests.edge.service.service_parts import listens
 from tests.mosquitto import wait_for
 
 PROGRAM = Path(__file__).with_name("onward.py")
@@ -41,11 +40,6 @@ class Reading:
 
         answered: dict[str, Any] = wait_for(answer, 300)
         return answered
-
-    def listens(self) -> bool:
-        """Whether the program takes orders."""
-        assert self._process.poll() is None, "it ended, see onward.log"
-        return listens(self.state)
 
     @property
     def pid(self) -> int:
