@@ -42,10 +42,10 @@ RIM_PX = 15
 STACKED_OVER = 0.3
 """Boxes of cells side by side share less than this of the smaller, also where they touch at an angle."""
 
-RBC = KINDS.index("rbc")
+RBC, WBC = KINDS.index("rbc"), KINDS.index("wbc")
 
 SIZED_CELLS, FEW_SIZED = 20, 8
-"""From so many whole red cells on a field shows their size; from so few where nearly all are much too large or small.
+"""From so many whole cells on a field shows their size; from so few where nearly all are much too large or small.
 
 Of 8 to 16 cells drawn from 491 real fields three quarters exceed SAMPLE_OFF_MAX the same way in 0.1 to 0.4 %; where the
 magnification is 1.9 times another, in 99.8 %, 1.5 times, in 82 % (docs/decisions/0066).
@@ -209,9 +209,10 @@ def stacking(cells: Cells) -> float:
 
 
 def cell_size(cells: Cells, off_max: float) -> Rejection | None:
-    """Refuse a field whose red cells have another size than its scale gives them.
+    """Refuse a field whose cells have another size than its scale gives red cells.
 
-    It was enlarged, or made smaller.
+    It was enlarged, or made smaller. White cells are looked at too: of a field nearly twice enlarged the detector takes
+    most red cells for white ones, which are rare on a smear.
 
     Both the modal and the median cell must say so, for a person may have small and large cells beside each other. Of
     fewer than SIZED_CELLS three quarters must.
@@ -220,7 +221,7 @@ def cell_size(cells: Cells, off_max: float) -> Rejection | None:
         cells: of the field, in canonical pixels.
         off_max: by how many times they may be larger or smaller than usual.
     """
-    sizes = sizes_of(cells.boxes[(cells.kind == RBC) & ~cells.border])
+    sizes = sizes_of(cells.boxes[np.isin(cells.kind, (RBC, WBC)) & ~cells.border])
     if len(sizes) < FEW_SIZED or math.isinf(off_max):
         return None
     few = len(sizes) < SIZED_CELLS

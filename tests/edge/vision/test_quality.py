@@ -13,7 +13,7 @@ from benchmarks.quality_limits import blurred, brightened, smeared
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.config.model import QualityConfig
-from edge.types import Cells, Field, Pixels, Reason
+from edge.types import KINDS, Cells, Field, Pixels, Reason
 from edge.vision import quality
 from edge.vision.field_mask import visible_part
 from edge.vision.scale import SAMPLE_OFF_MAX
@@ -174,6 +174,18 @@ def test_few_cells_show_another_magnification_too(cells: int, times: float, said
     bad = quality.cell_size(cells_at(boxes), SAMPLE_OFF_MAX)
     assert (bad and ("over" if bad.value > 1 else "under")) == said
     assert quality.cell_size(cells_at(boxes[:7]), SAMPLE_OFF_MAX) is None, "too few to say"
+
+
+def test_a_field_of_white_cells_alone_is_one_of_red_cells_enlarged() -> None:
+    """Kind: at nearly twice the magnification the detector takes red cells for white ones, and no size was left."""
+    boxes = packed(60, diameter=54)[:30]
+    cells = replace(cells_at(boxes), kind=np.where(np.arange(30) < 20, KINDS.index("wbc"), 0).astype(np.int8))
+    bad = quality.cell_size(cells, SAMPLE_OFF_MAX)
+    assert bad is not None
+    assert bad.value == pytest.approx(1.8, rel=0.02)
+    one_in_ten = replace(cells_at(packed(60)[:30]), kind=np.where(np.arange(30) < 3, 1, 0).astype(np.int8))
+    one_in_ten.boxes[:3] += [-12, -12, 12, 12]
+    assert quality.cell_size(one_in_ten, SAMPLE_OFF_MAX) is None
 
 
 def test_two_sizes_of_few_cells_are_a_person_and_no_magnification() -> None:
