@@ -82,7 +82,7 @@ def evaluate(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a finished training run.")],
     target: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Rate of false calls to choose thresholds for.")
-    ] = 0.002,
+    ] = 0.001,
     fields: Annotated[int | None, typer.Option(min=1, help="At most so many of each set, fold and label.")] = None,
     transfer: Annotated[bool, typer.Option(help="Read the changed fields too.")] = True,
     look: Annotated[

@@ -24,13 +24,13 @@ SHIPPED_DIR = Path(__file__).parent.parent / "models"
 
 SHIPPED_SHA256: dict[str, str] = {
     "detector": "3d236bc7cc2f39c90b9b9aab95c6349926022feb706e0bb5cbcc3c379ba21544",
-    "classifier": "9bcb7b436cea9b0c095f08f1a3520a72b516f701aac2da146506b969a35595dd",
+    "classifier": "f17ab1311924b80b59c1ee6f29557299093b80fbe3b260b8950704ca642c45ef",
     "detector.fp16": "42f628d32e83b4c4c93063f8882153112d2d618c75420049dfa881f701a11555",
-    "classifier.fp16": "0b934b212883602bd9dce6adc718822e262455ed3996e4f33f8c919d9bb1f781",
+    "classifier.fp16": "3485da41dbb3a75c5bc4a4bb1df0d3bcf5c0a7329380cd2250d3f7e66579b07e",
     "detector.int8": "1d19826a3c0dc159fa6735809a0abc43502c31e57b399c03b120e5a915b1c234",
-    "classifier.int8": "9493e0821ad95fe4bd69f4c517962968466415848da7b10e36f968c34cfec894",
+    "classifier.int8": "8415f6ff4cd3b57a56e7f8e656e54a95c1c5937c18d5fa913be410802999eb35",
     "detector.int8.cpu": "f7b7fe382185ff42d4e2476693508970166d134dfb94a9f385db252edcd5de91",
-    "classifier.int8.cpu": "6d46abecd7840ddb4bb969300d9d3f2b5c13d98ab549faba57994231d9e453b7",
+    "classifier.int8.cpu": "b3be3ea5a584981f410f3d902893b8b93567391f30f3e3e09862a53f914efc95",
 }
 """Digests of the shipped files by name: a role, alone or with a form (`detector.fp16`)."""
 

@@ -445,7 +445,7 @@ def test_a_scale_that_the_next_field_contradicts_is_not_held_against_the_sample(
 
 def test_a_refused_field_that_shows_many_cells_is_read_once(pipeline: Pipeline) -> None:
     """Kind: a field that is refused at its own scale is asked for another one, without end."""
-    inverted = 255 - Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, stain="wright")).render(0)
+    inverted = 255 - Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15)).render(0)
     usual = Slide(SlideSpec(seed=8, width=900, height=600, um_per_px=0.15, n_fields=2))
     for index, pixels in enumerate((inverted, usual.render(0), inverted, usual.render(1))):
         reading = checked(pipeline.read(framed(pixels, None, index)))

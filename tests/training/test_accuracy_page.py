@@ -12,10 +12,13 @@ from training.data.datasets import CHULA_NAMES
 from training.evaluate.report import ASKED, NOTES, TITLES, markdown
 
 
-def page(folder: Path, figures: dict[str, list[str]], value: float | None = 0.0123) -> str:
+def page(
+    folder: Path, figures: dict[str, list[str]], value: float | None = 0.0123, detectors: tuple[str, ...] = ("a", "b")
+) -> str:
     figure = {"value": value, "low": value, "high": value, "counted": "1 of 2"}
     content = {
         "target_rate": 0.002,
+        "weights": {f"detector-without{fold}.pt": digest for fold, digest in enumerate(detectors)},
         "limit_of_blank": 0.0158,
         "thresholds": {"0": 0.8, "shipped": 0.8},
         "log_odds": {"0": [1.0, 0.0], "shipped": [1.2, -3.0]},
@@ -37,6 +40,12 @@ def test_every_bar_stands_beside_its_figure(tmp_path: Path) -> None:
         )
     assert set(names) <= set(TITLES)
     assert {name for section, name in ASKED if section == "mimics"} <= set(CHULA_NAMES)
+
+
+def test_the_page_says_where_one_detector_read_folds_that_it_was_trained_on(tmp_path: Path) -> None:
+    told = "**One detector read all folds, and was trained on them**"
+    assert told in page(tmp_path, {}, detectors=("a", "a"))
+    assert told not in page(tmp_path, {})
 
 
 def test_the_page_says_what_makes_a_chance_and_what_it_is_at_the_threshold(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ ASKED = {
     ("detection", "f1_rbc"): "≥ 0.96", ("detection", "f1_wbc"): "≥ 0.99", ("detection", "f1_platelet"): "≥ 0.88",
     ("detection", "recall_touching"): "≥ 0.9",
     ("counts", "count_error_absolute"): "≤ 5 %", ("sickle", "recall"): "≥ 0.92",
-    ("sickle", "false_calls_negative_fields"): "≤ 0.3 %", ("sickle", "false_calls_chula_normal"): "≤ 0.3 %",
+    ("sickle", "boxes_called_or_abstained"): "≥ 0.97", ("sickle", "abstained_negative_fields"): "≤ 0.8 %",
+    ("sickle", "false_calls_negative_fields"): "≤ 0.2 %", ("sickle", "false_calls_chula_normal"): "≤ 0.3 %",
     ("curve", "recall_at_0.1_percent"): "≥ 0.85",
     **{("mimics", name): "≤ 1 %" for name in ("schistocyte", "ovalocyte", "elliptocyte", "teardrop", "burr")},
     ("field_score", "auc_colour"): "stretch 0.98", ("field_score", "auc_grey_matched"): "stretch 0.96",
@@ -118,7 +119,7 @@ def markdown(path: Path) -> str:
         raise ModelError(
             f"{path} cannot be read: {error}. Measure first: sicklescope-train evaluate RUN_DIR"
         ) from error
-    lines = [HEAD, *_thresholds(content)]
+    lines = [HEAD, *_one_detector(content), *_thresholds(content)]
     for section, (title, source) in TITLES.items():
         rows = content["figures"].get(section)
         if rows:
@@ -128,6 +129,18 @@ def markdown(path: Path) -> str:
             lines += [_row(section, name, figure) for name, figure in rows.items()]
             lines.append("")
     return "\n".join(lines)
+
+
+def _one_detector(content: dict[str, Any]) -> list[str]:
+    """Say that all folds were read by one detector, where they were."""
+    digests = [digest for name, digest in content["weights"].items() if name.startswith("detector-")]
+    if len(digests) < 2 or len(set(digests)) > 1:
+        return []
+    return [
+        "**One detector read all folds, and was trained on them**: here *out of fold* holds for the classifier alone. "
+        "Where cells are found is in sample.",
+        "",
+    ]
 
 
 def _thresholds(content: dict[str, Any]) -> list[str]:

@@ -31,10 +31,11 @@ from training.fit.release import hand_over
 from training.fit.thresholds import ABSTAIN, SCORES, SECOND_LOOK
 from training.run_folder import RunDir, digest, write_text
 
-TARGET = 0.002
-"""Rate of false calls that thresholds are chosen for, below the 0.3 % allowed: an unseen fold is never quite alike."""
+TARGET = 0.001
+"""Rate of false calls that thresholds are chosen for: on microscopes that nobody trained on there are several times as
+many (docs/decisions/0067)."""
 
-CURVE = (0.001, 0.003, 0.005)
+CURVE = (0.001, 0.002, 0.003, 0.005)
 """Rates of false calls at which recall is given."""
 
 LABELLED = ("uganda_scd", "chula_rbc12")

@@ -160,10 +160,10 @@ def detail(x: Tensor) -> Tensor:
     return torch.stack(steps, dim=1)
 
 
-FEATURES = 256
+FEATURES = 192
 """Numbers that the classifier makes of a cell before it names it."""
 
-MEASURES = {"features": FEATURES, "middle": 64, "colours": 6, "detail": DETAIL_SIZES}
+MEASURES = {"features": FEATURES, "middle": 48, "colours": 6, "detail": DETAIL_SIZES}
 """What a cell is compared by with those trained on, and how many numbers each is."""
 
 
@@ -215,12 +215,12 @@ class Classifier(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             ConvBlock(3, 16, stride=2),
-            ConvBlock(16, 32, stride=2),
-            Residual(32),
-            ConvBlock(32, 64, stride=2),
-            Residual(64),
-            ConvBlock(64, 128, stride=2),
-            Residual(128),
+            ConvBlock(16, 24, stride=2),
+            Residual(24),
+            ConvBlock(24, 48, stride=2),
+            Residual(48),
+            ConvBlock(48, 96, stride=2),
+            Residual(96),
         )
         self.drop = nn.Dropout(0.2)
         self.head = nn.Linear(FEATURES, classes)

@@ -17,7 +17,7 @@ from training.data.crops import CROP_PX
 from training.fit.networks import STRIDE, Classifier, ClassifierGraph, Detector, DetectorGraph
 from training.run_folder import write_bytes, write_text
 
-SHIPPED_SETS = ("uganda_scd (DbCL 1.0)", "txl_pbc (MIT)", "chula_rbc12 (MIT)")
+SHIPPED_SETS = ("uganda_scd (DbCL 1.0)", "txl_pbc (MIT)", "chula_rbc12 (MIT)", "krd_wbc (CC BY 4.0)")
 
 
 def hand_over(
