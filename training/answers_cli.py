@@ -18,7 +18,7 @@ def sheet(
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the sheets; they show pictures.")],
     set_: Annotated[str, typer.Option("--set", help="Set that was read.")],
     readings: Annotated[Path, typer.Option(metavar="FILE", help="What `left-out` or `evaluate` read of it.")],
-    sickle: Annotated[float, typer.Option(help="Sickle threshold of the pair that read it.")] = 0.7434,
+    sickle: Annotated[float, typer.Option(min=0, max=1, help="Sickle threshold of the pair that read it.")],
     calls: Annotated[int, typer.Option(min=0, help="Cells called sickle.")] = 20,
     abstained: Annotated[int, typer.Option(min=0, help="Cells without a name.")] = 20,
     faint: Annotated[int, typer.Option(min=0, help="Other red cells of a low score.")] = 20,
