@@ -205,6 +205,8 @@ def _follow(reading: FieldReading, counted: dict[int, int], places: dict[int, li
     middles = (reading.boxes[:, :2] + reading.boxes[:, 2:]) / 2
     for number, (x, y) in zip(reading.ids.tolist(), middles.tolist(), strict=True):
         places.setdefault(number, []).append((reading.frame_index, x, y))
+    for kept, dropped in reading.placement.joined:  # one that was cut so far has no place of its own
+        places.setdefault(kept, []).extend(places.pop(dropped, []))
 
 
 def identities(run: Run, slide: Slide) -> dict[int, tuple[int, ...] | None]:

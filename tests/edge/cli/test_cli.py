@@ -49,7 +49,7 @@ def running(state: Path) -> Iterator[Program]:
 
 
 def results(state: Path) -> list[dict[str, Any]]:
-    with sqlite3.connect(state / "state/sicklescope.sqlite3") as outbox:
+    with closing(sqlite3.connect(state / "state/sicklescope.sqlite3")) as outbox:
         return [json.loads(row) for (row,) in outbox.execute("SELECT payload FROM outbox WHERE kind = 'result'")]
 
 
