@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def live(clinic: Clinic, reading: Reading, end: Callable[[], None], chance: rand
     return code, after
 
 
+def end(reading: Reading, disk: Disk | None) -> None:
+    """End the service at this very moment, with the power where it has a disk of its own."""
+    if disk:
+        disk.cut(reading.pid)
+    reading.kill()
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("power", [False, True])
 def test_what_was_ordered_and_answered_has_happened_whenever_the_service_dies(
@@ -130,13 +138,7 @@ def test_what_was_ordered_and_answered_has_happened_whenever_the_service_dies(
                     also = {"incomplete"} if answered == "scanning" else set()
                     assert found.get(code, GONE) in {answered} | also, code
                     clinic.states[code] = found.get(code, GONE)
-
-                def end(reading: Reading = reading) -> None:
-                    if disk:
-                        disk.cut(reading.pid)
-                    reading.kill()
-
-                doubt = live(clinic, reading, end, chance)
+                doubt = live(clinic, reading, partial(end, reading, disk), chance)
             if disk:
                 disk.restore()
             check_what_is_kept(clinic, state, *doubt)

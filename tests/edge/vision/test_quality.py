@@ -13,9 +13,10 @@ from benchmarks.quality_limits import blurred, brightened, smeared
 from edge.camera.virtual.layout import SlideSpec
 from edge.camera.virtual.slide import Slide
 from edge.config.model import QualityConfig
-from edge.types import KINDS, Cells, Field, Pixels, Reason
+from edge.types import Cells, Field, Pixels, Reason
 from edge.vision import quality
 from edge.vision.field_mask import visible_part
+from edge.vision.quality import RBC, WBC
 from edge.vision.scale import SAMPLE_OFF_MAX
 
 LIMITS = QualityConfig()
@@ -165,33 +166,35 @@ def test_a_field_without_plain_red_cells_is_no_smear(score: float, threshold: fl
     assert quality.certainty(few, threshold) is None
 
 
+def cells_of(sides: np.ndarray) -> Cells:
+    """Lay square boxes of these sides (N,), in pixels, beside each other."""
+    half = sides[:, None] * [-0.5, -0.5, 0.5, 0.5]
+    return cells_at(packed(60, diameter=0)[: len(sides)] + half)
+
+
 @pytest.mark.parametrize("cells", [8, 13, 19, 60])
 @pytest.mark.parametrize(("times", "said"), [(1.0, None), (1.15, None), (0.87, None), (1.9, "over"), (0.5, "under")])
 def test_few_cells_show_another_magnification_too(cells: int, times: float, said: str | None) -> None:
     """Kind: a digital zoom leaves few cells in the picture, and its field was read as if nothing had happened."""
-    sides = 30 * times * np.random.default_rng(cells).normal(1, 0.08, (cells, 1))
-    boxes = packed(60)[:cells, [0, 1, 0, 1]] + np.concatenate([-sides, -sides, sides, sides], 1) / 2
-    bad = quality.cell_size(cells_at(boxes), SAMPLE_OFF_MAX)
+    sides = 30 * times * np.random.default_rng(cells).normal(1, 0.08, cells)
+    bad = quality.cell_size(cells_of(sides), SAMPLE_OFF_MAX)
     assert (bad and ("over" if bad.value > 1 else "under")) == said
-    assert quality.cell_size(cells_at(boxes[:7]), SAMPLE_OFF_MAX) is None, "too few to say"
+    assert quality.cell_size(cells_of(sides[:7]), SAMPLE_OFF_MAX) is None, "too few to say"
 
 
 def test_a_field_of_white_cells_alone_is_one_of_red_cells_enlarged() -> None:
     """Kind: at nearly twice the magnification the detector takes red cells for white ones, and no size was left."""
-    boxes = packed(60, diameter=54)[:30]
-    cells = replace(cells_at(boxes), kind=np.where(np.arange(30) < 20, KINDS.index("wbc"), 0).astype(np.int8))
+    cells = replace(cells_of(np.full(30, 54.0)), kind=np.repeat([WBC, RBC], [20, 10]).astype(np.int8))
     bad = quality.cell_size(cells, SAMPLE_OFF_MAX)
     assert bad is not None
     assert bad.value == pytest.approx(1.8, rel=0.02)
-    one_in_ten = replace(cells_at(packed(60)[:30]), kind=np.where(np.arange(30) < 3, 1, 0).astype(np.int8))
-    one_in_ten.boxes[:3] += [-12, -12, 12, 12]
+    kinds = np.repeat([WBC, RBC], [3, 27]).astype(np.int8)
+    one_in_ten = replace(cells_of(np.where(kinds == WBC, 54.0, 30.0)), kind=kinds)
     assert quality.cell_size(one_in_ten, SAMPLE_OFF_MAX) is None
 
 
 def test_two_sizes_of_few_cells_are_a_person_and_no_magnification() -> None:
-    sides = np.repeat([30.0, 48.0], 6)[:, None]
-    boxes = packed(60)[:12, [0, 1, 0, 1]] + np.concatenate([-sides, -sides, sides, sides], 1) / 2
-    assert quality.cell_size(cells_at(boxes), SAMPLE_OFF_MAX) is None
+    assert quality.cell_size(cells_of(np.repeat([30.0, 48.0], 6)), SAMPLE_OFF_MAX) is None
 
 
 def rows_of(pitch: float, apart: float = 60.0) -> np.ndarray:
